@@ -1,0 +1,447 @@
+"""What both estimators share: parameters, fitting, inference, persistence."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral, Real
+from time import perf_counter
+
+import numpy as np
+import torch
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor
+
+from sklearn_vae import _recipe
+from sklearn_vae._engine import Rows, Settings, Trainer, limit_threads, map_rows, resolve_device, to_tensor
+from sklearn_vae._fit import Fitter, Run, Stopping
+from sklearn_vae._diagnostics import kl_per_component, latent_scale
+from sklearn_vae._recipe import Recipe
+from sklearn_vae._vae import VAE, Architecture
+from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
+from sklearn_vae.networks import NETWORKS, Network
+from sklearn_vae.objectives import OBJECTIVES, Objective
+from sklearn_vae.priors import PRIORS, Prior
+
+# Numbers that one chunk of inference may hold at a time: 16 MiB of float32.
+CHUNK_SIZE = 2**22
+
+
+def _is_generative(estimator: BaseVAE) -> bool:
+    """Whether the objective makes a model of p(x), without which there is nothing to sample or score."""
+    objective = estimator.objective
+    return OBJECTIVES[objective].generative if isinstance(objective, str) else objective.generative
+
+
+class BaseVAE(BaseEstimator):
+    """What both estimators share; their constructors set the parameters."""
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
+        "prior": [StrOptions(set(PRIORS)), Prior],
+        "beta": [Interval(Real, 0, None, closed="left"), callable],
+        "network": [StrOptions(set(NETWORKS)), Network],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
+        "init": [StrOptions({"ppca", "random"})],
+        "whiten": ["boolean"],
+        "max_iter": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "warmup_steps": [Interval(Integral, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "averaging": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the model to the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; at least two. float32 and float64 arrays are not copied.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; rows of weight 0 take no part.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are not valid, or the loss becomes non-finite.
+        """
+        previous = getattr(self, "module_", None) if self.warm_start else None
+        X, weight = self._check_rows(X, sample_weight, reset=previous is None)
+        with limit_threads(effective_n_jobs(self.n_jobs)):
+            rows = self._rows(X, weight)
+            fitter = self._fitter(rows, previous is not None)
+            self._set_fitted(fitter, rows, self._run(fitter, rows, copy.deepcopy(previous)))
+        self._training_state = None
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on training with one pass over the rows of `X`.
+
+        The first call sets the start from its rows. Nothing is held out, and neither
+        `max_iter` nor `early_stopping` has a part in it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; at least two.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The estimator after one more pass.
+        """
+        first = not hasattr(self, "module_")
+        X, weight = self._check_rows(X, sample_weight, reset=first)
+        with limit_threads(effective_n_jobs(self.n_jobs)):
+            rows = self._rows(X, weight)
+            fitter = self._fitter(rows, not first)
+            model = fitter.start(rows) if first else copy.deepcopy(self.module_)
+            trainer = fitter.trainer(model, rows.x.device)
+            if getattr(self, "_training_state", None) is not None:
+                trainer.load_state_dict(self._training_state)
+            loss = trainer.run_epoch(rows)
+            losses = [*([] if first else self.loss_curve_), loss]
+            n_epochs = 1 if first else self.n_iter_ + 1
+            run = Run(trainer.average, n_epochs, trainer.step, losses)
+            self._set_fitted(fitter, rows, run)
+            self._training_state = trainer.state_dict()
+        return self
+
+    def transform(self, X):
+        """Return the posterior means of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Means of q(z|x), times `latent_scale_` with whiten=False. A row's values do
+            not depend on the other rows.
+        """
+        Z = self._map(lambda model, x: model.posterior(x).loc, self._check_new_rows(X))
+        return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
+
+    def inverse_transform(self, Z):
+        """Return the decoder's mean for latent rows.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+            As ``transform`` returns them.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Mean of p(x|z), in the data's units.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z", order="C")
+        n_components = self._architecture.n_components
+        if Z.shape[1] != n_components:
+            raise ValueError(
+                f"expected Z with n_components={n_components} columns, as transform returns it, got {Z.shape[1]}."
+            )
+        if self._latent_scale is not None:
+            # A component that the decoder ignores has gain 0, and any value of it decodes alike.
+            Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
+        return self._map(lambda model, z: model.reconstruct(z), Z)
+
+    @available_if(_is_generative)
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the model, p(z) p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None uses the estimator's `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the data's units.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
+        device = next(self.module_.parameters()).device
+        generator = torch.Generator(device).manual_seed(
+            _seed(self.random_state if random_state is None else random_state)
+        )
+        with limit_threads(effective_n_jobs(self.n_jobs)), torch.inference_mode():
+            return self.module_.sample(n_samples, generator).cpu().numpy()
+
+    @available_if(_is_generative)
+    def score_samples(self, X):
+        """Return the log-likelihood of each row.
+
+        It is estimated with `n_draws` importance samples from the posterior, and is in
+        expectation a lower bound that rises with `n_draws`. The draws are the same for
+        all rows and calls, so that a row's value does not depend on the other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            log p(x) in nats, in the data's units.
+        """
+        X = self._check_new_rows(X)
+        noise = torch.randn(
+            (self.n_draws, 1, self._architecture.n_components),
+            generator=torch.Generator().manual_seed(0),
+            dtype=torch.float64,
+        )
+
+        def log_likelihood(model: VAE, x: Tensor) -> Tensor:
+            return model.log_likelihood(x, noise.to(x.device, x.dtype))
+
+        return self._map(log_likelihood, X, self.n_draws)
+
+    @available_if(_is_generative)
+    def score(self, X, y=None):
+        """Return the mean log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Mean of ``score_samples``, in nats per row.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def __getstate__(self):
+        """Return parameters, arrays and plain numbers: neither torch objects nor training rows."""
+        state = dict(super().__getstate__())
+        state.pop("_double", None)
+        if "module_" in state:
+            state["module_"] = {k: v.cpu().numpy() for k, v in state["module_"].state_dict().items()}
+        return state
+
+    def __setstate__(self, state):
+        """Rebuild the model on the device that this machine has."""
+        super().__setstate__(state)
+        if "module_" in state:
+            model = self._architecture.build(torch.Generator().manual_seed(0))
+            model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state["module_"].items()})
+            self.module_ = model.to(resolve_device(self.device)).eval()
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._architecture.n_components
+
+    @property
+    def _latent_scale(self) -> np.ndarray | None:
+        return getattr(self, "latent_scale_", None)
+
+    def _check_rows(self, X, sample_weight, reset: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Validate training rows and weights; None stands for equal weights."""
+        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2)
+        self._component("likelihood", LIKELIHOODS).check_data(X)
+        if sample_weight is None:
+            return X, None
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if np.count_nonzero(weight) < 2:
+            raise ValueError(
+                f"expected at least two rows with a positive sample_weight, got {np.count_nonzero(weight)} of {len(X)}."
+            )
+        return X, None if (weight == weight[0]).all() else weight
+
+    def _check_new_rows(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
+        self._architecture.likelihood.check_data(X)
+        return X
+
+    def _rows(self, X: np.ndarray, weight: np.ndarray | None) -> Rows:
+        """Put the training rows on the device, once; weights get mean 1."""
+        device = resolve_device(self.device)
+        x = to_tensor(X).to(device)
+        if weight is None:
+            return Rows(x)
+        kept = np.flatnonzero(weight)
+        weight = weight * (len(kept) / weight.sum())
+        index = None if len(kept) == len(weight) else torch.from_numpy(kept).to(device)
+        return Rows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
+
+    def _component(self, name: str, registry: dict):
+        """Look a name up, or clone the specification that was given."""
+        value = getattr(self, name)
+        return registry[value]() if isinstance(value, str) else clone(value)
+
+    def _new_architecture(self, n_rows: int, n_features: int) -> Architecture:
+        likelihood = self._component("likelihood", LIKELIHOODS)
+        network = self._component("network", NETWORKS)
+        linear = self.init == "ppca"
+        n_coordinates = None
+        if linear and likelihood.isotropic and network.principal_coordinates is not None:
+            n_coordinates = max(network.principal_coordinates, 8 * self.n_components)
+        sizes = self.hidden_layer_sizes
+        return Architecture(
+            n_features=n_features,
+            n_components=self.n_components,
+            n_coordinates=None if n_coordinates is None or n_coordinates >= n_features else n_coordinates,
+            hidden_layer_sizes=Recipe(n_rows).hidden_layer_sizes if _is_auto(sizes) else _check_sizes(sizes),
+            linear=linear,
+            likelihood=likelihood,
+            prior=self._component("prior", PRIORS),
+            network=network,
+            objective=self._component("objective", OBJECTIVES),
+        )
+
+    def _fitter(self, rows: Rows, goes_on: bool) -> Fitter:
+        """Resolve every "auto" for these rows."""
+        architecture = self._architecture if goes_on else self._new_architecture(len(rows), rows.x.shape[1])
+        if goes_on and architecture.n_components != self.n_components:
+            raise ValueError(
+                f"expected n_components={architecture.n_components}, as in the first call, got {self.n_components}; "
+                "use warm_start=False or a new estimator to change it."
+            )
+        n_rows = len(rows)
+        recipe = Recipe(n_rows)
+        batch_size = recipe.batch_size if _is_auto(self.batch_size) else min(self.batch_size, n_rows)
+        learning_rate = (
+            _recipe.learning_rate(batch_size) if _is_auto(self.learning_rate_init) else self.learning_rate_init
+        )
+        max_epochs = recipe.max_epochs(batch_size) if _is_auto(self.max_iter) else self.max_iter
+        n_steps = max_epochs * rows.n_batches(batch_size)
+        beta = self.beta if callable(self.beta) else partial(_constant, float(self.beta))
+        settings = Settings(
+            batch_size=batch_size,
+            learning_rate=partial(_recipe.warmed_up, learning_rate, self.warmup_steps),
+            beta=beta,
+            final_beta=float(beta(n_steps)),
+            weight_decay=self.alpha,
+            averaging=self.averaging,
+            input_noise=recipe.input_noise if _is_auto(self.input_noise) else self.input_noise,
+        )
+        stopping = Stopping(max_epochs, _recipe.STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
+        seed = _seed(self.random_state)
+        return Fitter(architecture, settings, stopping, seed, _Printer() if self.verbose else _silent)
+
+    def _run(self, fitter: Fitter, rows: Rows, previous: VAE | None) -> Run:
+        """Choose how to decide when to stop."""
+        n_rows = len(rows)
+        if not self.early_stopping or fitter.stopping.max_epochs == 0:
+            return fitter.fit(rows, previous)
+        if previous is None and n_rows < _recipe.N_SPLITS:
+            return fitter.train(rows, 0)
+        if previous is None and Recipe(n_rows).is_small:
+            return fitter.fit_cross_validated(rows, _recipe.N_SPLITS, Recipe(n_rows).n_folds)
+        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), _recipe.MAX_HELD_OUT)
+        return fitter.fit_held_out(rows, n_held_out, previous)
+
+    def _set_fitted(self, fitter: Fitter, rows: Rows, run: Run) -> None:
+        self._architecture = fitter.architecture
+        self.module_ = run.model.requires_grad_(False).eval()
+        self._double = None
+        self.n_iter_, self.n_steps_ = run.n_epochs, run.n_steps
+        self.loss_curve_ = run.losses
+        for name in ("validation_scores_", "best_validation_score_", "noise_variance_", "kl_per_component_", "latent_scale_"):
+            self.__dict__.pop(name, None)
+        if run.scores:
+            self.validation_scores_ = run.scores
+            self.best_validation_score_ = max(run.scores)
+        variance = self.module_.likelihood.variance
+        if variance is not None:
+            variance = variance.cpu().numpy()
+            self.noise_variance_ = variance if len(variance) > 1 else float(variance[0])
+        if self._architecture.objective.generative:
+            self.kl_per_component_ = kl_per_component(self.module_, rows)
+        if not self.whiten:
+            self.latent_scale_ = latent_scale(self.module_, rows)
+
+    def _map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
+        """Apply `function` of the model and chunks of rows in X's own precision."""
+        model = self.module_
+        if X.dtype == np.float64:
+            if self.__dict__.get("_double") is None:
+                self._double = copy.deepcopy(model).double()
+            model = self._double
+        width = max(self._architecture.n_features, *self._architecture.hidden_layer_sizes, 1)
+        with limit_threads(effective_n_jobs(self.n_jobs)):
+            device = next(model.parameters()).device
+            return map_rows(partial(function, model), X, device, max(1, CHUNK_SIZE // (n_draws * width)))
+
+
+class _Printer:
+    """Prints a line per call, with the seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.start = perf_counter()
+
+    def __call__(self, name: str, epoch: int, step: int, loss: float, score: float | None) -> None:
+        validation = "" if score is None else f"  validation {score:12.4f}"
+        seconds = perf_counter() - self.start
+        print(f"{name:<12} epoch {epoch:5d}  step {step:6d}  loss {loss:12.4f}{validation}  {seconds:7.1f} s")
+
+
+def _silent(name: str, epoch: int, step: int, loss: float, score: float | None) -> None:
+    """Print nothing."""
+
+
+def _constant(value: float, step: int) -> float:
+    return value
+
+
+def _seed(random_state) -> int:
+    """Draw a seed; None asks the operating system, and leaves numpy's global generator alone."""
+    if random_state is None:
+        return int.from_bytes(os.urandom(4), "little")
+    return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))
+
+
+def _is_auto(value) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _check_sizes(sizes) -> tuple[int, ...]:
+    """Return layer widths as plain integers."""
+    widths = np.atleast_1d(np.asarray(sizes, dtype=object))
+    if any(not isinstance(width, Integral) or width < 1 for width in widths):
+        raise ValueError(f"expected hidden_layer_sizes to be integers of at least 1, got {sizes!r}.")
+    return tuple(int(width) for width in widths)

@@ -1,0 +1,339 @@
+"""Training and inference: the one place that knows skorch, devices and threads."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import Dataset
+
+from sklearn_vae._vae import VAE
+
+# Rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
+EVALUATION_BATCH = 2048
+MIN_EVALUATED = 512
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes
+    ----------
+    batch_size : int
+    learning_rate : callable
+        Step, counted from 0, -> learning rate of Adam.
+    beta : callable
+        Step -> weight of the KL term.
+    final_beta : float
+        Its value at the last step, by which held-out rows are judged.
+    weight_decay : float
+        Decoupled; on the networks, not on the linear maps.
+    averaging : float
+        Largest decay per step of the moving average of the weights, which is what is
+        evaluated and kept. The decay is t / (t + 9) at step t before: an average over the
+        last ninth of the steps (polynomial-decay averaging, Shamir & Zhang 2013).
+    input_noise : float
+        Standard deviation of noise on the encoder's input, in units of the data's.
+    """
+
+    batch_size: int
+    learning_rate: Callable[[int], float]
+    beta: Callable[[int], float]
+    final_beta: float
+    weight_decay: float
+    averaging: float
+    input_noise: float
+
+
+class Rows(Dataset):
+    """Rows in memory, on the device, sliced by the batch and never copied.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_features)
+        In the data's own precision.
+    weight : Tensor of shape (n_rows,) or None
+    index : Tensor of shape (n_selected,) or None
+        The rows that take part; None for all.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None):
+        self.x = x
+        self.weight = weight
+        self.index = index
+
+    def __len__(self) -> int:
+        return len(self.x) if self.index is None else len(self.index)
+
+    def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
+        if self.index is not None:
+            index = self.index[index]
+        batch = {"x": self.x.index_select(0, index)}
+        return batch if self.weight is None else {**batch, "weight": self.weight.index_select(0, index)}
+
+    def select(self, index: Tensor) -> Rows:
+        """Return the rows at `index`."""
+        return Rows(self.x, self.weight, index if self.index is None else self.index[index])
+
+    def selection_weight(self) -> Tensor | None:
+        """Return weights over all of `x` that are zero outside the selection, (n_rows,); None for ones."""
+        if self.index is None:
+            return self.weight
+        weight = torch.zeros(len(self.x), dtype=torch.float64, device=self.x.device)
+        weight[self.index] = 1.0 if self.weight is None else self.weight[self.index].double()
+        return weight
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(len(self) / batch_size)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[dict[str, Tensor]]:
+        """Yield batches whose sizes differ by one row at most; in random order with a generator."""
+        n = len(self)
+        order = (
+            torch.arange(n, device=self.x.device)
+            if generator is None
+            else torch.randperm(n, generator=generator, device=self.x.device)
+        )
+        for index in order.tensor_split(self.n_batches(batch_size)):
+            yield self[index]
+
+
+class _Batches:
+    """What skorch iterates over in an epoch."""
+
+    def __init__(self, dataset: Rows, batch_size: int, generator: torch.Generator):
+        self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], None]]:
+        for batch in self.dataset.batches(self.batch_size, self.generator):
+            yield batch, None
+
+
+class _Net(NeuralNet):
+    """skorch's loop over steps that a `Trainer` completes."""
+
+    trainer: Trainer
+
+    def infer(self, x, **fit_params):
+        return self.module_(**x, **self.trainer.forward_args())
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        return _mean(y_pred.loss, X.get("weight"))
+
+    def on_batch_begin(self, net, **kwargs):
+        super().on_batch_begin(net, **kwargs)
+        self.trainer.before_step()
+
+    def on_batch_end(self, net, loss=None, **kwargs):
+        self.trainer.after_step(loss.item())
+
+
+class Trainer:
+    """One run of training, of a model from the weights it has.
+
+    Parameters
+    ----------
+    model : VAE
+        Trained in place.
+    settings : Settings
+    generator : torch.Generator
+        The only source of randomness; on the model's device.
+
+    Attributes
+    ----------
+    average : VAE
+        The moving average of the model, in eval mode.
+    step : int
+        Number of steps made.
+    """
+
+    def __init__(self, model: VAE, settings: Settings, generator: torch.Generator):
+        self.model = model
+        self.settings = settings
+        self.generator = generator
+        self.step = 0
+        self.average = copy.deepcopy(model).eval()
+        self._net = _Net(
+            model,
+            criterion=nn.Identity,
+            optimizer=torch.optim.AdamW,
+            optimizer__fused=True,
+            optimizer__weight_decay=0.0,
+            optimizer__param_groups=[
+                ("encoder.*", {"weight_decay": settings.weight_decay}),
+                ("decoder.*", {"weight_decay": settings.weight_decay}),
+            ],
+            batch_size=settings.batch_size,
+            iterator_train=_Batches,
+            iterator_train__generator=generator,
+            train_split=None,
+            callbacks="disable",
+            verbose=0,
+            device=generator.device,
+        )
+        self._net.trainer = self
+        self._net.initialize()
+
+    def run_epoch(self, rows: Rows) -> float:
+        """Pass over the rows once, in random order; return the mean loss per row."""
+        self._net.history.clear()
+        self._net.fit_loop(rows, epochs=1)
+        return float(np.mean(self._net.history[-1, "batches", :, "train_loss"]))
+
+    @torch.no_grad()
+    def evaluate(self, rows: Rows) -> tuple[float, tuple[Tensor, ...]]:
+        """Score the averaged model on held-out rows, with the same noise at each call.
+
+        The likelihood's closed-form parameters are set to their optimum on these rows.
+
+        Returns
+        -------
+        score : float
+            Minus the mean loss per row, with `beta` as at the end of training.
+        optima : tuple of Tensor
+            The closed-form parameters.
+        """
+        generator = torch.Generator(rows.x.device).manual_seed(0)
+        score, optima = 0.0, [torch.zeros_like(t) for t in self.average.likelihood.optima()]
+        self.average.likelihood.train()
+        # Few rows are repeated, each time with other noise.
+        repeated = torch.arange(len(rows), device=rows.x.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
+        rows = rows.select(repeated) if len(repeated) > len(rows) else rows
+        for batch in rows.batches(EVALUATION_BATCH):
+            share = len(batch["x"]) / len(rows)
+            loss = self.average(**batch, beta=self.settings.final_beta, generator=generator).loss
+            score -= share * float(_mean(loss, batch.get("weight")))
+            for optimum, value in zip(optima, self.average.likelihood.optima(), strict=True):
+                optimum += share * value
+        self.average.likelihood.eval()
+        for value, optimum in zip(self.average.likelihood.optima(), optima, strict=True):
+            value.copy_(optimum)
+        return score, tuple(optima)
+
+    def forward_args(self) -> dict[str, Any]:
+        """Return what the model's forward needs besides the batch."""
+        return {"beta": self.settings.beta(self.step), "generator": self.generator}
+
+    def before_step(self) -> None:
+        """Set the learning rate."""
+        for group in self._net.optimizer_.param_groups:
+            group["lr"] = self.settings.learning_rate(self.step)
+
+    @torch.no_grad()
+    def after_step(self, loss: float) -> None:
+        """Stop if the loss is not finite; update the average."""
+        self.step += 1
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"training diverged: the loss is {loss} at step {self.step}; "
+                "use a smaller learning_rate_init, or scale the columns."
+            )
+        decay = min(self.settings.averaging, self.step / (self.step + 9))
+        get_ema_multi_avg_fn(decay)(list(_moving(self.average)), list(_moving(self.model)), None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it takes to go on, as arrays and numbers."""
+        optimizer = self._net.optimizer_.state
+        moments = [optimizer.get(p, {}) for p in self.model.parameters()]
+        return {
+            "step": self.step,
+            "weights": [_array(t) for t in _moving(self.model)],
+            "moments": [{k: _array(v) for k, v in m.items()} for m in moments],
+            "generator": self.generator.get_state().numpy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; the average is the model that was given."""
+        self.step = state["step"]
+        with torch.no_grad():
+            for tensor, value in zip(_moving(self.model), state["weights"], strict=True):
+                tensor.copy_(torch.from_numpy(value))
+        for parameter, moments in zip(self.model.parameters(), state["moments"], strict=True):
+            tensors = {k: torch.tensor(v, device=parameter.device) for k, v in moments.items()}
+            self._net.optimizer_.state[parameter] = tensors
+        self.generator.set_state(torch.from_numpy(state["generator"]))
+
+
+def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
+    """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision."""
+    with torch.inference_mode():
+        parts = [
+            function(to_tensor(X[start : start + chunk]).to(device)).cpu().numpy() for start in range(0, len(X), chunk)
+        ]
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(X.dtype, copy=False)
+
+
+def to_tensor(X: np.ndarray) -> Tensor:
+    """Share an array's memory with a tensor, without torch's warning on read-only arrays."""
+    if not X.flags.writeable:
+        X = np.asarray(_Writeable(X))
+    return torch.from_numpy(X)
+
+
+class _Writeable:
+    """An array that says it may be written to; joblib's memory maps may not, and never are."""
+
+    def __init__(self, X: np.ndarray):
+        self.base = X
+        self.__array_interface__ = {**X.__array_interface__, "data": (X.__array_interface__["data"][0], False)}
+
+
+class _Threads:
+    """torch's number of threads, set for the time of a call and restored after the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._active = 0
+        self._before = 1
+
+    @contextmanager
+    def limit(self, n_threads: int) -> Iterator[None]:
+        """Use `n_threads` in this thread; others that compute at the same time keep theirs."""
+        with self._lock:
+            if self._active == 0:
+                self._before = torch.get_num_threads()
+            self._active += 1
+            torch.set_num_threads(n_threads)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= 1
+                torch.set_num_threads(self._before)
+
+
+limit_threads = _Threads().limit
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the device that a name stands for: "auto" is a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean over rows, the one place where the batch is reduced; weights have mean 1 over all rows."""
+    return loss.mean() if weight is None else (loss * weight).mean()
+
+
+def _moving(model: VAE) -> Iterator[Tensor]:
+    """Yield what changes in training."""
+    yield from model.parameters()
+    yield from model.likelihood.optima()
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()

@@ -1,0 +1,198 @@
+"""How a fit is composed: a start, runs of training, and held-out rows that say when to stop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from sklearn.model_selection import KFold
+from torch import Tensor
+
+from sklearn_vae._engine import Rows, Settings, Trainer
+from sklearn_vae._ppca import fit_moments, fit_ppca
+from sklearn_vae._vae import VAE, Architecture
+
+T = TypeVar("T")
+Report = Callable[[str, int, int, float, "float | None"], None]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop.
+
+    Attributes
+    ----------
+    max_epochs : int
+    interval : int
+        Validate after as many epochs as make this number of steps, and at least one.
+    patience : int
+        Number of validations in a row without an improvement by `tol`.
+    tol : float
+    """
+
+    max_epochs: int
+    interval: int
+    patience: int
+    tol: float
+
+
+@dataclass
+class Run:
+    """What one run of training gave.
+
+    Attributes
+    ----------
+    model : VAE
+        The averaged model at the best validation; without validation at the end.
+    n_epochs, n_steps : int
+        Made until `model`.
+    losses : list of float
+        Mean training loss of each epoch.
+    scores : list of float
+        Score of each validation, the start's first.
+    steps : list of int
+        Steps made before each validation.
+    optima : list of tuple of Tensor
+        Closed-form parameters on the held-out rows at each validation.
+    """
+
+    model: VAE
+    n_epochs: int = 0
+    n_steps: int = 0
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    optima: list[tuple[Tensor, ...]] = field(default_factory=list)
+
+    def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
+        """Score the averaged model, keep it if it is the best by `tol`, and say whether it is."""
+        score, optima = trainer.evaluate(held_out)
+        better = not self.scores or score > max(self.scores) + tol
+        self.scores.append(score)
+        self.steps.append(trainer.step)
+        self.optima.append(optima)
+        if better:
+            self.model, self.n_epochs, self.n_steps = copy.deepcopy(trainer.average), n_epochs, trainer.step
+        return better
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """Fits an architecture to rows.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    settings : Settings
+    stopping : Stopping
+    seed : int
+    report : callable
+        Called with the run's name, epoch, step, loss and validation score, after every
+        validation, or after every epoch where the score is None.
+    """
+
+    architecture: Architecture
+    settings: Settings
+    stopping: Stopping
+    seed: int
+    report: Report
+
+    def start(self, rows: Rows) -> VAE:
+        """Build a model at its start, which these rows alone determine."""
+        model = self.architecture.build(self._generator("cpu"))
+        x, weight = rows.x, rows.selection_weight()
+        moments = fit_moments(x, weight)
+        axes = None
+        if self.architecture.linear:
+            n_axes = self.architecture.n_coordinates or 0
+            ppca = fit_ppca(x, weight, moments, self.architecture.n_components, n_axes)
+            axes = ppca.axes[:, :n_axes]
+        model.likelihood.set_units(moments, axes)
+        if model.linear is not None:
+            model.linear.start_at(model.likelihood.linear_start(ppca))
+        model.input_noise = self.settings.input_noise
+        return model.to(x.device)
+
+    def trainer(self, model: VAE, device: torch.device) -> Trainer:
+        """Make a trainer of `model`."""
+        return Trainer(model, self.settings, self._generator(device))
+
+    def train(
+        self,
+        rows: Rows,
+        n_epochs: int,
+        held_out: Rows | None = None,
+        model: VAE | None = None,
+        name: str = "fit",
+    ) -> Run:
+        """Train `model`, or one at its start, and keep what scores best on the held-out rows."""
+        trainer = self.trainer(self.start(rows) if model is None else model, rows.x.device)
+        run = Run(trainer.average)
+        interval = max(1, round(self.stopping.interval / rows.n_batches(self.settings.batch_size)))
+        n_worse = 0
+        if held_out is not None:
+            run.validate(trainer, held_out, 0, 0.0)
+        for epoch in range(1, n_epochs + 1):
+            run.losses.append(trainer.run_epoch(rows))
+            if held_out is None:
+                run.n_epochs, run.n_steps = epoch, trainer.step
+                self.report(name, epoch, trainer.step, run.losses[-1], None)
+            elif epoch % interval == 0 or epoch == n_epochs:
+                better = run.validate(trainer, held_out, epoch, self.stopping.tol)
+                self.report(name, epoch, trainer.step, run.losses[-1], run.scores[-1])
+                n_worse = 0 if better else n_worse + 1
+                if n_worse == self.stopping.patience:
+                    break
+        return run
+
+    def fit(self, rows: Rows, model: VAE | None = None) -> Run:
+        """Train on all rows for the largest number of epochs."""
+        return self.train(rows, self.stopping.max_epochs, None, model)
+
+    def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> Run:
+        """Train on all rows but `n_held_out` at random, which decide when to stop."""
+        order = torch.randperm(len(rows), generator=self._generator("cpu")).to(rows.x.device)
+        # In the order of the data, memory is read forwards.
+        held_out, training = order[:n_held_out].sort().values, order[n_held_out:].sort().values
+        return self.train(rows.select(training), self.stopping.max_epochs, rows.select(held_out), model)
+
+    def fit_cross_validated(self, rows: Rows, n_splits: int, n_folds: int) -> Run:
+        """Choose the number of steps on the first folds of a split, then train on all rows for as many.
+
+        Closed-form parameters of the likelihood (the Gaussian's scale) are set to the mean
+        of their optima on the held-out rows, which overfitting cannot flatter.
+        """
+        folds = KFold(n_splits, shuffle=True, random_state=self.seed).split(np.arange(len(rows)))
+        runs = []
+        for i, (training, held_out) in enumerate(islice(folds, n_folds), start=1):
+            training, held_out = (torch.from_numpy(index).to(rows.x.device) for index in (training, held_out))
+            runs.append(
+                self.train(
+                    rows.select(training),
+                    self.stopping.max_epochs,
+                    rows.select(held_out),
+                    name=f"fold {i} of {n_folds}",
+                )
+            )
+        longest = max(runs, key=lambda run: len(run.scores))
+        scores = np.mean([_extend(run.scores, len(longest.scores)) for run in runs], axis=0)
+        best = int(scores.argmax())
+        final = self.train(rows, round(longest.steps[best] / rows.n_batches(self.settings.batch_size)))
+        optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
+        for target, values in zip(final.model.likelihood.optima(), optima, strict=True):
+            target.copy_(torch.stack(values).mean(0))
+        final.scores = scores.tolist()
+        return final
+
+    def _generator(self, device: torch.device | str) -> torch.Generator:
+        return torch.Generator(device).manual_seed(self.seed)
+
+
+def _extend(values: Sequence[T], length: int) -> list[T]:
+    """Repeat the last value, for a run that stopped before another."""
+    return [*values, *[values[-1]] * (length - len(values))]

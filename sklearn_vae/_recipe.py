@@ -1,0 +1,70 @@
+"""The rules behind every "auto": how to train, from the number of rows.
+
+The evidence for each is in docs/recipe.rst.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+# Up to this number of rows a last fit on all rows follows the choice of the number of steps.
+SMALL = 5000
+# Held-out rows are one of N_SPLITS parts; below MANY rows one part decides too little.
+N_SPLITS = 5
+MANY = 1000
+# More held-out rows than this cost time and add no certainty.
+MAX_HELD_OUT = 5000
+STEPS_BETWEEN_VALIDATIONS = 25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What depends on the number of rows.
+
+    Attributes
+    ----------
+    n_rows : int
+    """
+
+    n_rows: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the number of steps is chosen first, and then used on all rows."""
+        return self.n_rows <= SMALL
+
+    @property
+    def n_folds(self) -> int:
+        """Number of held-out parts, of `N_SPLITS`, that choose the number of steps."""
+        return 1 if self.n_rows >= MANY else 3
+
+    @property
+    def hidden_layer_sizes(self) -> tuple[int, ...]:
+        """Widths of the encoder's hidden layers."""
+        return (256, 128) if self.is_small else (512, 256)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows per step."""
+        return min(64 if self.is_small else 256, self.n_rows)
+
+    @property
+    def input_noise(self) -> float:
+        """Standard deviation of the encoder's input noise, in units of the data's."""
+        return min(0.5, 4 / math.sqrt(self.n_rows))
+
+    def max_epochs(self, batch_size: int) -> int:
+        """Return the largest number of epochs."""
+        steps = 1000 if self.is_small else min(2500, 30 * self.n_rows // batch_size)
+        return max(1, round(steps * batch_size / self.n_rows))
+
+
+def learning_rate(batch_size: int) -> float:
+    """Adam's learning rate, which goes with the root of the batch size."""
+    return 2e-3 * math.sqrt(batch_size / 64)
+
+
+def warmed_up(peak: float, warmup_steps: int, step: int) -> float:
+    """Rise linearly to `peak` over the first steps, and stay."""
+    return peak * min(1.0, (step + 1) / (warmup_steps + 1))

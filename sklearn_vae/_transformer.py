@@ -1,0 +1,222 @@
+"""VAETransformer: a variational autoencoder where scikit-learn users put PCA."""
+
+from __future__ import annotations
+
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+from sklearn_vae._base import BaseVAE
+
+
+class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
+    r"""Variational autoencoder for nonlinear dimensionality reduction.
+
+    A generative model :math:`p(z)\,p(x|z)` and an approximate posterior :math:`q(z|x)`,
+    both neural networks, trained together on the evidence lower bound of [1]_.
+    ``transform`` returns posterior means. By default training starts at the closed-form
+    solution of probabilistic PCA [2]_ and decides from held-out rows how far to leave
+    it, so that nothing needs tuning.
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Number of latent variables.
+
+    hidden_layer_sizes : array-like of int, default=(512, 256)
+        Widths of the encoder's hidden layers; the decoder has them reversed.
+
+    likelihood : {"gaussian", "bernoulli"} or Likelihood, default="gaussian"
+        Distribution p(x|z) of the columns. "gaussian": any real columns, on any scale.
+        "bernoulli": values in [0, 1]. An instance from `sklearn_vae.likelihoods` has
+        options, such as ``Gaussian(scale="learned")``.
+
+    prior : {"standard_normal"} or Prior, default="standard_normal"
+        Distribution p(z) of the latent variables.
+
+    beta : float or callable, default=1.0
+        Weight of the KL term [3]_; a callable gets the number of steps made and returns
+        the weight (warm-up). Held-out rows are judged with its value at the last step.
+
+    network : {"mlp"} or Network, default="mlp"
+        Encoder and decoder. `sklearn_vae.networks.MLP` has options;
+        `sklearn_vae.networks.Modules` takes your own torch modules.
+
+    objective : {"elbo", "autoencoder"} or Objective, default="elbo"
+        What training maximises. "autoencoder" is the deterministic baseline: no noise,
+        no KL; it has no ``sample``, ``score_samples`` and ``score``.
+
+    init : {"ppca", "random"}, default="ppca"
+        "ppca": encoder and decoder are linear maps plus networks; the maps and the noise
+        start at probabilistic PCA, the networks at zero. "random": networks alone, with
+        random weights, the textbook start.
+
+    whiten : bool, default=True
+        True: ``transform`` returns posterior means on the prior's unit scale. False: each
+        column is multiplied by the decoder's gain, the root mean squared length of
+        :math:`\partial f / \partial z_j` in the data's units, which gives it the scale
+        of a PCA score: better for distance-based models (kNN, RBF kernels).
+
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. 0 leaves the model at its start. "auto" is a rule in the
+        number of rows, see the user guide.
+
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is a rule in the number of rows.
+
+    learning_rate_init : float, default=2e-3
+        Learning rate of Adam, reached after `warmup_steps`.
+
+    warmup_steps : int, default=50
+        Steps over which the learning rate rises linearly.
+
+    alpha : float, default=1e-4
+        Decoupled weight decay of the networks; linear maps have none.
+
+    averaging : float, default=0.98
+        Decay per step of the moving average of the weights, which is what is kept.
+        0 keeps the last weights.
+
+    early_stopping : bool, default=True
+        Whether held-out rows decide the number of epochs. On small data, cross-validation
+        chooses it and a last fit uses all rows; otherwise `validation_fraction` of the
+        rows is set aside and the weights of the best epoch are kept.
+
+    validation_fraction : float, default=0.1
+        Share of rows to set aside for early stopping on larger data.
+
+    n_iter_no_change : int, default=6
+        Stop after this number of validations in a row without an improvement by `tol`.
+
+    tol : float, default=0.0
+        Smallest improvement of the validation score that counts, in nats per row.
+
+    n_draws : int, default=64
+        Number of importance samples in ``score_samples`` and ``score``.
+
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last call.
+
+    device : str or torch.device, default="auto"
+        "auto": a CUDA device where there is one, otherwise the CPU.
+
+    n_jobs : int, default=None
+        Number of threads. None is one, unless in a `joblib.parallel_config` context, and
+        gives the same result everywhere; -1 is all.
+
+    random_state : int, RandomState instance or None, default=None
+        The only source of randomness. None draws a fresh seed from the operating system.
+
+    verbose : bool or int, default=False
+        Whether to print a line per validation, or per epoch without validation.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The fitted model.
+    n_iter_ : int
+        Number of epochs that the kept weights were trained for.
+    n_steps_ : int
+        Number of optimiser steps in the last run.
+    loss_curve_ : list of float
+        Mean training loss of each epoch, in nats per row.
+    validation_scores_ : list of float
+        Mean evidence lower bound of held-out rows, in nats per row, from the start on and
+        at each validation; only with early stopping.
+    best_validation_score_ : float
+        The largest of them; only with early stopping.
+    noise_variance_ : float or ndarray of shape (n_features_in_,)
+        Gaussian noise variance in the data's units; only with a Gaussian likelihood.
+    kl_per_component_ : ndarray of shape (n_components,)
+        Mean KL(q(z_j|x) || p(z_j)) over the training rows, in nats: about 0 for a
+        component that is not used. Not for objective="autoencoder".
+    latent_scale_ : ndarray of shape (n_components,)
+        What ``transform`` multiplies posterior means by; only with whiten=False.
+    n_features_in_ : int
+        Number of columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where they are all strings.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : The linear model, where training starts.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling (2014). Auto-encoding variational Bayes. ICLR.
+    .. [2] M. E. Tipping and C. M. Bishop (1999). Probabilistic principal component
+       analysis. Journal of the Royal Statistical Society B 61(3).
+    .. [3] I. Higgins et al. (2017). beta-VAE: Learning basic visual concepts with a
+       constrained variational framework. ICLR.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_vae import VAETransformer
+    >>> X = load_iris().data
+    >>> vae = VAETransformer(n_components=2, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (150, 2)
+    >>> vae.sample(3, random_state=0).shape
+    (3, 4)
+    """
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        hidden_layer_sizes="auto",
+        likelihood="gaussian",
+        prior="standard_normal",
+        beta=1.0,
+        network="mlp",
+        objective="elbo",
+        init="ppca",
+        whiten=True,
+        max_iter="auto",
+        batch_size="auto",
+        learning_rate_init="auto",
+        warmup_steps=100,
+        alpha=1e-4,
+        input_noise="auto",
+        averaging=0.998,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=8,
+        tol=0.0,
+        n_draws=64,
+        warm_start=False,
+        device="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.likelihood = likelihood
+        self.prior = prior
+        self.beta = beta
+        self.network = network
+        self.objective = objective
+        self.init = init
+        self.whiten = whiten
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.warmup_steps = warmup_steps
+        self.alpha = alpha
+        self.input_noise = input_noise
+        self.averaging = averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.n_draws = n_draws
+        self.warm_start = warm_start
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,164 @@
+"""The model: an encoder, a decoder and a prior, each returning distributions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.networks import Network
+from sklearn_vae.objectives import Objective, Terms
+from sklearn_vae.priors import Prior, PriorModule
+
+# exp(-12) to exp(6) are far outside what posteriors reach and well inside float32.
+LOG_SCALE_RANGE = (-12.0, 6.0)
+
+
+class LinearMaps(nn.Module):
+    """Linear encoder and decoder, around which the networks learn what is not linear."""
+
+    def __init__(self, n_inputs: int, n_components: int, n_outputs: int):
+        super().__init__()
+        self.encoder = nn.utils.skip_init(nn.Linear, n_inputs, n_components)
+        self.log_scale = nn.Parameter(torch.zeros(n_components))
+        self.decoder = nn.utils.skip_init(nn.Linear, n_components, n_outputs)
+
+    @torch.no_grad()
+    def start_at(self, start: LinearStart) -> None:
+        """Set the maps."""
+        self.encoder.weight.copy_(torch.from_numpy(start.encoder_weight))
+        self.encoder.bias.copy_(torch.from_numpy(start.encoder_bias))
+        self.log_scale.copy_(0.5 * torch.from_numpy(start.posterior_variance).log())
+        self.decoder.weight.copy_(torch.from_numpy(start.decoder_weight))
+        self.decoder.bias.copy_(torch.from_numpy(start.decoder_bias))
+
+
+class VAE(nn.Module):
+    """A variational autoencoder.
+
+    Parameters
+    ----------
+    encoder, decoder : nn.Module
+        As `sklearn_vae.networks.Network.build` makes them.
+    linear : LinearMaps or None
+        Added to the networks; None for networks alone.
+    likelihood : LikelihoodModule
+    prior : PriorModule
+    objective : Objective
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        linear: LinearMaps | None,
+        likelihood: LikelihoodModule,
+        prior: PriorModule,
+        objective: Objective,
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.linear = linear
+        self.likelihood = likelihood
+        self.prior = prior
+        self.objective = objective
+        self.input_noise = 0.0
+
+    def forward(self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None) -> Terms:
+        """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
+        return self.objective(self, self.likelihood.observe(x), weight, beta, generator)
+
+    def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
+        """Return q(z|x), (n_rows, n_components), for rows as the likelihood observes them.
+
+        In training mode noise from the generator is added to what the encoder sees, to
+        regularise it.
+        """
+        if self.training and self.input_noise:
+            noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+            y = y + self.input_noise * self.likelihood.input_unit * noise
+        loc, log_scale = self.encoder(y).chunk(2, -1)
+        if self.linear is not None:
+            loc = loc + self.linear.encoder(y)
+            log_scale = log_scale + self.linear.log_scale
+        return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the likelihood's raw output (..., n_outputs) for latents (..., n_components)."""
+        raw = self.decoder(z)
+        return raw if self.linear is None else raw + self.linear.decoder(z)
+
+    def posterior(self, x: Tensor) -> Normal:
+        """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
+        return self.encode(self.likelihood.observe(x))
+
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """Return the mean of p(x|z) in the data's units, float64."""
+        return self.likelihood.mean(self.decode(z))
+
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Draw rows from p(z) p(x|z) in the data's units, float64."""
+        return self.likelihood.sample(self.decode(self.prior.sample(n_samples, generator)), generator)
+
+    def log_likelihood(self, x: Tensor, noise: Tensor) -> Tensor:
+        r"""Estimate log p(x) per row in nats, in the data's units, by importance sampling.
+
+        .. math:: \log \frac{1}{K} \sum_k \frac{p(x|z_k) p(z_k)}{q(z_k|x)},
+            \qquad z_k = \mu(x) + \sigma(x) \epsilon_k
+
+        (Burda, Grosse and Salakhutdinov 2016, eq. 8): a lower bound in expectation that
+        rises with K.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+        noise : Tensor of shape (n_draws, 1, n_components)
+            Standard normal; shared by the rows, so that a row's estimate is its own.
+        """
+        y = self.likelihood.observe(x)
+        q = self.encode(y)
+        z = q.loc + q.scale * noise
+        log_w = self.likelihood.log_prob(y, self.decode(z)) + self.prior.log_prob(z) - q.log_prob(z).sum(-1)
+        return log_w.logsumexp(0) - math.log(len(noise))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that it takes to build a model, apart from its weights.
+
+    Attributes
+    ----------
+    n_features, n_components : int
+    n_coordinates : int or None
+        Number of principal coordinates that the networks work in; None for the columns.
+    hidden_layer_sizes : tuple of int
+    linear : bool
+        Whether the networks add to linear maps.
+    likelihood, prior, network, objective
+        Specifications of the components.
+    """
+
+    n_features: int
+    n_components: int
+    n_coordinates: int | None
+    hidden_layer_sizes: tuple[int, ...]
+    linear: bool
+    likelihood: Likelihood
+    prior: Prior
+    network: Network
+    objective: Objective
+
+    def build(self, generator: torch.Generator) -> VAE:
+        """Make the model, its networks started from `generator`."""
+        likelihood = self.likelihood.build(self.n_features, self.n_coordinates)
+        n_inputs, n_outputs = likelihood.n_inputs, likelihood.n_outputs
+        encoder, decoder = self.network.build(
+            n_inputs, self.n_components, n_outputs, self.hidden_layer_sizes, self.linear, generator
+        )
+        linear = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
+        return VAE(encoder, decoder, linear, likelihood, self.prior.build(self.n_components), self.objective)

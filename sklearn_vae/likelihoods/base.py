@@ -1,0 +1,118 @@
+"""What every likelihood p(x|z) is: a specification that builds a torch module."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from sklearn_vae._ppca import PPCA, Moments
+
+
+class Likelihood(BaseEstimator, ABC):
+    """Specification of a likelihood p(x|z), given to an estimator as ``likelihood=``.
+
+    Its constructor's parameters are searchable as ``likelihood__<name>``. The estimator
+    clones the specification and calls `build`.
+
+    Attributes
+    ----------
+    isotropic : bool
+        True if all columns have one common scale, so that a rotation of the columns
+        changes nothing: networks may then work in principal coordinates.
+    """
+
+    isotropic: bool = False
+
+    @abstractmethod
+    def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
+        """Make the torch module.
+
+        Parameters
+        ----------
+        n_features : int
+        n_coordinates : int or None
+            Number of principal coordinates to work in, for an isotropic likelihood only;
+            None for the columns themselves.
+        """
+
+    def check_data(self, X: np.ndarray) -> None:  # noqa: B027 - most likelihoods accept any real number
+        """Raise ValueError if `X` of shape (n_samples, n_features) has values that p(x|z) cannot have."""
+
+
+class LinearStart(NamedTuple):
+    """Linear encoder and decoder in a likelihood's own space, as arrays."""
+
+    encoder_weight: np.ndarray  # (n_components, n_inputs)
+    encoder_bias: np.ndarray  # (n_components,)
+    posterior_variance: np.ndarray  # (n_components,)
+    decoder_weight: np.ndarray  # (n_outputs, n_components)
+    decoder_bias: np.ndarray  # (n_outputs,)
+
+
+class LikelihoodModule(nn.Module, ABC):
+    """p(x|z) as a torch module, and the one place that knows the data's units.
+
+    `observe` maps rows to what the encoder sees, (n_rows, `n_inputs`); the decoder
+    answers with raw outputs (..., n_rows, `n_outputs`).
+    """
+
+    n_inputs: int
+    n_outputs: int
+
+    @property
+    def variance(self) -> Tensor | None:
+        """Noise variance in the data's units, (1,) or (n_features,); None where there is no such thing."""
+        return None
+
+    @property
+    def input_unit(self) -> Tensor | float:
+        """Root mean variance of the encoder's inputs."""
+        return 1.0
+
+    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:  # noqa: B027 - for standardised ones only
+        """Take over center, unit and principal axes (n_features, n_coordinates) of the data."""
+
+    def optima(self) -> Iterator[Tensor]:
+        """Yield the buffers that `log_prob` sets to their closed-form optimum in training mode."""
+        yield from ()
+
+    @abstractmethod
+    def linear_start(self, ppca: PPCA) -> LinearStart:
+        """Translate probabilistic PCA into linear maps between inputs, latents and raw outputs."""
+
+    @abstractmethod
+    def observe(self, x: Tensor) -> Tensor:
+        """Map rows (n_rows, n_features) in the data's units and precision to the encoder's inputs."""
+
+    @abstractmethod
+    def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return log p(x|z) in nats and the data's units, summed over columns, (..., n_rows).
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_inputs)
+            As `observe` returns it.
+        raw : Tensor of shape (..., n_rows, n_outputs)
+        weight : Tensor of shape (n_rows,) or None
+            In training mode, parameters with a closed form are first set to their optimum
+            on these rows, weighted.
+        """
+
+    @abstractmethod
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return E[x|z] in the data's units, float64, (..., n_features)."""
+
+    @abstractmethod
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw x in the data's units, float64, from `generator` alone."""
+
+    @abstractmethod
+    def forward(self, raw: Tensor) -> Distribution:
+        """Return the distribution of the observed cells, (..., n_outputs)."""

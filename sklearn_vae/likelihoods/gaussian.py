@@ -1,0 +1,235 @@
+"""Gaussian likelihood with optimal, learned or fixed scale."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from sklearn_vae._ppca import PPCA, Moments
+from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart
+
+# In units of the data's mean variance: below it float32 residuals are rounding noise.
+MIN_VARIANCE = 1e-6
+
+
+class Gaussian(Likelihood):
+    r"""Normal distribution per column, :math:`p(x|z) = N(x; f(z), \sigma^2)`.
+
+    Columns are centred and divided by one global unit inside; everything that comes
+    out is in the data's units.
+
+    Parameters
+    ----------
+    scale : {"optimal", "learned"} or float, default="optimal"
+        The standard deviation :math:`\sigma`. "optimal": its maximum-likelihood value
+        given the reconstructions, the root mean squared error (sigma-VAE, [1]_): no
+        weight to tune and no posterior collapse on any scale of data. "learned": a
+        parameter, trained by gradient. A float: fixed, in the data's units.
+    per_column : bool, default=False
+        One scale per column instead of one for all. Not for a fixed scale.
+
+    References
+    ----------
+    .. [1] O. Rybkin, K. Daniilidis and S. Levine (2021). Simple and effective VAE
+       training with calibrated decoders. ICML.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.likelihoods import Gaussian
+    >>> X = load_iris().data
+    >>> vae = VAETransformer(2, likelihood=Gaussian(scale=0.3), max_iter=10, random_state=0).fit(X)
+    >>> round(float(vae.noise_variance_), 4)
+    0.09
+    """
+
+    _parameter_constraints = {
+        "scale": [StrOptions({"optimal", "learned"}), Interval(Real, 0, None, closed="neither")],
+        "per_column": ["boolean"],
+    }
+
+    def __init__(self, scale="optimal", per_column=False):
+        self.scale = scale
+        self.per_column = per_column
+
+    @property
+    def isotropic(self) -> bool:  # type: ignore[override]
+        """True if all columns have one common scale."""
+        return not self.per_column
+
+    def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
+        """Make the torch module for `n_features` columns or their `n_coordinates`."""
+        self._validate_params()
+        n_scales = n_features if self.per_column else 1
+        if self.scale == "optimal":
+            return OptimalGaussian(n_features, n_coordinates, n_scales)
+        if self.scale == "learned":
+            return LearnedGaussian(n_features, n_coordinates, n_scales)
+        if self.per_column:
+            raise ValueError(
+                f"Gaussian: expected per_column=False with a fixed scale, got per_column=True, scale={self.scale!r}; "
+                "use scale='optimal' or 'learned', or divide the columns by their scales before."
+            )
+        return FixedGaussian(n_features, n_coordinates, self.scale)
+
+
+class GaussianModule(LikelihoodModule):
+    """What the three kinds of scale share; `log_scale`, of shape (1,) or (n_features,), is in units of the data's unit.
+
+    With principal coordinates the decoder explains the first `n_coordinates` of them;
+    of the rest only the norm matters, and it is the encoder's last input.
+    """
+
+    log_scale: Tensor
+
+    def __init__(self, n_features: int, n_coordinates: int | None):
+        super().__init__()
+        self.n_outputs = n_features if n_coordinates is None else n_coordinates
+        self.n_dropped = n_features - self.n_outputs
+        self.n_inputs = self.n_outputs + (self.n_dropped > 0)
+        self.register_buffer("center", torch.zeros(n_features, dtype=torch.float64))
+        self.register_buffer("unit", torch.ones((), dtype=torch.float64))
+        self.register_buffer("axes", None if n_coordinates is None else torch.zeros(n_features, n_coordinates))
+
+    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
+        """Take over center, unit and principal axes of the data."""
+        self.center.copy_(moments.center)
+        self.unit.fill_(moments.unit)
+        if self.axes is not None:
+            self.axes.copy_(torch.from_numpy(axes))
+
+    def linear_start(self, ppca: PPCA) -> LinearStart:
+        """Keep probabilistic PCA as it is: it is the optimum of the linear model."""
+        self.set_variance(torch.tensor(ppca.noise_variance))
+        noise_variance = float(self.log_scale.double().exp().square().mean())
+        decoder = ppca.weight if self.axes is None else self.axes.double().cpu().numpy().T @ ppca.weight
+        variance = np.square(decoder).sum(0) + noise_variance
+        encoder = decoder.T / variance[:, None]
+        padding = np.zeros((len(encoder), self.n_inputs - self.n_outputs))
+        return LinearStart(
+            np.hstack([encoder, padding]),
+            np.zeros(len(encoder)),
+            noise_variance / variance,
+            decoder,
+            np.zeros(self.n_outputs),
+        )
+
+    def observe(self, x: Tensor) -> Tensor:
+        """Centre and scale; with principal coordinates, rotate and append the dropped norm."""
+        y = ((x - self.center.to(x.dtype)) / self.unit.to(x.dtype)).to(self.log_scale.dtype)
+        if self.axes is None:
+            return y
+        coordinates = y @ self.axes
+        if self.n_dropped == 0:
+            return coordinates
+        dropped = y.square().sum(-1, keepdim=True) - coordinates.square().sum(-1, keepdim=True)
+        return torch.cat([coordinates, dropped.clamp_min(0).sqrt()], -1)
+
+    def forward(self, raw: Tensor) -> Normal:
+        """Return N(raw, scale^2) per coordinate, in standardised units."""
+        return Normal(raw, self.log_scale.exp(), validate_args=False)
+
+    def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return log p(x|z) per row; the dropped coordinates are N(0, scale^2)."""
+        if self.training:
+            self.fit_scale(y, raw, weight)
+        log_prob = self(raw).log_prob(y[..., : self.n_outputs]).sum(-1)
+        if self.n_dropped:
+            dropped = self(torch.zeros_like(y[..., -1]))
+            log_prob = log_prob + dropped.log_prob(y[..., -1]) + (self.n_dropped - 1) * dropped.log_prob(dropped.mean)
+        return log_prob - len(self.center) * self.unit.log().to(log_prob.dtype)
+
+    @abstractmethod
+    def fit_scale(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> None:
+        """Set the scale to its optimum on these rows, where it has a closed form."""
+
+    def set_variance(self, variance: Tensor) -> None:
+        """Set the noise variance, in standardised units, floored where residuals are rounding noise."""
+        with torch.no_grad():
+            self.log_scale.copy_(0.5 * variance.clamp_min(MIN_VARIANCE).log())
+
+    @property
+    def variance(self) -> Tensor:
+        """Noise variance in the data's units, shape (1,) or (n_features,)."""
+        return (self.log_scale.double().exp() * self.unit).square()
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the decoded mean in the data's units, float64."""
+        y = raw.double() if self.axes is None else raw.double() @ self.axes.double().T
+        return y * self.unit + self.center
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw from N(mean, scale^2)."""
+        mean = self.mean(raw)
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        return mean + self.variance.sqrt() * noise
+
+
+class OptimalGaussian(GaussianModule):
+    """The scale is the root mean squared error, set in closed form.
+
+    The loss is stationary there, so that holding the scale constant within a batch
+    gives the gradient of the profile likelihood (Rybkin et al. 2021).
+    """
+
+    def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int):
+        super().__init__(n_features, n_coordinates)
+        self.register_buffer("log_scale", torch.zeros(n_scales))
+
+    def optima(self) -> Iterator[Tensor]:
+        """Yield the scale."""
+        yield self.log_scale
+
+    @torch.no_grad()
+    def fit_scale(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> None:
+        """Set the variance to the mean squared error over rows and, for one scale, columns."""
+        square = (y[..., : self.n_outputs] - raw).square()
+        if len(self.log_scale) == 1:
+            square = square.sum(-1, keepdim=True)
+            if self.n_dropped:
+                square = square + y[..., -1:].square()
+            square = square / len(self.center)
+        self.set_variance(square.mean(0) if weight is None else weight @ square / weight.sum())
+
+
+class LearnedGaussian(GaussianModule):
+    """The scale is a parameter, trained by gradient."""
+
+    def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int):
+        super().__init__(n_features, n_coordinates)
+        self.log_scale = nn.Parameter(torch.zeros(n_scales))
+
+    def forward(self, raw: Tensor) -> Normal:
+        """Return N(raw, scale^2), the scale floored where residuals are rounding noise."""
+        return Normal(raw, self.log_scale.clamp_min(0.5 * math.log(MIN_VARIANCE)).exp(), validate_args=False)
+
+    def fit_scale(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> None:
+        """Leave the scale to the optimiser."""
+
+
+class FixedGaussian(GaussianModule):
+    """The scale is given, in the data's units."""
+
+    def __init__(self, n_features: int, n_coordinates: int | None, scale: float):
+        super().__init__(n_features, n_coordinates)
+        self.register_buffer("log_scale", torch.tensor([math.log(scale)]))
+
+    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
+        """Take over the data's units, and express the scale in them."""
+        super().set_units(moments, axes)
+        self.log_scale -= math.log(moments.unit)
+
+    def set_variance(self, variance: Tensor) -> None:
+        """Leave the scale as it was given."""
+
+    def fit_scale(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> None:
+        """Leave the scale as it was given."""

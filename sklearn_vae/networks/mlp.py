@@ -1,0 +1,118 @@
+"""Multi-layer perceptrons as encoder and decoder."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Integral
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from sklearn_vae.networks.base import Network
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "leaky_relu": partial(nn.LeakyReLU, 0.1),
+    "logistic": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+class MLP(Network):
+    """Fully connected networks of the widths in the estimator's `hidden_layer_sizes`.
+
+    Parameters
+    ----------
+    activation : {"relu", "elu", "gelu", "leaky_relu", "logistic", "silu", "tanh"}, default="leaky_relu"
+        Activation of the encoder's hidden layers. The default has slope 0.1 below 0: the
+        steep first steps after a start at probabilistic PCA kill most plain ReLUs there.
+    decoder_activation : same as `activation`, default="relu"
+        Activation of the decoder's hidden layers.
+    decoder_hidden_layer_sizes : sequence of int, default=None
+        Widths of the decoder's hidden layers, from the latent side on. None: the encoder's,
+        reversed.
+    principal_coordinates : int or None, default=128
+        Columns beyond which, with an isotropic Gaussian and init="ppca", the networks see and
+        return this number of leading principal coordinates instead (8 per latent variable
+        where that is more); what is dropped stays in the likelihood as noise. Networks of
+        the same width do more in less time on wide data. None: always the columns.
+
+    Examples
+    --------
+    The textbook image model, 784-128-64-32-2 and 2-256-128-64-32-784:
+
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.networks import MLP
+    >>> vae = VAETransformer(
+    ...     2, hidden_layer_sizes=(128, 64, 32), init="random", likelihood="bernoulli",
+    ...     network=MLP(decoder_hidden_layer_sizes=(256, 128, 64, 32)),
+    ... )
+    """
+
+    _parameter_constraints = {
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "decoder_activation": [StrOptions(set(ACTIVATIONS))],
+        "decoder_hidden_layer_sizes": ["array-like", None],
+        "principal_coordinates": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        activation="leaky_relu",
+        decoder_activation="relu",
+        decoder_hidden_layer_sizes=None,
+        principal_coordinates=128,
+    ):
+        self.activation = activation
+        self.decoder_activation = decoder_activation
+        self.decoder_hidden_layer_sizes = decoder_hidden_layer_sizes
+        self.principal_coordinates = principal_coordinates
+
+    def build(
+        self,
+        n_inputs: int,
+        n_components: int,
+        n_outputs: int,
+        hidden_layer_sizes: Sequence[int],
+        zero_output: bool,
+        generator: torch.Generator,
+    ) -> tuple[nn.Module, nn.Module]:
+        """Make the encoder and the decoder."""
+        self._validate_params()
+        decoder_sizes = self.decoder_hidden_layer_sizes
+        if decoder_sizes is None:
+            decoder_sizes = hidden_layer_sizes[::-1]
+        activation, decoder_activation = ACTIVATIONS[self.activation], ACTIVATIONS[self.decoder_activation]
+        encoder = mlp((n_inputs, *hidden_layer_sizes, 2 * n_components), activation, zero_output, generator)
+        decoder = mlp((n_components, *decoder_sizes, n_outputs), decoder_activation, zero_output, generator)
+        return encoder, decoder
+
+
+def mlp(
+    sizes: Sequence[int], activation: Callable[[], nn.Module], zero_output: bool, generator: torch.Generator
+) -> nn.Sequential:
+    """Chain linear layers of these sizes with activations between them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers += [linear(n_in, n_out, generator), activation()]
+    layers.pop()
+    if zero_output:
+        nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(layers[-1].bias)  # type: ignore[arg-type]
+    return nn.Sequential(*layers)
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
+    """Make a linear layer with torch's default start, drawn from `generator` alone."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(n_in)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer

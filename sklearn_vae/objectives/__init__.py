@@ -1,0 +1,12 @@
+"""Training objectives: one file each."""
+
+from sklearn_vae.objectives.autoencoder import Autoencoder
+from sklearn_vae.objectives.base import Model, Objective, Terms
+from sklearn_vae.objectives.elbo import ELBO
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "autoencoder": Autoencoder,
+    "elbo": ELBO,
+}
+
+__all__ = ["ELBO", "OBJECTIVES", "Autoencoder", "Model", "Objective", "Terms"]

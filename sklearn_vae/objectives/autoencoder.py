@@ -1,0 +1,35 @@
+"""The deterministic autoencoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sklearn_vae.objectives.base import Model, Objective, Terms
+
+
+class Autoencoder(Objective):
+    """Reconstruction alone, from the posterior mean: no noise, no KL, no `beta`.
+
+    The baseline that a variational autoencoder is measured against. It is no model of
+    p(x): estimators trained with it have no ``sample``, ``score_samples`` and ``score``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_vae import VAETransformer
+    >>> ae = VAETransformer(2, objective="autoencoder", max_iter=10, random_state=0)
+    >>> ae.fit_transform(load_iris().data).shape
+    (150, 2)
+    >>> hasattr(ae, "sample")
+    False
+    """
+
+    generative = False
+
+    def __call__(
+        self, model: Model, y: Tensor, weight: Tensor | None, beta: float, generator: torch.Generator
+    ) -> Terms:
+        """Return the loss and its parts per row."""
+        reconstruction = -model.likelihood.log_prob(y, model.decode(model.encode(y, generator).loc), weight)
+        return Terms(reconstruction, reconstruction, torch.zeros_like(reconstruction))

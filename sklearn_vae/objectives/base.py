@@ -1,0 +1,63 @@
+"""What every objective is: a model and rows in, a loss per row out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+
+class Terms(NamedTuple):
+    """An objective's terms in nats, each of shape (n_rows,)."""
+
+    loss: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+class Model(Protocol):
+    """What an objective needs of the model."""
+
+    likelihood: nn.Module
+    prior: nn.Module
+
+    def encode(self, y: Tensor, generator: torch.Generator) -> Normal: ...
+
+    def decode(self, z: Tensor) -> Tensor: ...
+
+
+class Objective(BaseEstimator, ABC):
+    """Specification of what training minimises, given to an estimator as ``objective=``.
+
+    Attributes
+    ----------
+    generative : bool
+        Class attribute. True if training makes p(x, z) a model of the data, so that
+        ``sample`` and ``score_samples`` mean something.
+    """
+
+    generative: bool = True
+
+    @abstractmethod
+    def __call__(
+        self, model: Model, y: Tensor, weight: Tensor | None, beta: float, generator: torch.Generator
+    ) -> Terms:
+        """Return the loss and its parts per row.
+
+        Parameters
+        ----------
+        model : Model
+            With `encode`, `decode`, `likelihood` and `prior`.
+        y : Tensor of shape (n_rows, n_features)
+            Rows in the likelihood's space.
+        weight : Tensor of shape (n_rows,) or None
+            Weights of the rows, for likelihood parameters with a closed form only: the
+            loss is weighted by the caller.
+        beta : float
+            Weight of the KL term at this step.
+        generator : torch.Generator
+        """

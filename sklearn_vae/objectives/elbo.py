@@ -1,0 +1,34 @@
+"""The evidence lower bound."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sklearn_vae.objectives.base import Model, Objective, Terms
+
+
+class ELBO(Objective):
+    r"""Negative evidence lower bound with one reparametrised draw.
+
+    .. math:: -\mathbb{E}_{q(z|x)} \log p(x|z) + \beta \, \mathrm{KL}(q(z|x) \| p(z))
+
+    The bound is that of Kingma and Welling (2014, eq. 3); a weight `beta` other than 1
+    is Higgins et al. (2017)'s, set by the estimator's `beta`.
+
+    Examples
+    --------
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.objectives import ELBO
+    >>> vae = VAETransformer(objective=ELBO(), beta=0.5)
+    """
+
+    def __call__(
+        self, model: Model, y: Tensor, weight: Tensor | None, beta: float, generator: torch.Generator
+    ) -> Terms:
+        """Return the loss and its parts per row."""
+        q = model.encode(y, generator)
+        noise = torch.randn(q.loc.shape, generator=generator, dtype=y.dtype, device=y.device)
+        reconstruction = -model.likelihood.log_prob(y, model.decode(q.loc + q.scale * noise), weight)
+        kl = model.prior.kl(q).sum(-1)
+        return Terms(reconstruction + beta * kl, reconstruction, kl)
