@@ -129,6 +129,11 @@ class _Net(NeuralNet):
     def infer(self, x, **fit_params):
         return self.module_(**x, **self.trainer.forward_args())
 
+    def _set_training(self, training=True):
+        # Walking through all modules at every step costs as much as a small layer.
+        if self.module_.training != training:
+            super()._set_training(training)
+
     def get_loss(self, y_pred, y_true, X=None, training=False):
         return _mean(y_pred.loss, X.get("weight"))
 
@@ -165,16 +170,15 @@ class Trainer:
         self.generator = generator
         self.step = 0
         self.average = copy.deepcopy(model).eval()
+        self._moving = list(_moving(self.average)), list(_moving(model))
         self._net = _Net(
             model,
             criterion=nn.Identity,
             optimizer=torch.optim.AdamW,
             optimizer__fused=True,
             optimizer__weight_decay=0.0,
-            optimizer__param_groups=[
-                ("encoder.*", {"weight_decay": settings.weight_decay}),
-                ("decoder.*", {"weight_decay": settings.weight_decay}),
-            ],
+            # One pattern for encoder and decoder makes one fused call.
+            optimizer__param_groups=[("[de][en]coder.*", {"weight_decay": settings.weight_decay})],
             batch_size=settings.batch_size,
             iterator_train=_Batches,
             iterator_train__generator=generator,
@@ -241,7 +245,7 @@ class Trainer:
                 "use a smaller learning_rate_init, or scale the columns."
             )
         decay = min(self.settings.averaging, self.step / (self.step + 9))
-        get_ema_multi_avg_fn(decay)(list(_moving(self.average)), list(_moving(self.model)), None)
+        get_ema_multi_avg_fn(decay)(*self._moving, None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what it takes to go on, as arrays and numbers."""
