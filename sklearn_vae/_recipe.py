@@ -52,11 +52,11 @@ class Recipe:
     @property
     def input_noise(self) -> float:
         """Standard deviation of the encoder's input noise, in units of the data's."""
-        return min(0.5, 4 / math.sqrt(self.n_rows))
+        return min(0.5, 6 / math.sqrt(self.n_rows))
 
     def max_epochs(self, batch_size: int) -> int:
         """Return the largest number of epochs."""
-        steps = 1000 if self.is_small else min(2500, 30 * self.n_rows // batch_size)
+        steps = 2000 if self.is_small else min(2500, 30 * self.n_rows // batch_size)
         return max(1, round(steps * batch_size / self.n_rows))
 
 

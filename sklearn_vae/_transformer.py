@@ -21,8 +21,9 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
     n_components : int, default=8
         Number of latent variables.
 
-    hidden_layer_sizes : array-like of int, default=(512, 256)
-        Widths of the encoder's hidden layers; the decoder has them reversed.
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder has them reversed. "auto" is
+        (256, 128) up to 5000 rows and (512, 256) above.
 
     likelihood : {"gaussian", "bernoulli"} or Likelihood, default="gaussian"
         Distribution p(x|z) of the columns. "gaussian": any real columns, on any scale.
@@ -51,37 +52,42 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
 
     whiten : bool, default=True
         True: ``transform`` returns posterior means on the prior's unit scale. False: each
-        column is multiplied by the decoder's gain, the root mean squared length of
-        :math:`\partial f / \partial z_j` in the data's units, which gives it the scale
-        of a PCA score: better for distance-based models (kNN, RBF kernels).
+        column is scaled to the size of its effect on the data, as a PCA score is (see
+        `latent_scale_`): better for distance-based models (kNN, RBF kernels).
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. 0 leaves the model at its start. "auto" is a rule in the
-        number of rows, see the user guide.
+        Largest number of epochs. 0 leaves the model at its start. "auto" makes 2000 steps
+        up to 5000 rows, and above that 30 epochs but no more than 2500 steps.
 
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto" is a rule in the number of rows.
+        Rows per step. "auto" is 64 up to 5000 rows and 256 above.
 
-    learning_rate_init : float, default=2e-3
-        Learning rate of Adam, reached after `warmup_steps`.
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate of Adam, reached after `warmup_steps`. "auto" is 2e-3 at 64 rows per
+        step and goes with the root of `batch_size`.
 
-    warmup_steps : int, default=50
+    warmup_steps : int, default=100
         Steps over which the learning rate rises linearly.
 
     alpha : float, default=1e-4
         Decoupled weight decay of the networks; linear maps have none.
 
-    averaging : float, default=0.98
-        Decay per step of the moving average of the weights, which is what is kept.
-        0 keeps the last weights.
+    input_noise : float or "auto", default="auto"
+        Standard deviation of the noise that the encoder's input gets in training, in units
+        of the columns' root mean variance. "auto" is min(0.5, 6 / sqrt(n_samples)).
+
+    averaging : float, default=0.998
+        Largest decay per step of the moving average of the weights, which is what is
+        kept. 0 keeps the last weights.
 
     early_stopping : bool, default=True
-        Whether held-out rows decide the number of epochs. On small data, cross-validation
-        chooses it and a last fit uses all rows; otherwise `validation_fraction` of the
-        rows is set aside and the weights of the best epoch are kept.
+        Whether held-out rows decide the number of epochs. Up to 5000 rows, the number is
+        chosen on one held-out fifth of the rows (three below 1000 rows), and a last run uses
+        all rows; above, `validation_fraction` of the rows is set aside, 5000 at most, and
+        the weights of the best epoch are kept.
 
     validation_fraction : float, default=0.1
-        Share of rows to set aside for early stopping on larger data.
+        Share of rows to set aside for early stopping above 5000 rows.
 
     n_iter_no_change : int, default=6
         Stop after this number of validations in a row without an improvement by `tol`.
@@ -124,12 +130,15 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
     best_validation_score_ : float
         The largest of them; only with early stopping.
     noise_variance_ : float or ndarray of shape (n_features_in_,)
-        Gaussian noise variance in the data's units; only with a Gaussian likelihood.
+        Gaussian noise variance in the data's units, where there was early stopping as
+        measured on held-out rows; only with a Gaussian likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL(q(z_j|x) || p(z_j)) over the training rows, in nats: about 0 for a
         component that is not used. Not for objective="autoencoder".
     latent_scale_ : ndarray of shape (n_components,)
-        What ``transform`` multiplies posterior means by; only with whiten=False.
+        What ``transform`` multiplies posterior means by: the root of the decoder's mean
+        squared gain plus the noise variance, over the means' spread. At the "ppca" start
+        the scaled means are PCA's scores. Only with whiten=False.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
