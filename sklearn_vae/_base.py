@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from time import perf_counter
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from sklearn_vae import _recipe
-from sklearn_vae._engine import Rows, Settings, Trainer, limit_threads, map_rows, resolve_device, to_tensor
-from sklearn_vae._fit import Fitter, Run, Stopping
 from sklearn_vae._diagnostics import kl_per_component, latent_scale
+from sklearn_vae._engine import Rows, Settings, limit_threads, map_rows, resolve_device, to_tensor
+from sklearn_vae._fit import Fitter, Run, Stopping
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
@@ -32,6 +33,15 @@ from sklearn_vae.priors import PRIORS, Prior
 
 # Numbers that one chunk of inference may hold at a time: 16 MiB of float32.
 CHUNK_SIZE = 2**22
+
+# Fitted attributes that depend on the components.
+OPTIONAL_ATTRIBUTES = (
+    "validation_scores_",
+    "best_validation_score_",
+    "noise_variance_",
+    "kl_per_component_",
+    "latent_scale_",
+)
 
 
 def _is_generative(estimator: BaseVAE) -> bool:
@@ -43,7 +53,7 @@ def _is_generative(estimator: BaseVAE) -> bool:
 class BaseVAE(BaseEstimator):
     """What both estimators share; their constructors set the parameters."""
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
         "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
@@ -381,7 +391,7 @@ class BaseVAE(BaseEstimator):
         self._double = None
         self.n_iter_, self.n_steps_ = run.n_epochs, run.n_steps
         self.loss_curve_ = run.losses
-        for name in ("validation_scores_", "best_validation_score_", "noise_variance_", "kl_per_component_", "latent_scale_"):
+        for name in OPTIONAL_ATTRIBUTES:
             self.__dict__.pop(name, None)
         if run.scores:
             self.validation_scores_ = run.scores

@@ -79,9 +79,7 @@ def fit_ppca(X: Tensor, weight: Tensor | None, moments: Moments, n_components: i
     return PPCA(moments, axes, loadings, noise_variance)
 
 
-def _principal_axes(
-    X: Tensor, weight: Tensor | None, moments: Moments, k: int
-) -> tuple[np.ndarray, np.ndarray, float]:
+def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the covariance's `k` largest eigenvalues, their vectors (n_features, k), and its trace."""
     n, n_features = X.shape
     scale = _bessel(X, weight) / _total(X, weight)
@@ -95,9 +93,9 @@ def _principal_axes(
         covariance = torch.zeros(n_features, n_features, dtype=torch.float64, device=X.device)
         for y in rows():
             covariance += (y.to(X.dtype).T @ y.to(X.dtype)).double()
-        values, vectors = torch.linalg.eigh(covariance * scale)
-        trace = float(values.sum())
-        values, vectors = values.flip(0)[:k].cpu().numpy(), vectors.flip(1)[:, :k].cpu().numpy()
+        trace = float(covariance.trace()) * scale
+        spectrum, basis = torch.linalg.eigh(covariance * scale)
+        values, vectors = spectrum.flip(0)[:k].cpu().numpy(), basis.flip(1)[:, :k].cpu().numpy()
     elif n <= MAX_EXACT:
         y = torch.cat(list(rows()))
         _, singular, axes = torch.linalg.svd(y, full_matrices=False)

@@ -20,15 +20,16 @@ class Likelihood(BaseEstimator, ABC):
 
     Its constructor's parameters are searchable as ``likelihood__<name>``. The estimator
     clones the specification and calls `build`.
-
-    Attributes
-    ----------
-    isotropic : bool
-        True if all columns have one common scale, so that a rotation of the columns
-        changes nothing: networks may then work in principal coordinates.
     """
 
-    isotropic: bool = False
+    @property
+    def isotropic(self) -> bool:
+        """True if all columns have one common scale.
+
+        A rotation of the columns then changes nothing, and networks may work in principal
+        coordinates.
+        """
+        return False
 
     @abstractmethod
     def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
@@ -42,7 +43,7 @@ class Likelihood(BaseEstimator, ABC):
             None for the columns themselves.
         """
 
-    def check_data(self, X: np.ndarray) -> None:  # noqa: B027 - most likelihoods accept any real number
+    def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError if `X` of shape (n_samples, n_features) has values that p(x|z) cannot have."""
 
 
@@ -76,7 +77,7 @@ class LikelihoodModule(nn.Module, ABC):
         """Root mean variance of the encoder's inputs."""
         return 1.0
 
-    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:  # noqa: B027 - for standardised ones only
+    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Take over center, unit and principal axes (n_features, n_coordinates) of the data."""
 
     def optima(self) -> Iterator[Tensor]:

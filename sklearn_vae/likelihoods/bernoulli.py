@@ -48,6 +48,8 @@ class Bernoulli(Likelihood):
 class BernoulliModule(LikelihoodModule):
     """Logits in, Bernoulli distribution out; the encoder sees the columns as they are."""
 
+    unit: Tensor
+
     def __init__(self, n_features: int):
         super().__init__()
         self.n_inputs = self.n_outputs = n_features

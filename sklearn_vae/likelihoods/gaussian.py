@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Gaussian(Likelihood):
     0.09
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict] = {
         "scale": [StrOptions({"optimal", "learned"}), Interval(Real, 0, None, closed="neither")],
         "per_column": ["boolean"],
     }
@@ -62,7 +63,7 @@ class Gaussian(Likelihood):
         self.per_column = per_column
 
     @property
-    def isotropic(self) -> bool:  # type: ignore[override]
+    def isotropic(self) -> bool:
         """True if all columns have one common scale."""
         return not self.per_column
 
@@ -89,6 +90,9 @@ class GaussianModule(LikelihoodModule):
     of the rest only the norm matters, and it is the encoder's last input.
     """
 
+    center: Tensor
+    unit: Tensor
+    axes: Tensor | None
     log_scale: Tensor
 
     def __init__(self, n_features: int, n_coordinates: int | None):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
+from typing import ClassVar
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -56,7 +57,7 @@ class MLP(Network):
     ... )
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict] = {
         "activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_hidden_layer_sizes": ["array-like", None],

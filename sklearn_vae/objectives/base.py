@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
 
@@ -22,8 +22,8 @@ class Terms(NamedTuple):
 class Model(Protocol):
     """What an objective needs of the model."""
 
-    likelihood: nn.Module
-    prior: nn.Module
+    likelihood: Any
+    prior: Any
 
     def encode(self, y: Tensor, generator: torch.Generator) -> Normal: ...
 

@@ -27,6 +27,9 @@ class StandardNormal(Prior):
 class StandardNormalModule(PriorModule):
     """N(0, I); its buffers follow the model's device and precision."""
 
+    loc: Tensor
+    scale: Tensor
+
     def __init__(self, n_components: int):
         super().__init__()
         self.register_buffer("loc", torch.zeros(n_components), persistent=False)
