@@ -55,7 +55,7 @@ class BaseVAE(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
         "prior": [StrOptions(set(PRIORS)), Prior],
         "beta": [Interval(Real, 0, None, closed="left"), callable],
@@ -330,12 +330,11 @@ class BaseVAE(BaseEstimator):
         n_coordinates = None
         if linear and likelihood.isotropic and network.principal_coordinates is not None:
             n_coordinates = max(network.principal_coordinates, 8 * self.n_components)
-        sizes = self.hidden_layer_sizes
         return Architecture(
             n_features=n_features,
             n_components=self.n_components,
             n_coordinates=None if n_coordinates is None or n_coordinates >= n_features else n_coordinates,
-            hidden_layer_sizes=Recipe(n_rows).hidden_layer_sizes if _is_auto(sizes) else _check_sizes(sizes),
+            hidden_layer_sizes=_check_sizes(_unless_auto(self.hidden_layer_sizes, Recipe(n_rows).hidden_layer_sizes)),
             linear=linear,
             likelihood=likelihood,
             prior=self._component("prior", PRIORS),
@@ -353,11 +352,9 @@ class BaseVAE(BaseEstimator):
             )
         n_rows = len(rows)
         recipe = Recipe(n_rows)
-        batch_size = recipe.batch_size if _is_auto(self.batch_size) else min(self.batch_size, n_rows)
-        learning_rate = (
-            _recipe.learning_rate(batch_size) if _is_auto(self.learning_rate_init) else self.learning_rate_init
-        )
-        max_epochs = recipe.max_epochs(batch_size) if _is_auto(self.max_iter) else self.max_iter
+        batch_size = min(_unless_auto(self.batch_size, recipe.batch_size), n_rows)
+        learning_rate = _unless_auto(self.learning_rate_init, _recipe.learning_rate(batch_size))
+        max_epochs = _unless_auto(self.max_iter, recipe.max_epochs(batch_size))
         n_steps = max_epochs * rows.n_batches(batch_size)
         beta = self.beta if callable(self.beta) else partial(_constant, float(self.beta))
         settings = Settings(
@@ -367,7 +364,7 @@ class BaseVAE(BaseEstimator):
             final_beta=float(beta(n_steps)),
             weight_decay=self.alpha,
             averaging=self.averaging,
-            input_noise=recipe.input_noise if _is_auto(self.input_noise) else self.input_noise,
+            input_noise=_unless_auto(self.input_noise, recipe.input_noise),
         )
         stopping = Stopping(max_epochs, _recipe.STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
         seed = _seed(self.random_state)
@@ -387,7 +384,7 @@ class BaseVAE(BaseEstimator):
 
     def _set_fitted(self, fitter: Fitter, rows: Rows, run: Run) -> None:
         self._architecture = fitter.architecture
-        self.module_ = run.model.requires_grad_(False).eval()
+        self.module_ = run.model
         self._double = None
         self.n_iter_, self.n_steps_ = run.n_epochs, run.n_steps
         self.loss_curve_ = run.losses
@@ -445,8 +442,9 @@ def _seed(random_state) -> int:
     return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))
 
 
-def _is_auto(value) -> bool:
-    return isinstance(value, str) and value == "auto"
+def _unless_auto(value, rule):
+    """Return `value`, or what the rule says if it is "auto"."""
+    return rule if isinstance(value, str) and value == "auto" else value
 
 
 def _check_sizes(sizes) -> tuple[int, ...]:

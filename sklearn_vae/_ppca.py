@@ -104,8 +104,8 @@ def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) 
     else:
         trace = float(sum(y.square().sum() for y in rows())) * scale
 
-        def product(v: np.ndarray) -> np.ndarray:
-            v = torch.from_numpy(v.astype(np.float64)).to(X.device)
+        def product(vector: np.ndarray) -> np.ndarray:
+            v = torch.from_numpy(vector.astype(np.float64)).to(X.device)
             return (sum(y.T @ (y @ v) for y in rows()) * scale).cpu().numpy()  # type: ignore[union-attr]
 
         operator = LinearOperator((n_features, n_features), matvec=product, matmat=product, dtype=np.float64)
