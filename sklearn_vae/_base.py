@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
 from time import perf_counter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context, clone
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -22,17 +22,17 @@ from torch import Tensor
 
 from sklearn_vae import _recipe
 from sklearn_vae._diagnostics import kl_per_component, latent_scale
-from sklearn_vae._engine import Rows, Settings, limit_threads, map_rows, resolve_device, to_tensor
+from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
-from sklearn_vae.networks import NETWORKS, Network
+from sklearn_vae.networks import NETWORKS, Network, check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
-# Numbers that one chunk of inference may hold at a time: 16 MiB of float32.
-CHUNK_SIZE = 2**22
+# Numbers that one chunk of inference may hold at a time: 4 MiB of float32.
+CHUNK_SIZE = 2**20
 
 # Fitted attributes that depend on the components.
 OPTIONAL_ATTRIBUTES = (
@@ -50,7 +50,7 @@ def _is_generative(estimator: BaseVAE) -> bool:
     return OBJECTIVES[objective].generative if isinstance(objective, str) else objective.generative
 
 
-class BaseVAE(BaseEstimator):
+class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What both estimators share; their constructors set the parameters."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -67,6 +67,7 @@ class BaseVAE(BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "warmup_steps": [Interval(Integral, 0, None, closed="left")],
+        "learning_rate_decay": [Interval(Real, 0, 1, closed="both")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "averaging": [Interval(Real, 0, 1, closed="left")],
@@ -139,15 +140,15 @@ class BaseVAE(BaseEstimator):
         X, weight = self._check_rows(X, sample_weight, reset=first)
         with limit_threads(effective_n_jobs(self.n_jobs)):
             rows = self._rows(X, weight)
-            fitter = self._fitter(rows, not first)
+            fitter = self._fitter(rows, not first, decays=False)
             model = fitter.start(rows) if first else copy.deepcopy(self.module_)
             trainer = fitter.trainer(model, rows.x.device)
             if getattr(self, "_training_state", None) is not None:
                 trainer.load_state_dict(self._training_state)
             loss = trainer.run_epoch(rows)
             losses = [*([] if first else self.loss_curve_), loss]
-            n_epochs = 1 if first else self.n_iter_ + 1
-            run = Run(trainer.average, n_epochs, trainer.step, losses)
+            n_epochs = len(losses)
+            run = Run(trainer.average, n_epochs, trainer.step, n_epochs, losses)
             self._set_fitted(fitter, rows, run)
             self._training_state = trainer.state_dict()
         return self
@@ -165,7 +166,7 @@ class BaseVAE(BaseEstimator):
             Means of q(z|x), times `latent_scale_` with whiten=False. A row's values do
             not depend on the other rows.
         """
-        Z = self._map(lambda model, x: model.posterior(x).loc, self._check_new_rows(X))
+        Z = self._map(VAE.embed, self._check_new_rows(X))
         return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
 
     def inverse_transform(self, Z):
@@ -191,7 +192,7 @@ class BaseVAE(BaseEstimator):
         if self._latent_scale is not None:
             # A component that the decoder ignores has gain 0, and any value of it decodes alike.
             Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
-        return self._map(lambda model, z: model.reconstruct(z), Z)
+        return self._map(VAE.reconstruct, Z)
 
     @available_if(_is_generative)
     def sample(self, n_samples=1, random_state=None):
@@ -264,10 +265,15 @@ class BaseVAE(BaseEstimator):
         """
         return float(np.mean(self.score_samples(X)))
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
     def __getstate__(self):
         """Return parameters, arrays and plain numbers: neither torch objects nor training rows."""
         state = dict(super().__getstate__())
-        state.pop("_double", None)
+        state.pop("_inference", None)
         if "module_" in state:
             state["module_"] = {k: v.cpu().numpy() for k, v in state["module_"].state_dict().items()}
         return state
@@ -279,6 +285,7 @@ class BaseVAE(BaseEstimator):
             model = self._architecture.build(torch.Generator().manual_seed(0))
             model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state["module_"].items()})
             self.module_ = model.to(resolve_device(self.device)).eval()
+            self._inference = Inference(self.module_)
 
     @property
     def _n_features_out(self) -> int:
@@ -327,6 +334,7 @@ class BaseVAE(BaseEstimator):
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
+        sizes = _unless_auto(self.hidden_layer_sizes, Recipe(n_rows).hidden_layer_sizes)
         n_coordinates = None
         if linear and likelihood.isotropic and network.principal_coordinates is not None:
             n_coordinates = max(network.principal_coordinates, 8 * self.n_components)
@@ -334,7 +342,7 @@ class BaseVAE(BaseEstimator):
             n_features=n_features,
             n_components=self.n_components,
             n_coordinates=None if n_coordinates is None or n_coordinates >= n_features else n_coordinates,
-            hidden_layer_sizes=_check_sizes(_unless_auto(self.hidden_layer_sizes, Recipe(n_rows).hidden_layer_sizes)),
+            hidden_layer_sizes=check_sizes(sizes, "hidden_layer_sizes"),
             linear=linear,
             likelihood=likelihood,
             prior=self._component("prior", PRIORS),
@@ -342,8 +350,8 @@ class BaseVAE(BaseEstimator):
             objective=self._component("objective", OBJECTIVES),
         )
 
-    def _fitter(self, rows: Rows, goes_on: bool) -> Fitter:
-        """Resolve every "auto" for these rows."""
+    def _fitter(self, rows: Rows, goes_on: bool, decays: bool = True) -> Fitter:
+        """Resolve every "auto" for these rows; without an end in sight the learning rate stays."""
         architecture = self._architecture if goes_on else self._new_architecture(len(rows), rows.x.shape[1])
         if goes_on and architecture.n_components != self.n_components:
             raise ValueError(
@@ -356,12 +364,14 @@ class BaseVAE(BaseEstimator):
         learning_rate = _unless_auto(self.learning_rate_init, _recipe.learning_rate(batch_size))
         max_epochs = _unless_auto(self.max_iter, recipe.max_epochs(batch_size))
         n_steps = max_epochs * rows.n_batches(batch_size)
-        beta = self.beta if callable(self.beta) else partial(_constant, float(self.beta))
+        beta = partial(_beta_at, self.beta)
         settings = Settings(
             batch_size=batch_size,
-            learning_rate=partial(_recipe.warmed_up, learning_rate, self.warmup_steps),
+            learning_rate=_recipe.Schedule(
+                learning_rate, self.warmup_steps, n_steps, self.learning_rate_decay if decays else 0.0
+            ),
             beta=beta,
-            final_beta=float(beta(n_steps)),
+            final_beta=beta(n_steps),
             weight_decay=self.alpha,
             averaging=self.averaging,
             input_noise=_unless_auto(self.input_noise, recipe.input_noise),
@@ -385,8 +395,8 @@ class BaseVAE(BaseEstimator):
     def _set_fitted(self, fitter: Fitter, rows: Rows, run: Run) -> None:
         self._architecture = fitter.architecture
         self.module_ = run.model
-        self._double = None
-        self.n_iter_, self.n_steps_ = run.n_epochs, run.n_steps
+        self._inference = Inference(self.module_)
+        self.n_iter_, self.best_iter_, self.n_steps_ = run.n_epochs_run, run.n_epochs, run.n_steps
         self.loss_curve_ = run.losses
         for name in OPTIONAL_ATTRIBUTES:
             self.__dict__.pop(name, None)
@@ -404,15 +414,9 @@ class BaseVAE(BaseEstimator):
 
     def _map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
         """Apply `function` of the model and chunks of rows in X's own precision."""
-        model = self.module_
-        if X.dtype == np.float64:
-            if self.__dict__.get("_double") is None:
-                self._double = copy.deepcopy(model).double()
-            model = self._double
         width = max(self._architecture.n_features, *self._architecture.hidden_layer_sizes, 1)
         with limit_threads(effective_n_jobs(self.n_jobs)):
-            device = next(model.parameters()).device
-            return map_rows(partial(function, model), X, device, max(1, CHUNK_SIZE // (n_draws * width)))
+            return self._inference.map(function, X, max(1, CHUNK_SIZE // (n_draws * width)))
 
 
 class _Printer:
@@ -431,8 +435,12 @@ def _silent(name: str, epoch: int, step: int, loss: float, score: float | None) 
     """Print nothing."""
 
 
-def _constant(value: float, step: int) -> float:
-    return value
+def _beta_at(beta: Any, step: int) -> float:
+    """Return `beta`, or what a user's function gives for this step, checked."""
+    value: Any = beta(step) if callable(beta) else beta
+    if not isinstance(value, Real) or not 0 <= value < np.inf:
+        raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
+    return float(value)
 
 
 def _seed(random_state) -> int:
@@ -445,11 +453,3 @@ def _seed(random_state) -> int:
 def _unless_auto(value, rule):
     """Return `value`, or what the rule says if it is "auto"."""
     return rule if isinstance(value, str) and value == "auto" else value
-
-
-def _check_sizes(sizes) -> tuple[int, ...]:
-    """Return layer widths as plain integers."""
-    widths = np.atleast_1d(np.asarray(sizes, dtype=object))
-    if any(not isinstance(width, Integral) or width < 1 for width in widths):
-        raise ValueError(f"expected hidden_layer_sizes to be integers of at least 1, got {sizes!r}.")
-    return tuple(int(width) for width in widths)

@@ -36,7 +36,7 @@ def latent_scale(model: VAE, rows: Rows) -> np.ndarray:
         z = model.posterior(rows[index]["x"]).loc
     gains = []
     for tangent in torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
-        column = torch.func.jvp(model.reconstruct, (z,), (tangent.expand_as(z).contiguous(),))[1]
+        column = torch.autograd.functional.jvp(model.reconstruct, z, tangent.expand_as(z))[1].detach()
         gains.append(float(column.square().sum(-1).mean()))
     variance = model.likelihood.variance
     noise = 0.0 if variance is None else float(variance.mean())

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -196,36 +197,6 @@ class Trainer:
         self._net.fit_loop(rows, epochs=1)
         return float(np.mean(self._net.history[-1, "batches", :, "train_loss"]))
 
-    @torch.no_grad()
-    def evaluate(self, rows: Rows) -> tuple[float, tuple[Tensor, ...]]:
-        """Score the averaged model on held-out rows, with the same noise at each call.
-
-        The likelihood's closed-form parameters are set to their optimum on these rows.
-
-        Returns
-        -------
-        score : float
-            Minus the mean loss per row, with `beta` as at the end of training.
-        optima : tuple of Tensor
-            The closed-form parameters.
-        """
-        generator = torch.Generator(rows.x.device).manual_seed(0)
-        score, optima = 0.0, [torch.zeros_like(t) for t in self.average.likelihood.optima()]
-        self.average.likelihood.train()
-        # Few rows are repeated, each time with other noise.
-        repeated = torch.arange(len(rows), device=rows.x.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
-        rows = rows.select(repeated) if len(repeated) > len(rows) else rows
-        for batch in rows.batches(EVALUATION_BATCH):
-            share = len(batch["x"]) / len(rows)
-            loss = self.average(**batch, beta=self.settings.final_beta, generator=generator).loss
-            score -= share * float(_mean(loss, batch.get("weight")))
-            for optimum, value in zip(optima, self.average.likelihood.optima(), strict=True):
-                optimum += share * value
-        self.average.likelihood.eval()
-        for value, optimum in zip(self.average.likelihood.optima(), optima, strict=True):
-            value.copy_(optimum)
-        return score, tuple(optima)
-
     def forward_args(self) -> dict[str, Any]:
         """Return what the model's forward needs besides the batch."""
         return {"beta": self.settings.beta(self.step), "generator": self.generator}
@@ -270,13 +241,50 @@ class Trainer:
         self.generator.set_state(torch.from_numpy(state["generator"]))
 
 
+@torch.no_grad()
+def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, ...]]:
+    """Score a model on rows, with the same noise at each call.
+
+    The likelihood's closed-form parameters are set to their optimum on these rows.
+
+    Returns
+    -------
+    score : float
+        Minus the mean loss per row.
+    optima : tuple of Tensor
+        The closed-form parameters.
+    """
+    generator = torch.Generator(rows.x.device).manual_seed(0)
+    score, optima = 0.0, [torch.zeros_like(t) for t in model.likelihood.optima()]
+    # Few rows are repeated, each time with other noise.
+    repeated = torch.arange(len(rows), device=rows.x.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
+    rows = rows.select(repeated) if len(repeated) > len(rows) else rows
+    model.likelihood.train()
+    for batch in rows.batches(EVALUATION_BATCH):
+        share = len(batch["x"]) / len(rows)
+        score -= share * float(_mean(model(**batch, beta=beta, generator=generator).loss, batch.get("weight")))
+        for optimum, value in zip(optima, model.likelihood.optima(), strict=True):
+            optimum += share * value
+    model.likelihood.eval()
+    for value, optimum in zip(model.likelihood.optima(), optima, strict=True):
+        value.copy_(optimum)
+    return score, tuple(optima)
+
+
 def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
     """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision."""
+
+    def part(start: int) -> np.ndarray:
+        return function(to_tensor(X[start : start + chunk]).to(device)).cpu().numpy()
+
     with torch.inference_mode():
-        parts = [
-            function(to_tensor(X[start : start + chunk]).to(device)).cpu().numpy() for start in range(0, len(X), chunk)
-        ]
-    return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(X.dtype, copy=False)
+        first = part(0)
+        # In one piece: small results between large freed chunks would fragment the heap.
+        out = np.empty((len(X), *first.shape[1:]), dtype=X.dtype)
+        out[:chunk] = first
+        for start in range(chunk, len(X), chunk):
+            out[start : start + chunk] = part(start)
+    return out
 
 
 def to_tensor(X: np.ndarray) -> Tensor:
@@ -295,10 +303,15 @@ class _Writeable:
 
 
 class _Threads:
-    """torch's number of threads, set for the time of a call and restored after the last."""
+    """torch's number of threads, set for the time of a call.
+
+    torch keeps one number per thread, and one for threads that start later. The first
+    call that runs remembers the latter, and every outermost call restores it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._local = threading.local()
         self._active = 0
         self._before = 1
 
@@ -306,26 +319,64 @@ class _Threads:
     def limit(self, n_threads: int) -> Iterator[None]:
         """Use `n_threads` in this thread; others that compute at the same time keep theirs."""
         with self._lock:
+            # Asking also makes torch initialise this thread, which would undo a number set before.
+            outer = torch.get_num_threads()
+            nested = getattr(self._local, "nested", False)
             if self._active == 0:
-                self._before = torch.get_num_threads()
+                self._before = outer
             self._active += 1
+            self._local.nested = True
             torch.set_num_threads(n_threads)
         try:
             yield
         finally:
             with self._lock:
                 self._active -= 1
-                torch.set_num_threads(self._before)
+                self._local.nested = nested
+                torch.get_num_threads()
+                torch.set_num_threads(outer if nested else self._before)
 
 
 limit_threads = _Threads().limit
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device that a name stands for: "auto" is a GPU where there is one."""
+    """Return the device that a name stands for: "auto" is a CUDA device where there is one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"expected device to be 'auto' or a device of this machine, got {str(device)!r}; use 'auto'. ({error})"
+        ) from error
     return torch.device(device)
+
+
+class Inference:
+    """A model in the precision of the rows.
+
+    float64 rows are computed in float64, so that a row's result does not depend on the
+    rows that happen to be computed with it.
+
+    Parameters
+    ----------
+    model : VAE
+        In float32.
+    """
+
+    def __init__(self, model: VAE):
+        self.model = model
+
+    @cached_property
+    def double(self) -> VAE:
+        """The model in float64, made when first needed."""
+        return copy.deepcopy(self.model).double()
+
+    def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, chunk: int) -> np.ndarray:
+        """Apply `function` of the model and chunks of rows; return an array of X's precision."""
+        model = self.double if X.dtype == np.float64 else self.model
+        return map_rows(partial(function, model), X, next(model.parameters()).device, chunk)
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from sklearn_vae._engine import Rows, Settings, Trainer
+from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._vae import VAE, Architecture
 
@@ -51,6 +51,8 @@ class Run:
         The averaged model at the best validation; without validation at the end.
     n_epochs, n_steps : int
         Made until `model`.
+    n_epochs_run : int
+        Made in all; of several runs, in the longest.
     losses : list of float
         Mean training loss of each epoch.
     scores : list of float
@@ -64,6 +66,7 @@ class Run:
     model: VAE
     n_epochs: int = 0
     n_steps: int = 0
+    n_epochs_run: int = 0
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
@@ -71,7 +74,7 @@ class Run:
 
     def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
         """Score the averaged model, keep it if it is the best by `tol`, and say whether it is."""
-        score, optima = trainer.evaluate(held_out)
+        score, optima = evaluate(trainer.average, held_out, trainer.settings.final_beta)
         better = not self.scores or score > max(self.scores) + tol
         self.scores.append(score)
         self.steps.append(trainer.step)
@@ -115,11 +118,11 @@ class Fitter:
         model.likelihood.set_units(moments, axes)
         if model.linear is not None:
             model.linear.start_at(model.likelihood.linear_start(ppca))
-        model.input_noise = self.settings.input_noise
         return model.to(x.device)
 
     def trainer(self, model: VAE, device: torch.device) -> Trainer:
         """Make a trainer of `model`."""
+        model.input_noise = self.settings.input_noise
         return Trainer(model, self.settings, self._generator(device))
 
     def train(
@@ -139,6 +142,7 @@ class Fitter:
             run.validate(trainer, held_out, 0, 0.0)
         for epoch in range(1, n_epochs + 1):
             run.losses.append(trainer.run_epoch(rows))
+            run.n_epochs_run = epoch
             if held_out is None:
                 run.n_epochs, run.n_steps = epoch, trainer.step
                 self.report(name, epoch, trainer.step, run.losses[-1], None)
@@ -181,16 +185,28 @@ class Fitter:
             )
         longest = max(runs, key=lambda run: len(run.scores))
         scores = np.mean([_extend(run.scores, len(longest.scores)) for run in runs], axis=0)
-        best = int(scores.argmax())
+        best = _best(scores, self.stopping.tol)
         final = self.train(rows, round(longest.steps[best] / rows.n_batches(self.settings.batch_size)))
         optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
-        for target, values in zip(final.model.likelihood.optima(), optima, strict=True):
-            target.copy_(torch.stack(values).mean(0))
+        _, training_optima = evaluate(final.model, rows, self.settings.final_beta)
+        for target, values, training in zip(final.model.likelihood.optima(), optima, training_optima, strict=True):
+            # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
+            target.copy_(torch.stack(values).mean(0).maximum(training))
         final.scores = scores.tolist()
+        final.n_epochs_run = max(run.n_epochs_run for run in runs)
         return final
 
     def _generator(self, device: torch.device | str) -> torch.Generator:
         return torch.Generator(device).manual_seed(self.seed)
+
+
+def _best(scores: Sequence[float], tol: float) -> int:
+    """Return the last index at which the score rose by more than `tol` above all before."""
+    best = 0
+    for i, score in enumerate(scores):
+        if score > scores[best] + tol:
+            best = i
+    return best
 
 
 def _extend(values: Sequence[T], length: int) -> list[T]:

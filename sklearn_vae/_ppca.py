@@ -11,7 +11,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-CHUNK = 4096
+# Numbers in a chunk of rows: 4 MiB of float64.
+CHUNK_SIZE = 2**19
 # Above this size of the smaller side, Lanczos iterations replace the full eigendecomposition.
 MAX_EXACT = 3000
 
@@ -36,6 +37,11 @@ class PPCA:
     axes: np.ndarray  # (n_features, n_axes), orthonormal, by falling variance
     weight: np.ndarray  # W, (n_features, n_components), orthogonal columns
     noise_variance: float
+
+    @property
+    def spread(self) -> float:
+        """Root mean variance along the components; 1 where there is none."""
+        return float(np.sqrt(np.square(self.weight).sum(0).mean() + self.noise_variance)) or 1.0
 
     @property
     def encoder_weight(self) -> np.ndarray:
@@ -108,17 +114,21 @@ def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) 
             v = torch.from_numpy(vector.astype(np.float64)).to(X.device)
             return (sum(y.T @ (y @ v) for y in rows()) * scale).cpu().numpy()  # type: ignore[union-attr]
 
-        operator = LinearOperator((n_features, n_features), matvec=product, matmat=product, dtype=np.float64)
-        values, vectors = eigsh(operator, k=k, v0=np.ones(n_features))
+        if k < n_features:
+            operator = LinearOperator((n_features, n_features), matvec=product, matmat=product, dtype=np.float64)
+            values, vectors = eigsh(operator, k=k, v0=np.ones(n_features))
+        else:
+            values, vectors = np.linalg.eigh(product(np.eye(n_features)))
         values, vectors = values[::-1], vectors[:, ::-1]
     return values.clip(0), vectors, trace
 
 
 def _chunks(X: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield chunks of rows and weights in float64."""
-    for start in range(0, len(X), CHUNK):
-        x = X[start : start + CHUNK].double()
-        yield x, x.new_ones(len(x)) if weight is None else weight[start : start + CHUNK].double()
+    chunk = max(1, CHUNK_SIZE // X.shape[1])
+    for start in range(0, len(X), chunk):
+        x = X[start : start + chunk].double()
+        yield x, x.new_ones(len(x)) if weight is None else weight[start : start + chunk].double()
 
 
 def _total(X: Tensor, weight: Tensor | None) -> float:

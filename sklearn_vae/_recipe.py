@@ -65,6 +65,27 @@ def learning_rate(batch_size: int) -> float:
     return 2e-3 * math.sqrt(batch_size / 64)
 
 
-def warmed_up(peak: float, warmup_steps: int, step: int) -> float:
-    """Rise linearly to `peak` over the first steps, and stay."""
-    return peak * min(1.0, (step + 1) / (warmup_steps + 1))
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate that rises linearly, stays, and falls linearly to 0.
+
+    Attributes
+    ----------
+    peak : float
+    warmup_steps : int
+    n_steps : int
+        Where it ends.
+    decay : float
+        Share of `n_steps` over which it falls; 0 to stay for ever.
+    """
+
+    peak: float
+    warmup_steps: int
+    n_steps: int
+    decay: float
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate at `step`, counted from 0."""
+        rise = (step + 1) / (self.warmup_steps + 1)
+        fall = (self.n_steps - step) / (self.decay * self.n_steps) if self.decay else 1.0
+        return self.peak * max(0.0, min(1.0, rise, fall))

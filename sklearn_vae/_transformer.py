@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-
 from sklearn_vae._base import BaseVAE
 
 
-class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE):
+class VAETransformer(BaseVAE):
     r"""Variational autoencoder for nonlinear dimensionality reduction.
 
     A generative model :math:`p(z)\,p(x|z)` and an approximate posterior :math:`q(z|x)`,
@@ -69,6 +67,10 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
     warmup_steps : int, default=100
         Steps over which the learning rate rises linearly.
 
+    learning_rate_decay : float, default=0.5
+        Share of the steps up to `max_iter` over which, at the end, the learning rate falls
+        linearly to 0.
+
     alpha : float, default=1e-4
         Decoupled weight decay of the networks; linear maps have none.
 
@@ -119,9 +121,12 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
     module_ : torch.nn.Module
         The fitted model.
     n_iter_ : int
+        Number of epochs run; where the number was chosen on held-out parts, in the longest
+        of those runs.
+    best_iter_ : int
         Number of epochs that the kept weights were trained for.
     n_steps_ : int
-        Number of optimiser steps in the last run.
+        Number of steps that the kept weights were trained for.
     loss_curve_ : list of float
         Mean training loss of each epoch, in nats per row.
     validation_scores_ : list of float
@@ -184,6 +189,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         batch_size="auto",
         learning_rate_init="auto",
         warmup_steps=100,
+        learning_rate_decay=0.5,
         alpha=1e-4,
         input_noise="auto",
         averaging=0.998,
@@ -211,6 +217,7 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.warmup_steps = warmup_steps
+        self.learning_rate_decay = learning_rate_decay
         self.alpha = alpha
         self.input_noise = input_noise
         self.averaging = averaging
@@ -224,8 +231,3 @@ class VAETransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseVAE)
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -21,10 +21,14 @@ LOG_SCALE_RANGE = (-12.0, 6.0)
 class LinearMaps(nn.Module):
     """Linear encoder and decoder, around which the networks learn what is not linear."""
 
+    spread: Tensor
+
     def __init__(self, n_inputs: int, n_components: int, n_outputs: int):
         super().__init__()
         self.encoder = nn.utils.skip_init(nn.Linear, n_inputs, n_components)
         self.log_scale = nn.Parameter(torch.zeros(n_components))
+        # What the networks' inputs are divided by: the spread of the leading components.
+        self.register_buffer("spread", torch.ones(()))
         self.decoder = nn.utils.skip_init(nn.Linear, n_components, n_outputs)
 
     @torch.no_grad()
@@ -35,6 +39,7 @@ class LinearMaps(nn.Module):
         self.log_scale.copy_(0.5 * torch.from_numpy(start.posterior_variance).log())
         self.decoder.weight.copy_(torch.from_numpy(start.decoder_weight))
         self.decoder.bias.copy_(torch.from_numpy(start.decoder_bias))
+        self.spread.fill_(start.spread)
 
 
 class VAE(nn.Module):
@@ -82,11 +87,15 @@ class VAE(nn.Module):
         if self.training and self.input_noise:
             noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
             y = y + self.input_noise * self.likelihood.input_unit * noise
-        loc, log_scale = self.encoder(y).chunk(2, -1)
-        if self.linear is not None:
-            loc = loc + self.linear.encoder(y)
-            log_scale = log_scale + self.linear.log_scale
+        loc, log_scale = self._loc_and_log_scale(y)
         return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False)
+
+    def _loc_and_log_scale(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        if self.linear is None:
+            loc, log_scale = self.encoder(y).chunk(2, -1)
+            return loc, log_scale
+        loc, log_scale = self.encoder(y / self.linear.spread).chunk(2, -1)
+        return loc + self.linear.encoder(y), log_scale + self.linear.log_scale
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's raw output (..., n_outputs) for latents (..., n_components)."""
@@ -96,6 +105,10 @@ class VAE(nn.Module):
     def posterior(self, x: Tensor) -> Normal:
         """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
         return self.encode(self.likelihood.observe(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the mean of q(z|x), without the cost of its scale."""
+        return self._loc_and_log_scale(self.likelihood.observe(x))[0]
 
     def reconstruct(self, z: Tensor) -> Tensor:
         """Return the mean of p(x|z) in the data's units, float64."""

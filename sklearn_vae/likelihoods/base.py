@@ -55,6 +55,7 @@ class LinearStart(NamedTuple):
     posterior_variance: np.ndarray  # (n_components,)
     decoder_weight: np.ndarray  # (n_outputs, n_components)
     decoder_bias: np.ndarray  # (n_outputs,)
+    spread: float  # root mean variance of the inputs along the components
 
 
 class LikelihoodModule(nn.Module, ABC):
@@ -81,7 +82,7 @@ class LikelihoodModule(nn.Module, ABC):
         """Take over center, unit and principal axes (n_features, n_coordinates) of the data."""
 
     def optima(self) -> Iterator[Tensor]:
-        """Yield the buffers that `log_prob` sets to their closed-form optimum in training mode."""
+        """Yield the log-scales that `log_prob` sets to their closed-form optimum in training mode."""
         yield from ()
 
     @abstractmethod

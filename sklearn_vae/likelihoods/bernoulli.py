@@ -77,7 +77,12 @@ class BernoulliModule(LikelihoodModule):
         encoder = ppca.encoder_weight / ppca.moments.unit
         decoder = ppca.weight * ppca.moments.unit / variance[:, None]
         return LinearStart(
-            encoder, -encoder @ center, 1 / (1 + variance @ np.square(decoder)), decoder, np.log(mean / (1 - mean))
+            encoder,
+            -encoder @ center,
+            1 / (1 + variance @ np.square(decoder)),
+            decoder,
+            np.log(mean / (1 - mean)),
+            ppca.spread * ppca.moments.unit,
         )
 
     def observe(self, x: Tensor) -> Tensor:

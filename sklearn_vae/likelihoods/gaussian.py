@@ -114,7 +114,7 @@ class GaussianModule(LikelihoodModule):
     def linear_start(self, ppca: PPCA) -> LinearStart:
         """Keep probabilistic PCA as it is: it is the optimum of the linear model."""
         self.set_variance(torch.tensor(ppca.noise_variance))
-        noise_variance = float(self.log_scale.double().exp().square().mean())
+        noise_variance = float(self.log_scale.detach().double().exp().square().mean())
         decoder = ppca.weight if self.axes is None else self.axes.double().cpu().numpy().T @ ppca.weight
         variance = np.square(decoder).sum(0) + noise_variance
         encoder = decoder.T / variance[:, None]
@@ -125,6 +125,7 @@ class GaussianModule(LikelihoodModule):
             noise_variance / variance,
             decoder,
             np.zeros(self.n_outputs),
+            float(np.sqrt(variance.mean())),
         )
 
     def observe(self, x: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ class GaussianModule(LikelihoodModule):
     @property
     def variance(self) -> Tensor:
         """Noise variance in the data's units, shape (1,) or (n_features,)."""
-        return (self.log_scale.double().exp() * self.unit).square()
+        return (self.log_scale.detach().double().exp() * self.unit).square()
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the decoded mean in the data's units, float64."""

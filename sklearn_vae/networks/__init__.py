@@ -1,11 +1,11 @@
 """Encoder and decoder networks: one file each."""
 
 from sklearn_vae.networks.base import Network
-from sklearn_vae.networks.mlp import MLP
+from sklearn_vae.networks.mlp import MLP, check_sizes
 from sklearn_vae.networks.modules import Modules
 
 NETWORKS: dict[str, type[Network]] = {
     "mlp": MLP,
 }
 
-__all__ = ["MLP", "NETWORKS", "Modules", "Network"]
+__all__ = ["MLP", "NETWORKS", "Modules", "Network", "check_sizes"]

@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
@@ -88,8 +89,7 @@ class MLP(Network):
         """Make the encoder and the decoder."""
         self._validate_params()
         decoder_sizes = self.decoder_hidden_layer_sizes
-        if decoder_sizes is None:
-            decoder_sizes = hidden_layer_sizes[::-1]
+        decoder_sizes = hidden_layer_sizes[::-1] if decoder_sizes is None else check_sizes(decoder_sizes)
         activation, decoder_activation = ACTIVATIONS[self.activation], ACTIVATIONS[self.decoder_activation]
         encoder = mlp((n_inputs, *hidden_layer_sizes, 2 * n_components), activation, zero_output, generator)
         decoder = mlp((n_components, *decoder_sizes, n_outputs), decoder_activation, zero_output, generator)
@@ -108,6 +108,14 @@ def mlp(
         nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(layers[-1].bias)  # type: ignore[arg-type]
     return nn.Sequential(*layers)
+
+
+def check_sizes(sizes: Any, name: str = "decoder_hidden_layer_sizes") -> tuple[int, ...]:
+    """Return layer widths as plain integers; raise ValueError for anything else."""
+    widths = np.atleast_1d(np.asarray(sizes, dtype=object))
+    if any(not isinstance(width, Integral) or width < 1 for width in widths):
+        raise ValueError(f"expected {name} to be integers of at least 1, got {sizes!r}.")
+    return tuple(int(width) for width in widths)
 
 
 def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:

@@ -95,7 +95,15 @@ class Gated(nn.Module):
 
 def instantiate(role: str, module: nn.Module | Callable[..., nn.Module], *sizes: int) -> nn.Module:
     """Copy an instance; call a class or factory with its sizes."""
-    made = copy.deepcopy(module) if isinstance(module, nn.Module) or not callable(module) else module(*sizes)
+    if isinstance(module, nn.Module):
+        return copy.deepcopy(module)
+    try:
+        made = module(*sizes)
+    except TypeError as error:
+        raise TypeError(
+            f"network Modules: expected {role} to be a torch.nn.Module, or a callable with the sizes {sizes} that "
+            f"returns one, got {module!r}: {error}"
+        ) from error
     if not isinstance(made, nn.Module):
         raise TypeError(
             f"network Modules: expected {role} to be a torch.nn.Module, or a callable that returns one, got {made!r}."

@@ -25,9 +25,11 @@ class Model(Protocol):
     likelihood: Any
     prior: Any
 
-    def encode(self, y: Tensor, generator: torch.Generator) -> Normal: ...
+    def encode(self, y: Tensor, generator: torch.Generator) -> Normal:
+        """Return q(z|x) for rows in the likelihood's space."""
 
-    def decode(self, z: Tensor) -> Tensor: ...
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the likelihood's raw output."""
 
 
 class Objective(BaseEstimator, ABC):
