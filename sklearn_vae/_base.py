@@ -438,7 +438,7 @@ def _silent(name: str, epoch: int, step: int, loss: float, score: float | None) 
 def _beta_at(beta: Any, step: int) -> float:
     """Return `beta`, or what a user's function gives for this step, checked."""
     value: Any = beta(step) if callable(beta) else beta
-    if not isinstance(value, Real) or not 0 <= value < np.inf:
+    if not (isinstance(value, Real) and 0 <= float(value) < np.inf):
         raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
     return float(value)
 
