@@ -1,0 +1,51 @@
+"""Small data and fitted models that several test modules share."""
+
+import os
+import pickle
+import random
+
+# Without it scikit-learn's array API check is skipped; scipy reads it once, when it is imported.
+os.environ["SCIPY_ARRAY_API"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits, load_iris
+
+from sklearn_vae import VAETransformer
+
+
+@pytest.fixture(scope="session")
+def iris():
+    """150 x 4, read-only."""
+    return _locked(load_iris().data)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """400 x 64, read-only."""
+    return _locked(load_digits().data[:400])
+
+
+@pytest.fixture(scope="session")
+def fitted(iris):
+    """A trained transformer of two components; not to be changed."""
+    return VAETransformer(
+        2, hidden_layer_sizes=(16,), max_iter=20, early_stopping=False, whiten=True, random_state=0
+    ).fit(iris)
+
+
+@pytest.fixture
+def global_random_state():
+    """A function that returns the state of python's, numpy's and torch's global generators."""
+
+    def state():
+        return pickle.dumps((random.getstate(), np.random.get_state(), torch.get_rng_state().numpy()))
+
+    return state
+
+
+def _locked(X):
+    X = np.ascontiguousarray(X, dtype=np.float64)
+    X.setflags(write=False)
+    return X

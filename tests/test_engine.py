@@ -1,0 +1,370 @@
+"""Batches, training that can be resumed, threads, and inference in chunks."""
+
+import copy
+import math
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_vae import VAETransformer
+from sklearn_vae._engine import Rows, Settings, Trainer, evaluate, limit_threads, map_rows, resolve_device, to_tensor
+
+CPU = torch.device("cpu")
+
+
+def settings(**changes):
+    values = {
+        "batch_size": 32,
+        "learning_rate": lambda step: 0.01,
+        "beta": lambda step: 1.0,
+        "final_beta": 1.0,
+        "weight_decay": 1e-3,
+        "averaging": 0.9,
+        "input_noise": 0.0,
+    }
+    return Settings(**{**values, **changes})
+
+
+def trainer_of(X, seed=0, **changes):
+    vae = VAETransformer(2, hidden_layer_sizes=(6,), max_iter=0, random_state=0).fit(X)
+    model = vae.module_.requires_grad_(True)
+    model.input_noise = changes.get("input_noise", 0.0)
+    return Trainer(model, settings(**changes), torch.Generator().manual_seed(seed))
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_equal_weights(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.fixture
+def rows(iris):
+    return Rows(to_tensor(iris))
+
+
+# Rows
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 150, 1000])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_batches_cover_each_row_once(batch_size, shuffled):
+    rows = Rows(torch.arange(150.0)[:, None])
+    batches = list(rows.batches(batch_size, torch.Generator().manual_seed(0) if shuffled else None))
+    sizes = [len(batch["x"]) for batch in batches]
+    order = torch.cat([batch["x"][:, 0] for batch in batches])
+    assert len(batches) == rows.n_batches(batch_size) == math.ceil(150 / batch_size)
+    assert max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
+    assert torch.equal(order.sort().values, torch.arange(150.0))
+    assert torch.equal(order, torch.arange(150.0)) != (shuffled and batch_size > 0)
+
+
+def test_batches_follow_their_generator(rows):
+    orders = [
+        torch.cat([batch["x"] for batch in rows.batches(40, torch.Generator().manual_seed(seed))]) for seed in (0, 0, 1)
+    ]
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+
+
+def test_batches_keep_rows_and_weights_together():
+    x = torch.arange(20.0)[:, None]
+    rows = Rows(x, weight=2 * x[:, 0], index=torch.tensor([3, 5, 8, 13]))
+    for batch in rows.batches(3, torch.Generator().manual_seed(0)):
+        assert torch.equal(batch["weight"], 2 * batch["x"][:, 0])
+
+
+def test_select_of_a_selection_counts_from_the_selection():
+    x = torch.arange(20.0)[:, None]
+    selected = Rows(x).select(torch.arange(10, 20)).select(torch.tensor([0, 9]))
+    assert len(selected) == 2
+    assert selected[torch.arange(2)]["x"][:, 0].tolist() == [10.0, 19.0]
+    assert selected.x.data_ptr() == x.data_ptr()
+
+
+def test_selection_weight_is_zero_outside_the_selection():
+    x, weight = torch.zeros(5, 2), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    index = torch.tensor([1, 4])
+    assert Rows(x).selection_weight() is None
+    assert Rows(x, weight).selection_weight().tolist() == [1, 2, 3, 4, 5]
+    assert Rows(x, None, index).selection_weight().tolist() == [0, 1, 0, 0, 1]
+    assert Rows(x, weight, index).selection_weight().tolist() == [0, 2, 0, 0, 5]
+
+
+# Trainer
+
+
+def test_trainer_lowers_the_loss(iris, rows):
+    trainer = trainer_of(iris, learning_rate=lambda step: 0.003)
+    losses = [trainer.run_epoch(rows) for _ in range(30)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
+    assert trainer.step == 30 * rows.n_batches(32)
+
+
+def test_trainer_gives_equal_runs_for_equal_generators(iris, rows):
+    trainers = [trainer_of(iris, seed) for seed in (0, 0, 1)]
+    losses = [trainer.run_epoch(rows) for trainer in trainers]
+    assert losses[0] == losses[1] != losses[2]
+    assert_equal_weights(weights(trainers[0].model), weights(trainers[1].model))
+
+
+@pytest.mark.parametrize("input_noise", [0.0, 0.3])
+def test_trainer_goes_on_from_its_state_as_if_never_interrupted(iris, rows, input_noise):
+    whole = trainer_of(iris, input_noise=input_noise)
+    whole.run_epoch(rows)
+    state = copy.deepcopy(whole.state_dict())
+    resumed = trainer_of(iris, seed=99, input_noise=input_noise)
+    resumed.average.load_state_dict(whole.average.state_dict())
+    resumed.load_state_dict(state)
+    losses = [[trainer.run_epoch(rows) for _ in range(2)] for trainer in (whole, resumed)]
+    assert losses[0] == losses[1] and whole.step == resumed.step
+    assert_equal_weights(weights(whole.model), weights(resumed.model))
+    assert_equal_weights(weights(whole.average), weights(resumed.average))
+
+
+def test_trainer_state_holds_arrays_and_numbers_only(iris, rows):
+    trainer = trainer_of(iris)
+    trainer.run_epoch(rows)
+
+    def leaves(value):
+        if isinstance(value, (dict, list)):
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from leaves(item)
+        else:
+            yield value
+
+    assert all(isinstance(leaf, (np.ndarray, int, float)) for leaf in leaves(trainer.state_dict()))
+
+
+def test_trainer_without_averaging_keeps_the_last_weights(iris, rows):
+    trainer = trainer_of(iris, averaging=0.0)
+    trainer.run_epoch(rows)
+    for average, last in zip(trainer.average.parameters(), trainer.model.parameters(), strict=True):
+        torch.testing.assert_close(average, last, rtol=1e-6, atol=1e-7)
+
+
+def test_trainer_average_is_the_moving_average_of_the_weights(iris, rows):
+    """With the decay t / (t + 9) of step t, up to the limit."""
+    trainer, expected = trainer_of(iris, batch_size=150, averaging=0.2), None
+    expected = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    for step in range(1, 5):
+        trainer.run_epoch(rows)
+        decay = min(0.2, step / (step + 9))
+        expected = [
+            decay * old + (1 - decay) * new.detach()
+            for old, new in zip(expected, trainer.model.parameters(), strict=True)
+        ]
+    for average, value in zip(trainer.average.parameters(), expected, strict=True):
+        torch.testing.assert_close(average, value, rtol=1e-5, atol=1e-6)
+
+
+def test_trainer_follows_the_schedules_of_learning_rate_and_beta(iris, rows):
+    asked = {"learning_rate": [], "beta": []}
+    trainer = trainer_of(
+        iris,
+        batch_size=50,
+        learning_rate=lambda step: asked["learning_rate"].append(step) or 0.0,
+        beta=lambda step: asked["beta"].append(step) or 0.5,
+    )
+    before = weights(trainer.model)
+    trainer.run_epoch(rows)
+    trainer.run_epoch(rows)
+    assert sorted(set(asked["learning_rate"])) == sorted(set(asked["beta"])) == list(range(6))
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
+def test_trainer_decays_networks_and_not_linear_maps(iris, rows):
+    """With no gradient to speak of, decay is what is left: Adam's step is bounded by the learning rate."""
+    trainers = {decay: trainer_of(iris, weight_decay=decay, batch_size=150) for decay in (0.0, 50.0)}
+    for trainer in trainers.values():
+        trainer.run_epoch(rows)
+    plain, decayed = (dict(trainer.model.named_parameters()) for trainer in trainers.values())
+    assert decayed["encoder.0.weight"].norm() < 0.6 * plain["encoder.0.weight"].norm()
+    for name in plain:
+        if name.startswith("linear."):
+            assert torch.equal(plain[name], decayed[name]), name
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_trainer_stops_when_the_loss_is_not_finite(iris, value):
+    trainer = trainer_of(iris)
+    x = torch.tensor(iris)
+    x[17] = value
+    with pytest.raises(ValueError, match=r"diverged: the loss is .* at step \d.*smaller learning_rate_init"):
+        trainer.run_epoch(Rows(x))
+
+
+def test_trainer_evaluates_with_the_same_noise_at_each_call(iris, rows):
+    trainer = trainer_of(iris)
+    before, state = weights(trainer.model), trainer.generator.get_state()
+    first, second = evaluate(trainer.average, rows, 1.0), evaluate(trainer.average, rows, 1.0)
+    assert first[0] == second[0] and all(map(torch.equal, first[1], second[1]))
+    assert_equal_weights(weights(trainer.model), before)
+    assert torch.equal(trainer.generator.get_state(), state)
+
+
+def test_trainer_evaluates_rows_of_twice_the_weight_as_twice_the_rows(iris):
+    """The score is a mean over rows, of weights with mean 1."""
+    trainer, x = trainer_of(iris), to_tensor(iris)
+    weight = torch.ones(150)
+    weight[:50], weight[50:] = 2.0, 0.5
+    few, _ = evaluate(trainer.average, Rows(x, weight), 1.0)
+    many, _ = evaluate(trainer.average, Rows(x, None, torch.cat([*[torch.arange(50)] * 4, torch.arange(50, 150)])), 1.0)
+    assert few == pytest.approx(many, abs=0.15)
+
+
+# Inference
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("chunk", [1, 7, 149, 150, 10000])
+def test_map_rows_does_not_depend_on_the_chunk(iris, dtype, chunk):
+    X = iris.astype(dtype)
+    mapped = map_rows(lambda x: x[:, :2].square().sum(1), X, CPU, chunk)
+    assert mapped.dtype == dtype
+    np.testing.assert_allclose(mapped, np.square(X[:, :2]).sum(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["transform", "score_samples"])
+def test_transformer_does_not_depend_on_the_chunk(monkeypatch, fitted, iris, method):
+    whole = getattr(fitted, method)(iris)
+    monkeypatch.setattr("sklearn_vae._base.CHUNK_SIZE", 2000)
+    np.testing.assert_allclose(getattr(fitted, method)(iris), whole, rtol=1e-9)
+
+
+def test_map_rows_hands_out_no_more_than_a_chunk(iris):
+    sizes = []
+    map_rows(lambda x: sizes.append(len(x)) or x, iris, CPU, 40)
+    assert sizes == [40, 40, 40, 30]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_to_tensor_shares_memory_with_read_only_arrays(order):
+    X = np.asarray(np.random.default_rng(0).normal(size=(5, 3)), order=order)
+    X.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensor = to_tensor(X)
+    assert tensor.data_ptr() == X.__array_interface__["data"][0]
+    np.testing.assert_array_equal(tensor.numpy(), X)
+    assert not X.flags.writeable
+
+
+def test_to_tensor_shares_memory_with_memory_maps(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(12.0).reshape(4, 3))
+    X = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensor = to_tensor(X)
+    assert tensor.data_ptr() == X.__array_interface__["data"][0]
+    assert tensor.sum() == 66
+
+
+def test_to_tensor_keeps_the_array_alive():
+    def temporary():
+        X = np.arange(100000.0)
+        X.setflags(write=False)
+        return to_tensor(X)
+
+    tensor = temporary()
+    np.full(100000, -1.0)
+    assert torch.equal(tensor, torch.arange(100000.0, dtype=torch.float64))
+
+
+# Threads
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_restores_the_number_of_threads():
+    with limit_threads(1):
+        assert torch.get_num_threads() == 1
+        with limit_threads(3):
+            assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_restores_the_outer_limit():
+    with limit_threads(1):
+        with limit_threads(3):
+            pass
+        assert torch.get_num_threads() == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt])
+def test_limit_threads_restores_after_an_exception(exception):
+    with pytest.raises(exception), limit_threads(1):
+        raise exception
+    assert torch.get_num_threads() == 2
+
+
+def in_new_thread(function):
+    values = []
+    thread = threading.Thread(target=lambda: values.append(function()))
+    thread.start()
+    thread.join(10)
+    return values[0]
+
+
+def overlap():
+    """Two threads enter one after the other, and leave in the same order; what each sees then."""
+    entered, left = (threading.Event(), threading.Event()), threading.Event()
+    seen = {}
+
+    def first():
+        with limit_threads(1):
+            entered[0].set()
+            entered[1].wait(10)
+            seen["first"] = torch.get_num_threads()
+        seen["first after"] = torch.get_num_threads()
+        left.set()
+
+    def second():
+        entered[0].wait(10)
+        with limit_threads(1):
+            entered[1].set()
+            left.wait(10)
+            seen["second"] = torch.get_num_threads()
+        seen["second after"] = torch.get_num_threads()
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    return seen
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_holds_when_another_thread_leaves():
+    """Also where the thread has not computed anything yet: torch sets a thread's number at its first operation."""
+    seen = overlap()
+    assert seen["first"] == 1 and seen["second"] == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_restores_after_threads_that_overlap():
+    seen = overlap()
+    assert seen["first after"] == 2 and seen["second after"] == 2
+    assert torch.get_num_threads() == 2 and in_new_thread(torch.get_num_threads) == 2
+
+
+def test_resolve_device_takes_names_and_devices():
+    assert resolve_device("cpu") == resolve_device(CPU) == CPU
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

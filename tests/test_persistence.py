@@ -1,0 +1,217 @@
+"""What a fitted estimator leaves on disk, and what comes back."""
+
+import copy
+import io
+import pickle
+import pickletools
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+import torch
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from sklearn_vae import VAETransformer
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.networks import MLP, Modules
+from sklearn_vae.objectives import Autoencoder
+from sklearn_vae.priors import StandardNormal
+
+
+class Encoder(nn.Module):
+    def __init__(self, n_features):
+        super().__init__()
+        self.layer = nn.Linear(n_features, 5)
+
+    def forward(self, x):
+        return self.layer(x).tanh()
+
+
+def decoder(n_components, n_features):
+    return nn.Sequential(nn.Linear(n_components, 5), nn.Tanh(), nn.Linear(5, n_features))
+
+
+class Sizes(nn.Module):
+    """Counts what it has seen: a buffer that a start would not give back."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.layer = nn.Linear(n_features, 5)
+        self.register_buffer("n_seen", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        self.n_seen += len(x)
+        return self.layer(x)
+
+
+def small(**params):
+    values = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0}
+    return VAETransformer(2, **{**values, **params})
+
+
+CASES = [
+    {},
+    {"whiten": False},
+    {"early_stopping": False, "init": "random"},
+    {"likelihood": "bernoulli"},
+    {"likelihood": Gaussian(scale="learned", per_column=True)},
+    {"network": MLP(principal_coordinates=2)},
+    {"network": Modules(Encoder, decoder)},
+    {"objective": Autoencoder(), "prior": StandardNormal()},
+    {"max_iter": 0},
+]
+over_cases = pytest.mark.parametrize("params", CASES, ids=str)
+ROUND_TRIPS = {
+    "pickle": lambda vae: pickle.loads(pickle.dumps(vae)),
+    "pickle_protocol_2": lambda vae: pickle.loads(pickle.dumps(vae, protocol=2)),
+    "copy": copy.deepcopy,
+    "joblib": lambda vae: _joblib_round_trip(vae),
+}
+
+
+def _joblib_round_trip(vae):
+    file = io.BytesIO()
+    joblib.dump(vae, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def results(vae, X):
+    Z = vae.transform(X)
+    parts = [Z, vae.inverse_transform(Z)]
+    return [*parts, vae.score_samples(X), vae.sample(3)] if hasattr(vae, "sample") else parts
+
+
+def names_in(stream):
+    """Modules and classes that loading a pickle would look up, and all its short strings."""
+    return {str(argument) for _, argument, _ in pickletools.genops(stream) if isinstance(argument, str)}
+
+
+@over_cases
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+def test_round_trip_gives_the_same_results(iris, params, round_trip):
+    X = iris / 10
+    vae = small(**params).fit(X)
+    restored = ROUND_TRIPS[round_trip](vae)
+    for before, after in zip(results(vae, X), results(restored, X), strict=True):
+        np.testing.assert_array_equal(before, after)
+    for name in ("loss_curve_", "n_iter_", "n_steps_", "n_features_in_"):
+        assert getattr(restored, name) == getattr(vae, name)
+    assert repr(restored) == repr(vae)
+
+
+def test_round_trip_keeps_float32_results(iris):
+    X = iris.astype(np.float32)
+    vae = small().fit(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(vae)).transform(X), vae.transform(X))
+
+
+def test_round_trip_of_an_unfitted_estimator():
+    vae = small(likelihood=Gaussian(scale=0.5))
+    restored = pickle.loads(pickle.dumps(vae))
+    assert repr(restored) == repr(vae) and not hasattr(restored, "module_")
+
+
+def test_round_trip_keeps_the_original_usable(iris):
+    vae = small().fit(iris)
+    before = vae.transform(iris)
+    pickle.dumps(vae), vae.__getstate__()
+    np.testing.assert_array_equal(vae.transform(iris), before)
+    assert isinstance(vae.module_, nn.Module)
+
+
+def test_restored_estimator_can_be_fitted_and_cloned(iris):
+    vae = small().fit(iris)
+    restored = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(clone(restored).fit_transform(iris), vae.transform(iris))
+    np.testing.assert_array_equal(restored.fit(iris).transform(iris), vae.transform(iris))
+
+
+def test_restored_estimator_goes_on_with_warm_start(iris):
+    vae = small(warm_start=True, early_stopping=False).fit(iris)
+    restored = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(restored.fit(iris).transform(iris), vae.fit(iris).transform(iris))
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_pickle_has_no_torch_and_no_skorch_object(iris, partial):
+    vae = small(likelihood=Gaussian(), network=MLP()).fit(iris) if not partial else small().partial_fit(iris)
+    vae.transform(iris)
+    names = names_in(pickle.dumps(vae))
+    assert "numpy.ndarray" in names or "ndarray" in names
+    assert not [name for name in names if name.split(".")[0] in ("torch", "skorch")]
+
+
+def test_pickle_is_no_larger_than_the_weights_and_a_little(digits):
+    sizes = {}
+    for n_rows in (50, 400):
+        vae = small(hidden_layer_sizes=(64,)).fit(digits[:n_rows])
+        vae.transform(digits), vae.score(digits)
+        n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in vae.module_.state_dict().values())
+        sizes[n_rows] = len(pickle.dumps(vae))
+        assert n_bytes < sizes[n_rows] < n_bytes + 8000
+    assert abs(sizes[400] - sizes[50]) < 1000
+
+
+def test_pickle_has_no_training_rows(iris):
+    X = np.array(iris)
+    X[7] = [1234.5678, 2345.6789, 3456.7891, 4567.8912]
+    for vae in (small().fit(X), small().partial_fit(X)):
+        stream = pickle.dumps(vae)
+        assert X[7].tobytes() not in stream and X[7].astype(np.float32).tobytes() not in stream
+
+
+def test_skops_trusts_types_of_this_package_alone(iris):
+    vae = small(likelihood=Gaussian(), prior=StandardNormal(), network=MLP()).fit(iris)
+    stream = skops.io.dumps(make_pipeline(StandardScaler(), vae))
+    untrusted = skops.io.get_untrusted_types(data=stream)
+    assert untrusted and all(name.startswith("sklearn_vae.") for name in untrusted)
+    restored = skops.io.loads(stream, trusted=untrusted)[-1]
+    np.testing.assert_array_equal(restored.transform(iris), vae.transform(iris))
+    np.testing.assert_array_equal(restored.sample(3), vae.sample(3))
+
+
+@pytest.mark.parametrize("params", [{}, {"whiten": False, "likelihood": Gaussian(per_column=True)}], ids=str)
+def test_skops_round_trip_after_partial_fit(iris, params):
+    vae = small(**params).partial_fit(iris)
+    stream = skops.io.dumps(vae)
+    untrusted = skops.io.get_untrusted_types(data=stream)
+    assert all(name.startswith("sklearn_vae.") for name in untrusted)
+    restored = skops.io.loads(stream, trusted=untrusted)
+    np.testing.assert_array_equal(restored.partial_fit(iris).transform(iris), vae.partial_fit(iris).transform(iris))
+
+
+@pytest.mark.parametrize("encoder", [Encoder, Sizes, Encoder(4), nn.Sequential(nn.Linear(4, 3), nn.ELU())], ids=repr)
+def test_user_networks_come_back(iris, encoder):
+    vae = small(network=Modules(encoder, decoder)).fit(iris)
+    restored = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(restored.transform(iris), vae.transform(iris))
+
+
+def test_user_network_instance_is_copied(iris):
+    """Training changes neither the user's module nor another estimator's."""
+    encoder = Encoder(4)
+    before = encoder.layer.weight.detach().clone()
+    first, second = (small(network=Modules(encoder, decoder)).fit(iris) for _ in range(2))
+    assert torch.equal(encoder.layer.weight, before)
+    np.testing.assert_array_equal(first.transform(iris), second.transform(iris))
+
+
+def test_restored_weights_can_be_written_to(iris):
+    """numpy arrays of a memory-mapped pickle are read-only; tensors must not be."""
+    vae = small(warm_start=True).fit(iris)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pickle.loads(pickle.dumps(vae)).fit(iris)
+
+
+def test_unpickling_leaves_global_random_state_alone(iris, global_random_state):
+    stream = pickle.dumps(small(network=Modules(Encoder, decoder)).fit(iris))
+    before = global_random_state()
+    pickle.loads(stream)
+    assert global_random_state() == before

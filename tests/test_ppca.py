@@ -1,0 +1,188 @@
+"""The closed-form start is probabilistic PCA, on any data."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from sklearn_vae import VAETransformer, _ppca
+from sklearn_vae._ppca import fit_moments, fit_ppca
+
+
+def solve(X, n_components, weight=None, n_axes=0):
+    X = torch.from_numpy(np.array(X))
+    weight = None if weight is None else torch.as_tensor(np.asarray(weight), dtype=torch.float64)
+    return fit_ppca(X, weight, fit_moments(X, weight), n_components, n_axes)
+
+
+def covariance(ppca):
+    """W W' + s2 I in the data's units: what the model says, whatever the signs of its axes."""
+    W, unit = ppca.weight, ppca.moments.unit
+    return unit**2 * (W @ W.T + ppca.noise_variance * np.eye(len(W)))
+
+
+def low_rank(n=60, d=6, rank=3, noise=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    scales = 2.0 ** -np.arange(rank)
+    return (rng.normal(size=(n, rank)) * scales) @ rng.normal(size=(rank, d)) + noise * rng.normal(size=(n, d)) + 5
+
+
+def start(n_components, **params):
+    return VAETransformer(n_components, max_iter=0, random_state=0, **params)
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 5])
+def test_ppca_equals_sklearn(digits, n_components):
+    X = digits[:, 20:40]
+    ppca, pca = solve(X, n_components, n_axes=8), PCA(n_components).fit(X)
+    unit = ppca.moments.unit
+    np.testing.assert_allclose(ppca.moments.center.numpy(), pca.mean_)
+    np.testing.assert_allclose(unit**2 * ppca.noise_variance, pca.noise_variance_)
+    np.testing.assert_allclose(np.abs(ppca.axes[:, :n_components].T), np.abs(pca.components_), atol=1e-9)
+    np.testing.assert_allclose(covariance(ppca), pca.get_covariance(), atol=1e-9)
+
+
+def test_ppca_axes_are_orthonormal_with_their_largest_entry_positive(digits):
+    axes = solve(digits, 3, n_axes=10).axes
+    assert axes.shape[1] >= 10
+    np.testing.assert_allclose(axes.T @ axes, np.eye(axes.shape[1]), atol=1e-9)
+    assert (axes.max(0) >= -axes.min(0)).all()
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_transformer_at_its_start_scores_like_pca(n_components):
+    X = low_rank()
+    vae, pca = start(n_components).fit(X), PCA(n_components).fit(X)
+    assert vae.noise_variance_ == pytest.approx(pca.noise_variance_, rel=1e-5)
+    np.testing.assert_allclose(vae.score_samples(X), pca.score_samples(X), atol=1e-3)
+    assert vae.score(X) == pytest.approx(pca.score(X), abs=1e-4)
+
+
+def test_transformer_at_its_start_reconstructs_like_the_ppca_posterior():
+    X = low_rank()
+    vae, pca = start(2).fit(X), PCA(2).fit(X)
+    shrunk = pca.transform(X) * (1 - pca.noise_variance_ / pca.explained_variance_)
+    expected = pca.inverse_transform(shrunk)
+    np.testing.assert_allclose(vae.inverse_transform(vae.transform(X)), expected, atol=1e-5)
+
+
+def test_ppca_constant_columns_have_no_loading():
+    X = low_rank()
+    X[:, [1, 4]] = [7.0, -1e5]
+    ppca = solve(X, 2)
+    np.testing.assert_allclose(ppca.weight[[1, 4]], 0, atol=1e-12)
+    np.testing.assert_allclose(covariance(ppca), PCA(2).fit(X).get_covariance(), atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.7, 0.1 + 0.2, 1e12])
+def test_ppca_of_constant_data_is_its_mean(value):
+    X = np.full((20, 3), value)
+    ppca = solve(X, 2)
+    assert ppca.moments.unit == 1
+    np.testing.assert_allclose(ppca.weight, 0, atol=1e-6 * max(1, value) * 1e-6)
+    Z = start(2).fit(X).transform(X)
+    assert np.isfinite(Z).all() and (Z[0] == Z).all()
+
+
+def test_ppca_with_fewer_rows_than_columns_has_the_axes_of_sklearn(digits):
+    """The noise is the mean over all D - k dropped axes (Tipping & Bishop, eq. 8); sklearn's is over n - k."""
+    X = digits[:12]
+    ppca, pca = solve(X, 4), PCA(4, svd_solver="full").fit(X)
+    np.testing.assert_allclose(np.abs(ppca.axes[:, :4].T), np.abs(pca.components_), atol=1e-9)
+    variance = ppca.moments.unit**2 * (np.square(ppca.weight).sum(0) + ppca.noise_variance)
+    np.testing.assert_allclose(variance, pca.explained_variance_)
+    assert np.trace(covariance(ppca)) == pytest.approx(X.var(0, ddof=1).sum())
+    assert start(4).fit(X).score(X) > pca.score(X)
+
+
+@pytest.mark.parametrize("shape", [(50, 4), (6, 20)])
+@pytest.mark.parametrize("n_components", [3, 4, 6, 25])
+def test_ppca_of_any_number_of_components_is_finite(shape, n_components):
+    """Components beyond the data's rank have no loading, and the model then is the sample covariance."""
+    X = low_rank(*shape, rank=2, noise=0.0)
+    ppca = solve(X, n_components)
+    assert ppca.weight.shape == (shape[1], n_components) and np.isfinite(ppca.encoder_weight).all()
+    np.testing.assert_allclose(ppca.weight[:, 2:], 0, atol=1e-6)
+    np.testing.assert_allclose(covariance(ppca), np.cov(X.T), atol=1e-9)
+
+
+def test_ppca_weighted_rows_equal_repeated_rows():
+    """Up to the unbiased factor n / (n - 1), where n is Kish's effective number of weighted rows."""
+    X = low_rank(n=40)
+    counts = np.random.default_rng(0).integers(1, 5, len(X))
+    weighted, repeated = solve(X, 2, counts), solve(X.repeat(counts, axis=0), 2)
+    n, n_effective = counts.sum(), counts.sum() ** 2 / np.square(counts).sum()
+    factor = n_effective / (n_effective - 1) * (n - 1) / n
+    np.testing.assert_allclose(covariance(weighted), factor * covariance(repeated), rtol=1e-9)
+    np.testing.assert_allclose(weighted.moments.center.numpy(), repeated.moments.center.numpy())
+
+
+def test_ppca_ignores_rows_of_weight_zero():
+    X = low_rank(n=40)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    weight[::3] = 0
+    kept, removed = solve(X, 2, weight), solve(X[weight > 0], 2, weight[weight > 0])
+    np.testing.assert_allclose(covariance(kept), covariance(removed), rtol=1e-12)
+    np.testing.assert_allclose(kept.encoder_weight, removed.encoder_weight, rtol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1, 1e3])
+def test_ppca_does_not_depend_on_the_weights_unit(factor):
+    X = low_rank(n=40)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    np.testing.assert_allclose(covariance(solve(X, 2, factor * weight)), covariance(solve(X, 2, weight)), rtol=1e-10)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ppca_lanczos_equals_the_exact_solution(monkeypatch, weighted):
+    X = low_rank(n=50, d=40, rank=8, noise=0.3)
+    weight = np.random.default_rng(0).uniform(0, 1, len(X)) if weighted else None
+    exact = solve(X, 3, weight, n_axes=5)
+    monkeypatch.setattr(_ppca, "MAX_EXACT", 10)
+    lanczos = solve(X, 3, weight, n_axes=5)
+    np.testing.assert_allclose(covariance(lanczos), covariance(exact), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(lanczos.axes[:, :5], exact.axes[:, :5], atol=1e-6)
+
+
+@pytest.mark.parametrize("n_components", [10, 11, 40])
+def test_ppca_beyond_the_exact_size_takes_any_number_of_components(monkeypatch, n_components):
+    X = low_rank(n=15, d=12, rank=8, noise=0.3)
+    exact = solve(X, n_components)
+    monkeypatch.setattr(_ppca, "MAX_EXACT", 10)
+    np.testing.assert_allclose(covariance(solve(X, n_components)), covariance(exact), rtol=1e-6, atol=1e-8)
+
+
+def test_ppca_of_float32_rows_is_near_float64():
+    X = low_rank()
+    np.testing.assert_allclose(covariance(solve(X.astype(np.float32), 2)), covariance(solve(X, 2)), rtol=1e-4)
+
+
+def test_ppca_does_not_lose_precision_far_from_zero():
+    X = low_rank()
+    near, far = solve(X, 2), solve(X + 1e6, 2)
+    np.testing.assert_allclose(covariance(far), covariance(near), rtol=1e-6)
+    np.testing.assert_allclose(start(2).fit_transform(X + 1e6), start(2).fit_transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-6, 1e6, 1e20])
+def test_ppca_follows_the_scale_of_the_data(scale):
+    X = low_rank()
+    np.testing.assert_allclose(covariance(solve(scale * X, 2)) / scale**2, covariance(solve(X, 2)), rtol=1e-9)
+    vae = start(2).fit(scale * X)
+    assert vae.noise_variance_ / scale**2 == pytest.approx(start(2).fit(X).noise_variance_, rel=1e-5)
+    np.testing.assert_allclose(vae.transform(scale * X), start(2).fit_transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_components", [1, 2, 4])
+def test_bernoulli_start_beats_independent_columns(digits, n_components):
+    X = (digits > 7).astype(float)
+    mean = X.mean(0).clip(1e-3, 1 - 1e-3)
+    independent = (X * np.log(mean) + (1 - X) * np.log(1 - mean)).sum(1).mean()
+    vae = start(n_components, likelihood="bernoulli", n_draws=32).fit(X)
+    assert vae.score(X) > independent + 0.5 * n_components
+
+
+def test_bernoulli_start_of_independent_columns_is_their_mean():
+    X = (np.random.default_rng(0).random((4000, 3)) < [0.2, 0.5, 0.9]).astype(float)
+    vae = start(1, likelihood="bernoulli").fit(X)
+    np.testing.assert_allclose(vae.inverse_transform([[0.0]])[0], X.mean(0), atol=0.03)
