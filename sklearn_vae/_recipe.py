@@ -56,8 +56,9 @@ class Recipe:
 
     def max_epochs(self, batch_size: int) -> int:
         """Return the largest number of epochs."""
-        steps = 2000 if self.is_small else min(2500, 30 * self.n_rows // batch_size)
-        return max(1, round(steps * batch_size / self.n_rows))
+        n_steps = 2000 if self.is_small else 2500
+        most = 400 if self.is_small else 30
+        return min(most, max(1, round(n_steps * batch_size / self.n_rows)))
 
 
 def learning_rate(batch_size: int) -> float:

@@ -54,8 +54,9 @@ class VAETransformer(BaseVAE):
         `latent_scale_`): better for distance-based models (kNN, RBF kernels).
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. 0 leaves the model at its start. "auto" makes 2000 steps
-        up to 5000 rows, and above that 30 epochs but no more than 2500 steps.
+        Largest number of epochs. 0 leaves the model at its start. "auto" is 400 epochs but
+        no more than 2000 steps up to 5000 rows, and 30 epochs but no more than 2500 steps
+        above.
 
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is 64 up to 5000 rows and 256 above.

@@ -43,8 +43,8 @@ def test_scikit_learn_check(estimator, check):
     check(estimator)
 
 
-# The checks of set_output transform an array after a fit on a frame, and scikit-learn warns of that.
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+# The checks of set_output mix frames and arrays between fit and transform, and scikit-learn warns of that.
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names", "ignore:X has feature names")
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 @pytest.mark.parametrize("check", LEFT_OUT)
 def test_scikit_learn_check_that_is_left_out(check, estimator):
