@@ -25,7 +25,7 @@ from sklearn_vae._diagnostics import kl_per_component, latent_scale
 from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
 from sklearn_vae._recipe import Recipe
-from sklearn_vae._vae import VAE, Architecture
+from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network, check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
@@ -46,7 +46,7 @@ OPTIONAL_ATTRIBUTES = (
 
 def _is_generative(estimator: BaseVAE) -> bool:
     """Whether the objective makes a model of p(x), without which there is nothing to sample or score."""
-    objective = estimator.objective
+    objective = estimator._architecture.objective if hasattr(estimator, "_architecture") else estimator.objective
     return OBJECTIVES[objective].generative if isinstance(objective, str) else objective.generative
 
 
@@ -111,6 +111,8 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with limit_threads(effective_n_jobs(self.n_jobs)):
             rows = self._rows(X, weight)
             fitter = self._fitter(rows, previous is not None)
+            # A fit that fails must not leave an earlier model behind new data's names and widths.
+            self.__dict__.pop("module_", None)
             self._set_fitted(fitter, rows, self._run(fitter, rows, copy.deepcopy(previous)))
         self._training_state = None
         return self
@@ -140,15 +142,20 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         X, weight = self._check_rows(X, sample_weight, reset=first)
         with limit_threads(effective_n_jobs(self.n_jobs)):
             rows = self._rows(X, weight)
-            fitter = self._fitter(rows, not first, decays=False)
+            fitter = self._fitter(rows, not first, passes=True)
             model = fitter.start(rows) if first else copy.deepcopy(self.module_)
             trainer = fitter.trainer(model, rows.x.device)
             if getattr(self, "_training_state", None) is not None:
                 trainer.load_state_dict(self._training_state)
-            loss = trainer.run_epoch(rows)
-            losses = [*([] if first else self.loss_curve_), loss]
-            n_epochs = len(losses)
-            run = Run(trainer.average, n_epochs, trainer.step, n_epochs, losses)
+            before = Run(model) if first else Run(model, self.best_iter_, self.n_steps_, self.n_iter_, self.loss_curve_)
+            n_steps_before, loss = trainer.step, trainer.run_epoch(rows)
+            run = Run(
+                trainer.average,
+                before.n_epochs + 1,
+                before.n_steps + trainer.step - n_steps_before,
+                before.n_epochs_run + 1,
+                [*before.losses, loss],
+            )
             self._set_fitted(fitter, rows, run)
             self._training_state = trainer.state_dict()
         return self
@@ -210,6 +217,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             In the data's units.
         """
         check_is_fitted(self)
+        self._validate_params()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
         device = next(self.module_.parameters()).device
@@ -237,6 +245,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             log p(x) in nats, in the data's units.
         """
         X = self._check_new_rows(X)
+        self._validate_params()
         noise = torch.randn(
             (self.n_draws, 1, self._architecture.n_components),
             generator=torch.Generator().manual_seed(0),
@@ -246,7 +255,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         def log_likelihood(model: VAE, x: Tensor) -> Tensor:
             return model.log_likelihood(x, noise.to(x.device, x.dtype))
 
-        return self._map(log_likelihood, X, self.n_draws)
+        return self._map(log_likelihood, X, min(self.n_draws, MAX_DRAWS))
 
     @available_if(_is_generative)
     def score(self, X, y=None):
@@ -265,6 +274,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         return float(np.mean(self.score_samples(X)))
 
+    def __sklearn_is_fitted__(self):
+        """Return whether there is a model."""
+        return hasattr(self, "module_")
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -279,12 +292,16 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return state
 
     def __setstate__(self, state):
-        """Rebuild the model on the device that this machine has."""
+        """Rebuild the model on its device, or on the CPU where this machine lacks that."""
         super().__setstate__(state)
         if "module_" in state:
             model = self._architecture.build(torch.Generator().manual_seed(0))
             model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state["module_"].items()})
-            self.module_ = model.to(resolve_device(self.device)).eval()
+            try:
+                device = resolve_device(self.device)
+            except ValueError:
+                device = torch.device("cpu")
+            self.module_ = model.to(device).eval()
             self._inference = Inference(self.module_)
 
     @property
@@ -330,14 +347,14 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         value = getattr(self, name)
         return registry[value]() if isinstance(value, str) else clone(value)
 
-    def _new_architecture(self, n_rows: int, n_features: int) -> Architecture:
+    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool) -> Architecture:
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
-        sizes = _unless_auto(self.hidden_layer_sizes, Recipe(n_rows).hidden_layer_sizes)
         n_coordinates = None
-        if linear and likelihood.isotropic and network.principal_coordinates is not None:
-            n_coordinates = max(network.principal_coordinates, 8 * self.n_components)
+        if rotates and linear and likelihood.isotropic and network.principal_coordinates is not None:
+            n_coordinates = min(max(network.principal_coordinates, 8 * self.n_components), n_rows)
+        sizes = _unless_auto(self.hidden_layer_sizes, Recipe(n_rows).hidden_layer_sizes)
         return Architecture(
             n_features=n_features,
             n_components=self.n_components,
@@ -350,35 +367,57 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             objective=self._component("objective", OBJECTIVES),
         )
 
-    def _fitter(self, rows: Rows, goes_on: bool, decays: bool = True) -> Fitter:
-        """Resolve every "auto" for these rows; without an end in sight the learning rate stays."""
-        architecture = self._architecture if goes_on else self._new_architecture(len(rows), rows.x.shape[1])
-        if goes_on and architecture.n_components != self.n_components:
-            raise ValueError(
-                f"expected n_components={architecture.n_components}, as in the first call, got {self.n_components}; "
-                "use warm_start=False or a new estimator to change it."
-            )
-        n_rows = len(rows)
+    def _same_architecture(self) -> Architecture:
+        """Return the fitted architecture; raise ValueError if a parameter asks for another."""
+        fitted = self._architecture
+        new = self._new_architecture(2, fitted.n_features, False)
+        auto_sizes = isinstance(self.hidden_layer_sizes, str)
+        for name in ("n_components", "hidden_layer_sizes", "linear", "likelihood", "prior", "network", "objective"):
+            asked, has = getattr(new, name), getattr(fitted, name)
+            if repr(asked) != repr(has) and not (name == "hidden_layer_sizes" and auto_sizes):
+                parameter = "init" if name == "linear" else name
+                raise ValueError(
+                    f"expected {parameter} as in the first call, where the model got {has!r}, but it now asks for "
+                    f"{asked!r}; use warm_start=False or a new estimator to change it."
+                )
+        return fitted
+
+    def _fitter(self, rows: Rows, goes_on: bool, passes: bool = False) -> Fitter:
+        """Resolve every "auto" for these rows.
+
+        Parameters
+        ----------
+        rows : Rows
+        goes_on : bool
+            Whether the fitted architecture is used again.
+        passes : bool
+            Whether rows come in chunks, with no end in sight: the learning rate then stays,
+            and the first chunk does not set principal coordinates for all.
+        """
+        n_rows, n_features = len(rows), rows.x.shape[1]
+        architecture = self._same_architecture() if goes_on else self._new_architecture(n_rows, n_features, not passes)
         recipe = Recipe(n_rows)
         batch_size = min(_unless_auto(self.batch_size, recipe.batch_size), n_rows)
-        learning_rate = _unless_auto(self.learning_rate_init, _recipe.learning_rate(batch_size))
         max_epochs = _unless_auto(self.max_iter, recipe.max_epochs(batch_size))
         n_steps = max_epochs * rows.n_batches(batch_size)
-        beta = partial(_beta_at, self.beta)
         settings = Settings(
             batch_size=batch_size,
             learning_rate=_recipe.Schedule(
-                learning_rate, self.warmup_steps, n_steps, self.learning_rate_decay if decays else 0.0
+                peak=_unless_auto(self.learning_rate_init, _recipe.learning_rate(batch_size)),
+                warmup_steps=self.warmup_steps,
+                n_steps=n_steps,
+                decay=0.0 if passes else self.learning_rate_decay,
             ),
-            beta=beta,
-            final_beta=beta(n_steps),
+            beta=partial(_beta_at, self.beta),
+            final_beta=_beta_at(self.beta, n_steps),
             weight_decay=self.alpha,
             averaging=self.averaging,
             input_noise=_unless_auto(self.input_noise, recipe.input_noise),
         )
         stopping = Stopping(max_epochs, _recipe.STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
-        seed = _seed(self.random_state)
-        return Fitter(architecture, settings, stopping, seed, _Printer() if self.verbose else _silent)
+        return Fitter(
+            architecture, settings, stopping, _seed(self.random_state), _Printer() if self.verbose else _silent
+        )
 
     def _run(self, fitter: Fitter, rows: Rows, previous: VAE | None) -> Run:
         """Choose how to decide when to stop."""
@@ -389,7 +428,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return fitter.train(rows, 0)
         if previous is None and Recipe(n_rows).is_small:
             return fitter.fit_cross_validated(rows, _recipe.N_SPLITS, Recipe(n_rows).n_folds)
-        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), _recipe.MAX_HELD_OUT)
+        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), _recipe.MAX_HELD_OUT, n_rows - 1)
         return fitter.fit_held_out(rows, n_held_out, previous)
 
     def _set_fitted(self, fitter: Fitter, rows: Rows, run: Run) -> None:
@@ -414,7 +453,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
         """Apply `function` of the model and chunks of rows in X's own precision."""
-        width = max(self._architecture.n_features, *self._architecture.hidden_layer_sizes, 1)
+        width = max(self._architecture.n_features, *(len(p) for p in self.module_.parameters() if p.ndim > 1))
         with limit_threads(effective_n_jobs(self.n_jobs)):
             return self._inference.map(function, X, max(1, CHUNK_SIZE // (n_draws * width)))
 

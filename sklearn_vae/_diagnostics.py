@@ -31,13 +31,18 @@ def latent_scale(model: VAE, rows: Rows) -> np.ndarray:
     gain :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` and the noise variance, in the
     data's units. At the probabilistic-PCA start the scaled means are PCA's scores.
     """
-    index = torch.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS), device=rows.x.device).long()
+    last = len(rows) - 1
+    index = torch.linspace(0, last, min(len(rows), MAX_ROWS), dtype=torch.float64, device=rows.x.device).long()
+    batch = rows[index]
     with torch.no_grad():
-        z = model.posterior(rows[index]["x"]).loc
+        z = model.posterior(batch["x"]).loc
+    weight = batch.get("weight", torch.ones_like(z[:, 0])).double().cpu().numpy()
     gains = []
     for tangent in torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
         column = torch.autograd.functional.jvp(model.reconstruct, z, tangent.expand_as(z))[1].detach()
-        gains.append(float(column.square().sum(-1).mean()))
+        gains.append(np.average(column.square().sum(-1).cpu().numpy(), weights=weight))
     variance = model.likelihood.variance
     noise = 0.0 if variance is None else float(variance.mean())
-    return np.sqrt(np.array(gains) + noise) / z.std(0).clamp_min(MIN_STD).cpu().numpy()
+    means = z.double().cpu().numpy()
+    spread = np.sqrt(np.average(np.square(means - np.average(means, axis=0, weights=weight)), axis=0, weights=weight))
+    return np.sqrt(np.array(gains) + noise) / spread.clip(MIN_STD)

@@ -6,7 +6,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -19,6 +19,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
 from sklearn_vae._vae import VAE
+from sklearn_vae.networks import seeded_global_generator
+from sklearn_vae.objectives import Terms
 
 # Rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
 EVALUATION_BATCH = 2048
@@ -128,7 +130,7 @@ class _Net(NeuralNet):
     trainer: Trainer
 
     def infer(self, x, **fit_params):
-        return self.module_(**x, **self.trainer.forward_args())
+        return self.trainer.forward(x)
 
     def _set_training(self, training=True):
         # Walking through all modules at every step costs as much as a small layer.
@@ -171,7 +173,13 @@ class Trainer:
         self.generator = generator
         self.step = 0
         self.average = copy.deepcopy(model).eval()
+        model.train()
         self._moving = list(_moving(self.average)), list(_moving(model))
+        self._other = [
+            (a, m)
+            for a, m in zip(self.average.buffers(), model.buffers(), strict=True)
+            if not _is_in(m, self._moving[1])
+        ]
         self._net = _Net(
             model,
             criterion=nn.Identity,
@@ -195,11 +203,16 @@ class Trainer:
         """Pass over the rows once, in random order; return the mean loss per row."""
         self._net.history.clear()
         self._net.fit_loop(rows, epochs=1)
+        # Statistics that a user's layers keep (batch normalisation).
+        for average, buffer in self._other:
+            average.copy_(buffer)
         return float(np.mean(self._net.history[-1, "batches", :, "train_loss"]))
 
-    def forward_args(self) -> dict[str, Any]:
-        """Return what the model's forward needs besides the batch."""
-        return {"beta": self.settings.beta(self.step), "generator": self.generator}
+    def forward(self, batch: dict[str, Tensor]) -> Terms:
+        """Return the objective's terms for a batch."""
+        isolated = seeded_global_generator(self.generator) if self.model.uses_global_generator else nullcontext()
+        with isolated:
+            return self.model(**batch, beta=self.settings.beta(self.step), generator=self.generator)
 
     def before_step(self) -> None:
         """Set the learning rate."""
@@ -238,7 +251,11 @@ class Trainer:
         for parameter, moments in zip(self.model.parameters(), state["moments"], strict=True):
             tensors = {k: torch.tensor(v, device=parameter.device) for k, v in moments.items()}
             self._net.optimizer_.state[parameter] = tensors
-        self.generator.set_state(torch.from_numpy(state["generator"]))
+        try:
+            self.generator.set_state(torch.from_numpy(state["generator"]))
+        except RuntimeError:
+            # The state is that of another kind of device: go on from a seed.
+            self.generator.manual_seed(self.generator.initial_seed() + self.step)
 
 
 @torch.no_grad()
@@ -250,25 +267,28 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     Returns
     -------
     score : float
-        Minus the mean loss per row.
+        Minus the weighted mean loss per row.
     optima : tuple of Tensor
         The closed-form parameters.
     """
     generator = torch.Generator(rows.x.device).manual_seed(0)
-    score, optima = 0.0, [torch.zeros_like(t) for t in model.likelihood.optima()]
+    score, total = 0.0, 0.0
+    optima = [torch.zeros_like(t) for t in model.likelihood.optima()]
     # Few rows are repeated, each time with other noise.
     repeated = torch.arange(len(rows), device=rows.x.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
     rows = rows.select(repeated) if len(repeated) > len(rows) else rows
     model.likelihood.train()
     for batch in rows.batches(EVALUATION_BATCH):
-        share = len(batch["x"]) / len(rows)
-        score -= share * float(_mean(model(**batch, beta=beta, generator=generator).loss, batch.get("weight")))
+        weight = batch.get("weight")
+        share = len(batch["x"]) if weight is None else float(weight.sum())
+        score -= float(_mean(model(**batch, beta=beta, generator=generator).loss, weight)) * len(batch["x"])
+        total += share
         for optimum, value in zip(optima, model.likelihood.optima(), strict=True):
             optimum += share * value
     model.likelihood.eval()
     for value, optimum in zip(model.likelihood.optima(), optima, strict=True):
-        value.copy_(optimum)
-    return score, tuple(optima)
+        value.copy_(optimum.div_(total))
+    return score / total, tuple(optima)
 
 
 def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
@@ -345,10 +365,10 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, dtype=torch.float64, device=device).item()
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
-            f"expected device to be 'auto' or a device of this machine, got {str(device)!r}; use 'auto'. ({error})"
+            f"expected device to be 'auto' or a device of this machine, got {str(device)!r}; use 'auto'."
         ) from error
     return torch.device(device)
 
@@ -388,6 +408,10 @@ def _moving(model: VAE) -> Iterator[Tensor]:
     """Yield what changes in training."""
     yield from model.parameters()
     yield from model.likelihood.optima()
+
+
+def _is_in(tensor: Tensor, tensors: list[Tensor]) -> bool:
+    return any(tensor is other for other in tensors)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

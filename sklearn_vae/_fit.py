@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -73,15 +74,15 @@ class Run:
     optima: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
-        """Score the averaged model, keep it if it is the best by `tol`, and say whether it is."""
+        """Score the averaged model, keep it if it is the best, and say whether it is so by `tol`."""
         score, optima = evaluate(trainer.average, held_out, trainer.settings.final_beta)
-        better = not self.scores or score > max(self.scores) + tol
+        best = max(self.scores, default=-math.inf)
         self.scores.append(score)
         self.steps.append(trainer.step)
         self.optima.append(optima)
-        if better:
+        if score > best:
             self.model, self.n_epochs, self.n_steps = copy.deepcopy(trainer.average), n_epochs, trainer.step
-        return better
+        return score > best + tol
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Fitter:
 
     def trainer(self, model: VAE, device: torch.device) -> Trainer:
         """Make a trainer of `model`."""
+        model = model.to(device)
         model.input_noise = self.settings.input_noise
         return Trainer(model, self.settings, self._generator(device))
 
@@ -169,7 +171,8 @@ class Fitter:
         """Choose the number of steps on the first folds of a split, then train on all rows for as many.
 
         Closed-form parameters of the likelihood (the Gaussian's scale) are set to the mean
-        of their optima on the held-out rows, which overfitting cannot flatter.
+        of their optima on the held-out rows, which overfitting cannot flatter, or to the
+        optimum on the training rows where that is larger.
         """
         folds = KFold(n_splits, shuffle=True, random_state=self.seed).split(np.arange(len(rows)))
         runs = []
@@ -185,28 +188,19 @@ class Fitter:
             )
         longest = max(runs, key=lambda run: len(run.scores))
         scores = np.mean([_extend(run.scores, len(longest.scores)) for run in runs], axis=0)
-        best = _best(scores, self.stopping.tol)
+        best = int(scores.argmax())
         final = self.train(rows, round(longest.steps[best] / rows.n_batches(self.settings.batch_size)))
         optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
-        _, training_optima = evaluate(final.model, rows, self.settings.final_beta)
-        for target, values, training in zip(final.model.likelihood.optima(), optima, training_optima, strict=True):
+        _, own_optima = evaluate(final.model, rows, self.settings.final_beta)
+        for target, values, own in zip(final.model.likelihood.optima(), optima, own_optima, strict=True):
             # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
-            target.copy_(torch.stack(values).mean(0).maximum(training))
+            target.copy_(torch.stack(values).mean(0).maximum(own))
         final.scores = scores.tolist()
         final.n_epochs_run = max(run.n_epochs_run for run in runs)
         return final
 
     def _generator(self, device: torch.device | str) -> torch.Generator:
         return torch.Generator(device).manual_seed(self.seed)
-
-
-def _best(scores: Sequence[float], tol: float) -> int:
-    """Return the last index at which the score rose by more than `tol` above all before."""
-    best = 0
-    for i, score in enumerate(scores):
-        if score > scores[best] + tol:
-            best = i
-    return best
 
 
 def _extend(values: Sequence[T], length: int) -> list[T]:

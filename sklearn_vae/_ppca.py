@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +14,15 @@ from torch import Tensor
 
 # Numbers in a chunk of rows: 4 MiB of float64.
 CHUNK_SIZE = 2**19
+Eigen = tuple[np.ndarray, np.ndarray, float]
+
 # Above this size of the smaller side, Lanczos iterations replace the full eigendecomposition.
-MAX_EXACT = 3000
+MAX_EXACT = 4096
 
 
 @dataclass(frozen=True)
 class Moments:
-    """First moments of the columns, in the data's units."""
+    """Mean and overall scale of the columns, in the data's units."""
 
     center: Tensor  # (n_features,), float64
     unit: float  # root of the columns' mean variance; 1 if all columns are constant
@@ -27,27 +30,49 @@ class Moments:
 
 @dataclass(frozen=True)
 class PPCA:
-    r"""Maximum-likelihood solution of :math:`x = \mu + W z + \epsilon` (Tipping & Bishop 1999, eq. 7, 8).
+    r"""Principal axes, and the linear-Gaussian models :math:`x = \mu + W z + \epsilon` that they make.
 
     In the units of `moments`: columns centred and divided by one unit, so that
     :math:`\mu = 0` and the columns' mean variance is 1.
+
+    Attributes
+    ----------
+    moments : Moments
+    axes : ndarray of shape (n_features, n_axes)
+        Orthonormal, by falling variance.
+    variances : ndarray of shape (n_components,)
+        Along the first axes; 0 for components beyond the number of axes.
+    noise_variance : float
+        The maximum-likelihood one (Tipping & Bishop 1999, eq. 8).
     """
 
     moments: Moments
-    axes: np.ndarray  # (n_features, n_axes), orthonormal, by falling variance
-    weight: np.ndarray  # W, (n_features, n_components), orthogonal columns
+    axes: np.ndarray
+    variances: np.ndarray
     noise_variance: float
 
-    @property
-    def spread(self) -> float:
-        """Root mean variance along the components; 1 where there is none."""
-        return float(np.sqrt(np.square(self.weight).sum(0).mean() + self.noise_variance)) or 1.0
+    def maps(self, noise_variance: float) -> LinearGaussian:
+        r"""Return the optimal linear model for this noise variance (Tipping & Bishop 1999, eq. 7).
 
-    @property
-    def encoder_weight(self) -> np.ndarray:
-        r"""The posterior mean's map :math:`(W^T W + \sigma^2 I)^{-1} W^T`, (n_components, n_features)."""
-        variance = np.square(self.weight).sum(0) + self.noise_variance
-        return self.weight.T / np.where(variance > 0, variance, 1)[:, None]
+        :math:`W = U (\Lambda - \sigma^2 I)_+^{1/2}`, the posterior's mean
+        :math:`(W^T W + \sigma^2 I)^{-1} W^T x` and its diagonal covariance.
+        """
+        gain = (self.variances - noise_variance).clip(0)
+        total = gain + noise_variance
+        total = np.where(total > 0, total, 1.0)
+        decoder = np.zeros((len(self.axes), len(gain)))
+        k = min(self.axes.shape[1], len(gain))
+        decoder[:, :k] = self.axes[:, :k] * np.sqrt(gain[:k])
+        return LinearGaussian(decoder, decoder.T / total[:, None], 1 - gain / total, math.sqrt(total.mean()))
+
+
+class LinearGaussian(NamedTuple):
+    """A linear decoder and its exact posterior."""
+
+    decoder: np.ndarray  # (n_features, n_components)
+    encoder: np.ndarray  # (n_components, n_features)
+    posterior_variance: np.ndarray  # (n_components,)
+    spread: float  # root mean variance of the data along the components
 
 
 def fit_moments(X: Tensor, weight: Tensor | None) -> Moments:
@@ -71,8 +96,7 @@ def fit_moments(X: Tensor, weight: Tensor | None) -> Moments:
 def fit_ppca(X: Tensor, weight: Tensor | None, moments: Moments, n_components: int, n_axes: int = 0) -> PPCA:
     """Fit probabilistic PCA to the rows of `X` (n_rows, n_features), weighted by `weight` (n_rows,).
 
-    Components beyond the rank of the data get zero loadings. At least `n_axes` principal
-    axes are returned, or as many as there are rows or columns.
+    At least `n_axes` principal axes are returned, or as many as there are rows or columns.
     """
     n, n_features = X.shape
     k = min(n_components, n, n_features)
@@ -80,47 +104,52 @@ def fit_ppca(X: Tensor, weight: Tensor | None, moments: Moments, n_components: i
     noise_variance = max(total - variances[:k].sum(), 0.0) / (n_features - k) if n_features > k else 0.0
     # Signs are arbitrary: the largest entry of each axis is positive, as in sklearn's svd_flip.
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
-    loadings = np.zeros((n_features, n_components))
-    loadings[:, :k] = axes[:, :k] * np.sqrt((variances[:k] - noise_variance).clip(0))
-    return PPCA(moments, axes, loadings, noise_variance)
+    return PPCA(moments, axes, np.pad(variances[:k], (0, n_components - k)), noise_variance)
 
 
 def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the covariance's `k` largest eigenvalues, their vectors (n_features, k), and its trace."""
     n, n_features = X.shape
-    scale = _bessel(X, weight) / _total(X, weight)
+    scale = math.sqrt(_bessel(X, weight) / _total(X, weight))
 
     def rows() -> Iterator[Tensor]:
+        """Yield chunks Y of rows whose Y^T Y add up to the covariance."""
         for x, w in _chunks(X, weight):
-            yield (x - moments.center) * (w[:, None].sqrt() / moments.unit)
+            yield (x - moments.center) * (w[:, None].sqrt() * (scale / moments.unit))
 
     if n_features <= min(n, MAX_EXACT):
-        # Products in the data's own precision, sums in float64.
-        covariance = torch.zeros(n_features, n_features, dtype=torch.float64, device=X.device)
-        for y in rows():
-            covariance += (y.to(X.dtype).T @ y.to(X.dtype)).double()
-        trace = float(covariance.trace()) * scale
-        spectrum, basis = torch.linalg.eigh(covariance * scale)
-        values, vectors = spectrum.flip(0)[:k].cpu().numpy(), basis.flip(1)[:, :k].cpu().numpy()
+        values, vectors, trace = _from_covariance(rows, n_features, X)
     elif n <= MAX_EXACT:
         y = torch.cat(list(rows()))
         _, singular, axes = torch.linalg.svd(y, full_matrices=False)
-        values, vectors = (singular[:k] ** 2 * scale).cpu().numpy(), axes[:k].T.cpu().numpy()
-        trace = float(y.square().sum()) * scale
+        values, vectors, trace = singular.square().cpu().numpy(), axes.T.cpu().numpy(), float(y.square().sum())
     else:
-        trace = float(sum(y.square().sum() for y in rows())) * scale
+        values, vectors, trace = _from_products(rows, n_features, k, X.device)
+    return values[:k].clip(0), vectors[:, :k], trace
 
-        def product(vector: np.ndarray) -> np.ndarray:
-            v = torch.from_numpy(vector.astype(np.float64)).to(X.device)
-            return (sum(y.T @ (y @ v) for y in rows()) * scale).cpu().numpy()  # type: ignore[union-attr]
 
-        if k < n_features:
-            operator = LinearOperator((n_features, n_features), matvec=product, matmat=product, dtype=np.float64)
-            values, vectors = eigsh(operator, k=k, v0=np.ones(n_features))
-        else:
-            values, vectors = np.linalg.eigh(product(np.eye(n_features)))
-        values, vectors = values[::-1], vectors[:, ::-1]
-    return values.clip(0), vectors, trace
+def _from_covariance(rows: Callable[[], Iterator[Tensor]], n_features: int, X: Tensor) -> Eigen:
+    """Decompose the covariance: products in the data's own precision, sums in float64."""
+    covariance = torch.zeros(n_features, n_features, dtype=torch.float64, device=X.device)
+    for y in rows():
+        covariance += (y.to(X.dtype).T @ y.to(X.dtype)).double()
+    values, vectors = torch.linalg.eigh(covariance)
+    return values.flip(0).cpu().numpy(), vectors.flip(1).cpu().numpy(), float(covariance.trace())
+
+
+def _from_products(rows: Callable[[], Iterator[Tensor]], n_features: int, k: int, device: torch.device) -> Eigen:
+    """Find the leading eigenvectors from products with the covariance alone."""
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        v = torch.from_numpy(vector.astype(np.float64)).to(device)
+        return sum(y.T @ (y @ v) for y in rows()).cpu().numpy()  # type: ignore[union-attr]
+
+    if k < n_features:
+        operator = LinearOperator((n_features, n_features), matvec=product, matmat=product, dtype=np.float64)
+        values, vectors = eigsh(operator, k=k, v0=np.ones(n_features), tol=1e-6)
+    else:
+        values, vectors = np.linalg.eigh(product(np.eye(n_features)))
+    return values[::-1], vectors[:, ::-1], float(sum(y.square().sum() for y in rows()))
 
 
 def _chunks(X: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:

@@ -87,13 +87,14 @@ class VAETransformer(BaseVAE):
         Whether held-out rows decide the number of epochs. Up to 5000 rows, the number is
         chosen on one held-out fifth of the rows (three below 1000 rows), and a last run uses
         all rows; above, `validation_fraction` of the rows is set aside, 5000 at most, and
-        the weights of the best epoch are kept.
+        the weights of the best epoch are kept. Fewer than five rows stay at their start.
 
     validation_fraction : float, default=0.1
         Share of rows to set aside for early stopping above 5000 rows.
 
-    n_iter_no_change : int, default=6
-        Stop after this number of validations in a row without an improvement by `tol`.
+    n_iter_no_change : int, default=8
+        Stop after this number of validations in a row without an improvement by `tol`. A
+        validation comes after every epoch, or every 25 steps where epochs are shorter.
 
     tol : float, default=0.0
         Smallest improvement of the validation score that counts, in nats per row.
@@ -131,8 +132,9 @@ class VAETransformer(BaseVAE):
     loss_curve_ : list of float
         Mean training loss of each epoch, in nats per row.
     validation_scores_ : list of float
-        Mean evidence lower bound of held-out rows, in nats per row, from the start on and
-        at each validation; only with early stopping.
+        Minus the mean loss of held-out rows, in nats per row, at the start and at each
+        validation, with an optimal noise scale at its optimum on these rows and `beta` as
+        at the last step; only with early stopping.
     best_validation_score_ : float
         The largest of them; only with early stopping.
     noise_variance_ : float or ndarray of shape (n_features_in_,)

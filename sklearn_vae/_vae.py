@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
-from sklearn_vae.networks import Network
+from sklearn_vae.networks import Network, check_output
 from sklearn_vae.objectives import Objective, Terms
 from sklearn_vae.priors import Prior, PriorModule
 
 # exp(-12) to exp(6) are far outside what posteriors reach and well inside float32.
 LOG_SCALE_RANGE = (-12.0, 6.0)
+# Importance samples that are held in memory at a time.
+MAX_DRAWS = 128
 
 
 class LinearMaps(nn.Module):
@@ -73,6 +75,7 @@ class VAE(nn.Module):
         self.prior = prior
         self.objective = objective
         self.input_noise = 0.0
+        self.uses_global_generator = False
 
     def forward(self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None) -> Terms:
         """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
@@ -81,10 +84,10 @@ class VAE(nn.Module):
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
         """Return q(z|x), (n_rows, n_components), for rows as the likelihood observes them.
 
-        In training mode noise from the generator is added to what the encoder sees, to
-        regularise it.
+        In training mode noise from the generator, if there is one, is added to what the
+        encoder sees, to regularise it.
         """
-        if self.training and self.input_noise:
+        if self.training and self.input_noise and generator is not None:
             noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
             y = y + self.input_noise * self.likelihood.input_unit * noise
         loc, log_scale = self._loc_and_log_scale(y)
@@ -135,9 +138,12 @@ class VAE(nn.Module):
         """
         y = self.likelihood.observe(x)
         q = self.encode(y)
-        z = q.loc + q.scale * noise
-        log_w = self.likelihood.log_prob(y, self.decode(z)) + self.prior.log_prob(z) - q.log_prob(z).sum(-1)
-        return log_w.logsumexp(0) - math.log(len(noise))
+        total = q.loc.new_full((len(y),), -math.inf)
+        for block in noise.split(MAX_DRAWS):
+            z = q.loc + q.scale * block
+            log_w = self.likelihood.log_prob(y, self.decode(z)) + self.prior.log_prob(z) - q.log_prob(z).sum(-1)
+            total = total.logaddexp(log_w.logsumexp(0))
+        return total - math.log(len(noise))
 
 
 @dataclass(frozen=True)
@@ -173,5 +179,9 @@ class Architecture:
         encoder, decoder = self.network.build(
             n_inputs, self.n_components, n_outputs, self.hidden_layer_sizes, self.linear, generator
         )
+        check_output("encoder", encoder, n_inputs, 2 * self.n_components)
+        check_output("decoder", decoder, self.n_components, n_outputs)
         linear = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
-        return VAE(encoder, decoder, linear, likelihood, self.prior.build(self.n_components), self.objective)
+        model = VAE(encoder, decoder, linear, likelihood, self.prior.build(self.n_components), self.objective)
+        model.uses_global_generator = self.network.uses_global_generator
+        return model

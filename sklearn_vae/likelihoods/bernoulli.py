@@ -71,18 +71,18 @@ class BernoulliModule(LikelihoodModule):
         fit of the working response (x - mean) / (mean (1 - mean)) on z, that is
         W / (mean (1 - mean)); the posterior's variance is Laplace's at the mean row.
         """
-        center = ppca.moments.center.cpu().numpy()
+        center, unit = ppca.moments.center.cpu().numpy(), ppca.moments.unit
         mean = center.clip(MARGIN, 1 - MARGIN)
         variance = mean * (1 - mean)
-        encoder = ppca.encoder_weight / ppca.moments.unit
-        decoder = ppca.weight * ppca.moments.unit / variance[:, None]
+        maps = ppca.maps(ppca.noise_variance)
+        encoder, decoder = maps.encoder / unit, maps.decoder * unit / variance[:, None]
         return LinearStart(
-            encoder,
-            -encoder @ center,
-            1 / (1 + variance @ np.square(decoder)),
-            decoder,
-            np.log(mean / (1 - mean)),
-            ppca.spread * ppca.moments.unit,
+            encoder_weight=encoder,
+            encoder_bias=-encoder @ center,
+            posterior_variance=1 / (1 + variance @ np.square(decoder)),
+            decoder_weight=decoder,
+            decoder_bias=np.log(mean / (1 - mean)),
+            spread=maps.spread * unit,
         )
 
     def observe(self, x: Tensor) -> Tensor:

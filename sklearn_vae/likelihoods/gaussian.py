@@ -112,20 +112,17 @@ class GaussianModule(LikelihoodModule):
             self.axes.copy_(torch.from_numpy(axes))
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
-        """Keep probabilistic PCA as it is: it is the optimum of the linear model."""
+        """Keep probabilistic PCA as it is: with one scale it is the optimum of the linear model."""
         self.set_variance(torch.tensor(ppca.noise_variance))
-        noise_variance = float(self.log_scale.detach().double().exp().square().mean())
-        decoder = ppca.weight if self.axes is None else self.axes.double().cpu().numpy().T @ ppca.weight
-        variance = np.square(decoder).sum(0) + noise_variance
-        encoder = decoder.T / variance[:, None]
-        padding = np.zeros((len(encoder), self.n_inputs - self.n_outputs))
+        maps = ppca.maps(float((self.variance / self.unit.square()).mean()))
+        decoder, encoder = maps.decoder, maps.encoder
+        if self.axes is not None:
+            axes = self.axes.double().cpu().numpy()
+            # The dropped norm, where there is one, says nothing about the latents at the start.
+            decoder, encoder = axes.T @ decoder, np.pad(encoder @ axes, [(0, 0), (0, self.n_inputs - self.n_outputs)])
+        n_components = len(encoder)
         return LinearStart(
-            np.hstack([encoder, padding]),
-            np.zeros(len(encoder)),
-            noise_variance / variance,
-            decoder,
-            np.zeros(self.n_outputs),
-            float(np.sqrt(variance.mean())),
+            encoder, np.zeros(n_components), maps.posterior_variance, decoder, np.zeros(self.n_outputs), maps.spread
         )
 
     def observe(self, x: Tensor) -> Tensor:
@@ -141,7 +138,7 @@ class GaussianModule(LikelihoodModule):
 
     def forward(self, raw: Tensor) -> Normal:
         """Return N(raw, scale^2) per coordinate, in standardised units."""
-        return Normal(raw, self.log_scale.exp(), validate_args=False)
+        return Normal(raw, self.floored_log_scale().exp(), validate_args=False)
 
     def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return log p(x|z) per row; the dropped coordinates are N(0, scale^2)."""
@@ -165,7 +162,11 @@ class GaussianModule(LikelihoodModule):
     @property
     def variance(self) -> Tensor:
         """Noise variance in the data's units, shape (1,) or (n_features,)."""
-        return (self.log_scale.detach().double().exp() * self.unit).square()
+        return (self.floored_log_scale().detach().double().exp() * self.unit).square()
+
+    def floored_log_scale(self) -> Tensor:
+        """Return the log-scale that the density uses."""
+        return self.log_scale
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the decoded mean in the data's units, float64."""
@@ -213,9 +214,9 @@ class LearnedGaussian(GaussianModule):
         super().__init__(n_features, n_coordinates)
         self.log_scale = nn.Parameter(torch.zeros(n_scales))
 
-    def forward(self, raw: Tensor) -> Normal:
-        """Return N(raw, scale^2), the scale floored where residuals are rounding noise."""
-        return Normal(raw, self.log_scale.clamp_min(0.5 * math.log(MIN_VARIANCE)).exp(), validate_args=False)
+    def floored_log_scale(self) -> Tensor:
+        """Return the log-scale, floored where residuals are rounding noise; its gradient passes the floor."""
+        return self.log_scale + (self.log_scale.clamp_min(0.5 * math.log(MIN_VARIANCE)) - self.log_scale).detach()
 
     def fit_scale(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> None:
         """Leave the scale to the optimiser."""

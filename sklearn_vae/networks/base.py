@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from sklearn.base import BaseEstimator
-from torch import nn
+from torch import Tensor, nn
 
 
 class Network(BaseEstimator, ABC):
@@ -18,9 +20,13 @@ class Network(BaseEstimator, ABC):
     principal_coordinates : int or None
         Number of principal coordinates that the networks may work in where the likelihood
         is isotropic; None for networks that need the columns as they are.
+    uses_global_generator : bool
+        Whether making or training the networks draws from torch's global generator, which
+        is then seeded and put back around each of these.
     """
 
     principal_coordinates: int | None = None
+    uses_global_generator: bool = False
 
     @abstractmethod
     def build(
@@ -54,3 +60,40 @@ class Network(BaseEstimator, ABC):
         decoder : nn.Module
             (n_rows, n_components) -> (n_rows, n_outputs): the likelihood's raw output.
         """
+
+
+def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> int:
+    """Return the module's output width on two rows; raise ValueError if it is not `width`."""
+    expected = f"(2, {'any width' if width is None else width})"
+    module.eval()
+    try:
+        with torch.no_grad():
+            out = module(torch.zeros(2, n_in))
+    except RuntimeError as error:
+        raise ValueError(
+            f"network: expected the {role} to return shape {expected} for an input of shape (2, {n_in}), "
+            f"but it failed: {error}"
+        ) from error
+    module.train()
+    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 2 or (width is not None and out.shape[1] != width):
+        came = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise ValueError(
+            f"network: expected the {role} to return shape {expected} for an input of shape (2, {n_in}), "
+            f"got {came}; change the {role}'s last layer."
+        )
+    return out.shape[1]
+
+
+_GLOBAL_GENERATOR = threading.Lock()
+
+
+@contextmanager
+def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
+    """Seed torch's global generator from `generator` for a moment, one thread at a time."""
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    devices = [generator.device] if generator.device.type == "cuda" else []
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=devices):
+        torch.random.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield

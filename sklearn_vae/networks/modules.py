@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_vae.networks.base import Network
+from sklearn_vae.networks.base import Network, check_output, seeded_global_generator
 from sklearn_vae.networks.mlp import mlp
-
-_GLOBAL_GENERATOR = threading.Lock()
 
 
 class Modules(Network):
@@ -39,8 +35,10 @@ class Modules(Network):
 
     Notes
     -----
-    Layers that draw random numbers while training (dropout) draw them from torch's
-    global generator.
+    With init="ppca" the encoder sees the columns centred and divided by the spread of the
+    leading components, and what the modules return is added to linear maps. Layers that
+    draw random numbers (dropout) do so from torch's global generator, which is seeded for
+    each step and put back; fits in several threads then take turns.
 
     Examples
     --------
@@ -56,6 +54,8 @@ class Modules(Network):
     >>> vae.fit_transform(load_iris().data).shape
     (150, 2)
     """
+
+    uses_global_generator = True
 
     def __init__(self, encoder, decoder):
         self.encoder = encoder
@@ -74,9 +74,9 @@ class Modules(Network):
         with seeded_global_generator(generator):
             encoder = instantiate("encoder", self.encoder, n_inputs)
             decoder = instantiate("decoder", self.decoder, n_components, n_outputs)
-            features = try_out("encoder", encoder, n_inputs, "n_hidden", None)
-            try_out("decoder", decoder, n_components, "n_features", n_outputs)
-        head = mlp((features, 2 * n_components), nn.Identity, zero_output, generator)
+            n_hidden = check_output("encoder", encoder, n_inputs, None)
+            check_output("decoder", decoder, n_components, n_outputs)
+        head = mlp((n_hidden, 2 * n_components), nn.Identity, zero_output, generator)
         return nn.Sequential(encoder, head), Gated(decoder) if zero_output else decoder
 
 
@@ -96,7 +96,7 @@ class Gated(nn.Module):
 def instantiate(role: str, module: nn.Module | Callable[..., nn.Module], *sizes: int) -> nn.Module:
     """Copy an instance; call a class or factory with its sizes."""
     if isinstance(module, nn.Module):
-        return copy.deepcopy(module)
+        return copy.deepcopy(module).to("cpu", torch.float32)
     try:
         made = module(*sizes)
     except TypeError as error:
@@ -108,34 +108,4 @@ def instantiate(role: str, module: nn.Module | Callable[..., nn.Module], *sizes:
         raise TypeError(
             f"network Modules: expected {role} to be a torch.nn.Module, or a callable that returns one, got {made!r}."
         )
-    return made
-
-
-def try_out(role: str, module: nn.Module, n_in: int, width_name: str, width: int | None) -> int:
-    """Return the module's output width on two rows; raise ValueError for a wrong shape."""
-    module.eval()
-    expected = f"(2, {width_name if width is None else width})"
-    try:
-        with torch.no_grad():
-            out = module(torch.zeros(2, n_in))
-    except RuntimeError as error:
-        raise ValueError(
-            f"network Modules: the {role} failed on an input of shape (2, {n_in}), "
-            f"where an output of shape {expected} was expected: {error}"
-        ) from error
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 2 or (width is not None and out.shape[1] != width):
-        came = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise ValueError(
-            f"network Modules: expected the {role} to return shape {expected} for an input of shape (2, {n_in}), "
-            f"got {came}; change the {role}'s last layer."
-        )
-    return out.shape[1]
-
-
-@contextmanager
-def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
-    """Seed torch's global generator from `generator` for a moment, one thread at a time."""
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
-        yield
+    return made.to("cpu", torch.float32)

@@ -31,5 +31,5 @@ class Autoencoder(Objective):
         self, model: Model, y: Tensor, weight: Tensor | None, beta: float, generator: torch.Generator
     ) -> Terms:
         """Return the loss and its parts per row."""
-        reconstruction = -model.likelihood.log_prob(y, model.decode(model.encode(y, generator).loc), weight)
+        reconstruction = -model.likelihood.log_prob(y, model.decode(model.encode(y).loc), weight)
         return Terms(reconstruction, reconstruction, torch.zeros_like(reconstruction))

@@ -25,7 +25,7 @@ class Model(Protocol):
     likelihood: Any
     prior: Any
 
-    def encode(self, y: Tensor, generator: torch.Generator) -> Normal:
+    def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
         """Return q(z|x) for rows in the likelihood's space."""
 
     def decode(self, z: Tensor) -> Tensor:
