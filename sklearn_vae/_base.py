@@ -351,14 +351,13 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
-        n_coordinates = None
-        if rotates and linear and likelihood.isotropic and network.principal_coordinates is not None:
-            n_coordinates = min(max(network.principal_coordinates, 8 * self.n_components), n_rows)
+        n_coordinates = max(network.principal_coordinates or n_features, 8 * self.n_components)
+        rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = _unless_auto(self.hidden_layer_sizes, Recipe(n_rows).hidden_layer_sizes)
         return Architecture(
             n_features=n_features,
             n_components=self.n_components,
-            n_coordinates=None if n_coordinates is None or n_coordinates >= n_features else n_coordinates,
+            n_coordinates=min(n_coordinates, n_rows) if rotates else None,
             hidden_layer_sizes=check_sizes(sizes, "hidden_layer_sizes"),
             linear=linear,
             likelihood=likelihood,

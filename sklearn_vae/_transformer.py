@@ -137,7 +137,7 @@ class VAETransformer(BaseVAE):
         at the last step; only with early stopping.
     best_validation_score_ : float
         The largest of them; only with early stopping.
-    noise_variance_ : float or ndarray of shape (n_features_in_,)
+    noise_variance_ : float or ndarray of shape (`n_features_in_`,)
         Gaussian noise variance in the data's units, where there was early stopping as
         measured on held-out rows; only with a Gaussian likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
@@ -149,7 +149,7 @@ class VAETransformer(BaseVAE):
         the scaled means are PCA's scores. Only with whiten=False.
     n_features_in_ : int
         Number of columns seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where they are all strings.
 
     See Also

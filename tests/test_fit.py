@@ -81,10 +81,11 @@ def test_tol_is_the_smallest_improvement_that_counts(monkeypatch):
     assert 0 < modest.best_iter_ <= greedy.best_iter_
 
 
-def test_tol_counts_in_cross_validation_as_well():
-    """Improvements that do not count leave the model at its start, on small data too."""
-    vae = small(1, max_iter=40, tol=1e6, n_iter_no_change=100).fit(nonlinear())
-    assert vae.best_iter_ == 0
+def test_tol_ends_a_fit_but_loses_no_improvement():
+    """As in scikit-learn's MLPs, an improvement below `tol` is kept, and counts as none for the patience."""
+    impatient, patient = (small(1, max_iter=400, tol=tol, n_iter_no_change=2).fit(nonlinear()) for tol in (1e6, 0.0))
+    assert impatient.n_iter_ < patient.n_iter_
+    assert impatient.best_validation_score_ == max(impatient.validation_scores_)
 
 
 def test_held_out_fit_trains_on_the_other_rows(monkeypatch, iris):

@@ -215,3 +215,12 @@ def test_unpickling_leaves_global_random_state_alone(iris, global_random_state):
     before = global_random_state()
     pickle.loads(stream)
     assert global_random_state() == before
+
+
+def test_estimator_of_a_device_that_is_not_here_loads_on_the_cpu(iris):
+    vae = small().fit(iris)
+    expected = vae.transform(iris)
+    restored = pickle.loads(pickle.dumps(vae.set_params(device="cuda:7")))
+    np.testing.assert_array_equal(restored.transform(iris), expected)
+    with pytest.raises(ValueError, match="expected device to be 'auto' or a device of this machine, got 'cuda:7'"):
+        restored.fit(iris)

@@ -9,6 +9,11 @@ from sklearn_vae import VAETransformer, _ppca
 from sklearn_vae._ppca import fit_moments, fit_ppca
 
 
+def loadings(ppca):
+    """Return W of the maximum-likelihood model, (n_features, n_components)."""
+    return ppca.maps(ppca.noise_variance).decoder
+
+
 def solve(X, n_components, weight=None, n_axes=0):
     X = torch.from_numpy(np.array(X))
     weight = None if weight is None else torch.as_tensor(np.asarray(weight), dtype=torch.float64)
@@ -17,7 +22,7 @@ def solve(X, n_components, weight=None, n_axes=0):
 
 def covariance(ppca):
     """W W' + s2 I in the data's units: what the model says, whatever the signs of its axes."""
-    W, unit = ppca.weight, ppca.moments.unit
+    W, unit = loadings(ppca), ppca.moments.unit
     return unit**2 * (W @ W.T + ppca.noise_variance * np.eye(len(W)))
 
 
@@ -70,7 +75,7 @@ def test_ppca_constant_columns_have_no_loading():
     X = low_rank()
     X[:, [1, 4]] = [7.0, -1e5]
     ppca = solve(X, 2)
-    np.testing.assert_allclose(ppca.weight[[1, 4]], 0, atol=1e-12)
+    np.testing.assert_allclose(loadings(ppca)[[1, 4]], 0, atol=1e-12)
     np.testing.assert_allclose(covariance(ppca), PCA(2).fit(X).get_covariance(), atol=1e-9)
 
 
@@ -79,7 +84,7 @@ def test_ppca_of_constant_data_is_its_mean(value):
     X = np.full((20, 3), value)
     ppca = solve(X, 2)
     assert ppca.moments.unit == 1
-    np.testing.assert_allclose(ppca.weight, 0, atol=1e-6 * max(1, value) * 1e-6)
+    np.testing.assert_allclose(loadings(ppca), 0, atol=1e-6 * max(1, value) * 1e-6)
     Z = start(2).fit(X).transform(X)
     assert np.isfinite(Z).all() and (Z[0] == Z).all()
 
@@ -89,7 +94,7 @@ def test_ppca_with_fewer_rows_than_columns_has_the_axes_of_sklearn(digits):
     X = digits[:12]
     ppca, pca = solve(X, 4), PCA(4, svd_solver="full").fit(X)
     np.testing.assert_allclose(np.abs(ppca.axes[:, :4].T), np.abs(pca.components_), atol=1e-9)
-    variance = ppca.moments.unit**2 * (np.square(ppca.weight).sum(0) + ppca.noise_variance)
+    variance = ppca.moments.unit**2 * (np.square(loadings(ppca)).sum(0) + ppca.noise_variance)
     np.testing.assert_allclose(variance, pca.explained_variance_)
     assert np.trace(covariance(ppca)) == pytest.approx(X.var(0, ddof=1).sum())
     assert start(4).fit(X).score(X) > pca.score(X)
@@ -101,8 +106,10 @@ def test_ppca_of_any_number_of_components_is_finite(shape, n_components):
     """Components beyond the data's rank have no loading, and the model then is the sample covariance."""
     X = low_rank(*shape, rank=2, noise=0.0)
     ppca = solve(X, n_components)
-    assert ppca.weight.shape == (shape[1], n_components) and np.isfinite(ppca.encoder_weight).all()
-    np.testing.assert_allclose(ppca.weight[:, 2:], 0, atol=1e-6)
+    assert (
+        loadings(ppca).shape == (shape[1], n_components) and np.isfinite(ppca.maps(ppca.noise_variance).encoder).all()
+    )
+    np.testing.assert_allclose(loadings(ppca)[:, 2:], 0, atol=1e-6)
     np.testing.assert_allclose(covariance(ppca), np.cov(X.T), atol=1e-9)
 
 
@@ -123,7 +130,9 @@ def test_ppca_ignores_rows_of_weight_zero():
     weight[::3] = 0
     kept, removed = solve(X, 2, weight), solve(X[weight > 0], 2, weight[weight > 0])
     np.testing.assert_allclose(covariance(kept), covariance(removed), rtol=1e-12)
-    np.testing.assert_allclose(kept.encoder_weight, removed.encoder_weight, rtol=1e-9)
+    np.testing.assert_allclose(
+        kept.maps(kept.noise_variance).encoder, removed.maps(removed.noise_variance).encoder, rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1, 1e3])

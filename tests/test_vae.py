@@ -155,3 +155,25 @@ def test_encode_without_input_noise_is_the_same_in_training(iris):
     y = model.likelihood.observe(torch.tensor(iris))
     quiet = model.encode(y).loc
     assert torch.equal(model.train().encode(y, torch.Generator().manual_seed(0)).loc, quiet)
+
+
+@pytest.mark.parametrize("shape", [(50, 300), (20, 140), (200, 330)])
+def test_principal_coordinates_of_fewer_rows_than_coordinates(shape):
+    """There are as many coordinates as rows at most, and more than 128 columns."""
+    X = np.random.default_rng(0).normal(size=shape)
+    vae = VAETransformer(2, max_iter=2, random_state=0).fit(X)
+    assert vae.module_.likelihood.n_outputs == min(128, len(X))
+    assert np.isfinite(vae.score(X)) and vae.inverse_transform(vae.transform(X)).shape == shape
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.5])
+def test_start_of_a_fixed_scale_is_the_optimum_for_that_scale(scale):
+    """Tipping & Bishop, eq. 7, holds for a given noise variance: neither more nor less loading scores better."""
+    X = np.random.default_rng(0).normal(size=(300, 5)) * [3, 2, 1, 1, 0.5]
+    vae = VAETransformer(2, likelihood=Gaussian(scale=scale), max_iter=0, random_state=0).fit(X)
+    eigenvalues = np.linalg.eigvalsh(np.cov(X.T))[::-1]
+    kept = np.maximum(eigenvalues[:2], scale**2)
+    variances = np.concatenate([kept, np.full(3, scale**2)])
+    n = len(X)
+    expected = -0.5 * (np.log(2 * np.pi * variances) + eigenvalues * (n - 1) / n / variances).sum()
+    assert vae.score(X) == pytest.approx(expected, abs=1e-5)

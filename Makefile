@@ -1,0 +1,43 @@
+# Needs Python 3.11 or later, git and make. Everything is installed in .venv.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# One thread per process: searches run several processes.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/.plot
+	$(BIN)/python examples/plot_digits_pipeline.py
+	@echo "figure: $${OUTPUT_DIR:-outputs}/digits_pipeline.png"
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest --quiet
+	for example in examples/plot_*.py; do $(BIN)/python -W error $$example || exit 1; done
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "pages: docs/_build/html/index.html"
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info outputs docs/_build docs/api/generated docs/auto_examples
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find sklearn_vae tests docs examples -name __pycache__ -prune -exec rm -rf {} +
+
+# torch comes first and alone, so that nothing else decides which build of it is taken.
+$(VENV)/.torch: constraints.txt
+	test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	touch $@
+
+$(VENV)/.plot $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable ".[$*]"
+	touch $@
