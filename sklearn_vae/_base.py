@@ -31,9 +31,6 @@ from sklearn_vae.networks import NETWORKS, Network, check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
-# Numbers that one chunk of inference may hold at a time: 4 MiB of float32.
-CHUNK_SIZE = 2**20
-
 # Fitted attributes that depend on the components.
 OPTIONAL_ATTRIBUTES = (
     "validation_scores_",
@@ -220,7 +217,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
-        device = next(self.module_.parameters()).device
+        device = self._inference.device
         generator = torch.Generator(device).manual_seed(
             _seed(self.random_state if random_state is None else random_state)
         )
@@ -452,9 +449,8 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
         """Apply `function` of the model and chunks of rows in X's own precision."""
-        width = max(self._architecture.n_features, *(len(p) for p in self.module_.parameters() if p.ndim > 1))
         with limit_threads(effective_n_jobs(self.n_jobs)):
-            return self._inference.map(function, X, max(1, CHUNK_SIZE // (n_draws * width)))
+            return self._inference.map(function, X, n_draws)
 
 
 class _Printer:

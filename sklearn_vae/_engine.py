@@ -25,6 +25,8 @@ from sklearn_vae.objectives import Terms
 # Rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
 EVALUATION_BATCH = 2048
 MIN_EVALUATED = 512
+# Numbers that one chunk of inference may hold at a time: 4 MiB of float32.
+CHUNK_SIZE = 2**20
 
 
 @dataclass(frozen=True)
@@ -387,16 +389,24 @@ class Inference:
 
     def __init__(self, model: VAE):
         self.model = model
+        # Found here once: a walk over the modules costs as much as embedding a row.
+        self.device = next(model.parameters()).device
+        self.width = max(len(t) for t in (*model.parameters(), *model.buffers()) if t.ndim)
 
     @cached_property
     def double(self) -> VAE:
         """The model in float64, made when first needed."""
         return copy.deepcopy(self.model).double()
 
-    def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, chunk: int) -> np.ndarray:
-        """Apply `function` of the model and chunks of rows; return an array of X's precision."""
+    def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
+        """Apply `function` of the model and chunks of rows; return an array of X's precision.
+
+        A chunk holds as many rows as make `CHUNK_SIZE` numbers of the widest layer, with
+        `n_draws` of them per row.
+        """
         model = self.double if X.dtype == np.float64 else self.model
-        return map_rows(partial(function, model), X, next(model.parameters()).device, chunk)
+        chunk = max(1, CHUNK_SIZE // (n_draws * max(self.width, X.shape[1])))
+        return map_rows(partial(function, model), X, self.device, chunk)
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:

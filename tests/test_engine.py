@@ -235,7 +235,7 @@ def test_map_rows_does_not_depend_on_the_chunk(iris, dtype, chunk):
 @pytest.mark.parametrize("method", ["transform", "score_samples"])
 def test_transformer_does_not_depend_on_the_chunk(monkeypatch, fitted, iris, method):
     whole = getattr(fitted, method)(iris)
-    monkeypatch.setattr("sklearn_vae._base.CHUNK_SIZE", 2000)
+    monkeypatch.setattr("sklearn_vae._engine.CHUNK_SIZE", 2000)
     np.testing.assert_allclose(getattr(fitted, method)(iris), whole, rtol=1e-9)
 
 

@@ -18,8 +18,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._base import CHUNK_SIZE
-from sklearn_vae._engine import limit_threads, to_tensor
+from sklearn_vae._engine import CHUNK_SIZE, limit_threads, to_tensor
 from sklearn_vae._vae import VAE
 
 # The default network, on principal coordinates with linear maps; and networks alone, on all columns.
@@ -144,7 +143,7 @@ def epochs(X: np.ndarray, args) -> pd.DataFrame:
 def throughput(vae: VAETransformer, X: np.ndarray, repeats: int) -> pd.DataFrame:
     """Time transform and the bare module on the same chunks of rows."""
     by_hand = ByHand(vae.module_)
-    chunk = max(1, CHUNK_SIZE // max(X.shape[1], *vae._architecture.hidden_layer_sizes))
+    chunk = max(1, CHUNK_SIZE // vae._inference.width)
     x = torch.from_numpy(X)
     functions = {
         "transform": lambda: vae.transform(X),
