@@ -56,7 +56,7 @@ class Recipe:
 
     def max_epochs(self, batch_size: int) -> int:
         """Return the largest number of epochs."""
-        n_steps = 2000 if self.is_small else 2500
+        n_steps = 2000 if self.is_small else 3500
         most = 400 if self.is_small else 30
         return min(most, max(1, round(n_steps * batch_size / self.n_rows)))
 
