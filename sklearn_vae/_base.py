@@ -248,11 +248,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             generator=torch.Generator().manual_seed(0),
             dtype=torch.float64,
         )
-
-        def log_likelihood(model: VAE, x: Tensor) -> Tensor:
-            return model.log_likelihood(x, noise.to(x.device, x.dtype))
-
-        return self._map(log_likelihood, X, min(self.n_draws, MAX_DRAWS))
+        return self._map(partial(VAE.log_likelihood, noise=noise), X, min(self.n_draws, MAX_DRAWS))
 
     @available_if(_is_generative)
     def score(self, X, y=None):

@@ -140,7 +140,7 @@ class VAE(nn.Module):
         q = self.encode(y)
         total = q.loc.new_full((len(y),), -math.inf)
         for block in noise.split(MAX_DRAWS):
-            z = q.loc + q.scale * block
+            z = q.loc + q.scale * block.to(q.loc)
             log_w = self.likelihood.log_prob(y, self.decode(z)) + self.prior.log_prob(z) - q.log_prob(z).sum(-1)
             total = total.logaddexp(log_w.logsumexp(0))
         return total - math.log(len(noise))
