@@ -207,7 +207,8 @@ def test_restored_weights_can_be_written_to(iris):
     vae = small(warm_start=True).fit(iris)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pickle.loads(pickle.dumps(vae)).fit(iris)
+        restored = pickle.loads(pickle.dumps(vae)).fit(iris)
+    np.testing.assert_array_equal(restored.transform(iris), vae.fit(iris).transform(iris))
 
 
 def test_unpickling_leaves_global_random_state_alone(iris, global_random_state):
