@@ -188,8 +188,8 @@ class Trainer:
             optimizer=torch.optim.AdamW,
             optimizer__fused=True,
             optimizer__weight_decay=0.0,
-            # One pattern for encoder and decoder makes one fused call.
-            optimizer__param_groups=[("[de][en]coder.*", {"weight_decay": settings.weight_decay})],
+            # One pattern for encoder, its head and decoder makes one fused call.
+            optimizer__param_groups=[("[de][en]coder*", {"weight_decay": settings.weight_decay})],
             batch_size=settings.batch_size,
             iterator_train=_Batches,
             iterator_train__generator=generator,

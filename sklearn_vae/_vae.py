@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
-from sklearn_vae.networks import Network, check_output
+from sklearn_vae.networks import Network, check_output, linear
 from sklearn_vae.objectives import Objective, Terms
 from sklearn_vae.priors import Prior, PriorModule
 
@@ -51,6 +51,8 @@ class VAE(nn.Module):
     ----------
     encoder, decoder : nn.Module
         As `sklearn_vae.networks.Network.build` makes them.
+    encoder_head : nn.Linear
+        From the encoder's features to posterior means, then log-scales.
     linear : LinearMaps or None
         Added to the networks; None for networks alone.
     likelihood : LikelihoodModule
@@ -61,6 +63,7 @@ class VAE(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
+        encoder_head: nn.Linear,
         decoder: nn.Module,
         linear: LinearMaps | None,
         likelihood: LikelihoodModule,
@@ -69,6 +72,7 @@ class VAE(nn.Module):
     ):
         super().__init__()
         self.encoder = encoder
+        self.encoder_head = encoder_head
         self.decoder = decoder
         self.linear = linear
         self.likelihood = likelihood
@@ -94,11 +98,14 @@ class VAE(nn.Module):
         return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False)
 
     def _loc_and_log_scale(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale = self.encoder_head(self.features(y)).chunk(2, -1)
         if self.linear is None:
-            loc, log_scale = self.encoder(y).chunk(2, -1)
             return loc, log_scale
-        loc, log_scale = self.encoder(y / self.linear.spread).chunk(2, -1)
         return loc + self.linear.encoder(y), log_scale + self.linear.log_scale
+
+    def features(self, y: Tensor) -> Tensor:
+        """Return what the encoder's last hidden layer makes of rows as the likelihood observes them."""
+        return self.encoder(y if self.linear is None else y / self.linear.spread)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's raw output (..., n_outputs) for latents (..., n_components)."""
@@ -179,9 +186,10 @@ class Architecture:
         encoder, decoder = self.network.build(
             n_inputs, self.n_components, n_outputs, self.hidden_layer_sizes, self.linear, generator
         )
-        check_output("encoder", encoder, n_inputs, 2 * self.n_components)
+        n_hidden = check_output("encoder", encoder, n_inputs, None)
         check_output("decoder", decoder, self.n_components, n_outputs)
-        linear = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
-        model = VAE(encoder, decoder, linear, likelihood, self.prior.build(self.n_components), self.objective)
+        head = linear(n_hidden, 2 * self.n_components, generator, zero=self.linear)
+        maps = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
+        model = VAE(encoder, head, decoder, maps, likelihood, self.prior.build(self.n_components), self.objective)
         model.uses_global_generator = self.network.uses_global_generator
         return model

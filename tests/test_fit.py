@@ -346,11 +346,13 @@ def test_textbook_image_model_is_expressible():
     def shapes(module):
         return [tuple(layer.weight.shape) for layer in module if isinstance(layer, torch.nn.Linear)]
 
-    assert shapes(vae.module_.encoder) == [(128, 784), (64, 128), (32, 64), (2 * 2, 32)]
+    assert shapes(vae.module_.encoder) == [(128, 784), (64, 128), (32, 64)]
+    assert shapes([vae.module_.encoder_head]) == [(2 * 2, 32)]
     assert shapes(vae.module_.decoder) == [(256, 2), (128, 256), (64, 128), (32, 64), (784, 32)]
     assert vae.module_.linear is None
     n_weights = sum(parameter.numel() for parameter in vae.module_.parameters())
-    assert n_weights == sum(m * n + m for m, n in shapes(vae.module_.encoder) + shapes(vae.module_.decoder))
+    layers = [*vae.module_.encoder, vae.module_.encoder_head, *vae.module_.decoder]
+    assert n_weights == sum(m * n + m for m, n in shapes(layers))
 
 
 def test_settings_without_a_part_leave_results_alone(iris):

@@ -18,7 +18,7 @@ def test_modules_train_in_training_mode_and_keep_their_statistics(iris, global_r
     before = global_random_state()
     fits = [VAETransformer(2, network=network, max_iter=3, random_state=0).fit(iris) for _ in range(2)]
     assert global_random_state() == before
-    module = fits[0].module_.encoder[0]
+    module = fits[0].module_.encoder
     assert module[0].num_batches_tracked > 0 and not module.training
     np.testing.assert_array_equal(*(vae.transform(iris) for vae in fits))
 

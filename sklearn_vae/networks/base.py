@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 class Network(BaseEstimator, ABC):
     """Specification of the encoder and decoder networks, given to an estimator as ``network=``.
+
+    The encoder makes features of rows. What is read off them (posterior means and scales,
+    class logits) is one linear layer of the model's.
 
     Attributes
     ----------
@@ -45,21 +49,35 @@ class Network(BaseEstimator, ABC):
         n_inputs, n_outputs : int
             Width of what the encoder sees and of what the decoder returns.
         n_components : int
+            Number of latent variables, which the decoder sees.
         hidden_layer_sizes : sequence of int
             The estimator's parameter; networks with a shape of their own ignore it.
         zero_output : bool
-            If True both modules return zeros until trained: they then add to linear maps
-            that start at probabilistic PCA.
+            If True the decoder returns zeros until trained: it is then added to a linear
+            map that starts at probabilistic PCA.
         generator : torch.Generator
             The only source of randomness.
 
         Returns
         -------
         encoder : nn.Module
-            (n_rows, n_inputs) -> (n_rows, 2 * n_components): posterior means, then log-scales.
+            (n_rows, n_inputs) -> (n_rows, any width): features.
         decoder : nn.Module
             (n_rows, n_components) -> (n_rows, n_outputs): the likelihood's raw output.
         """
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator, zero: bool = False) -> nn.Linear:
+    """Make a linear layer with torch's default start, drawn from `generator` alone, or at zero."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    if zero:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        return layer
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    bound = 1 / math.sqrt(n_in)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
 
 
 def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> int:

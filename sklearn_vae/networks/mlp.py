@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
@@ -14,7 +13,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from sklearn_vae.networks.base import Network
+from sklearn_vae.networks.base import Network, linear
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
@@ -91,22 +90,19 @@ class MLP(Network):
         decoder_sizes = self.decoder_hidden_layer_sizes
         decoder_sizes = hidden_layer_sizes[::-1] if decoder_sizes is None else check_sizes(decoder_sizes)
         activation, decoder_activation = ACTIVATIONS[self.activation], ACTIVATIONS[self.decoder_activation]
-        encoder = mlp((n_inputs, *hidden_layer_sizes, 2 * n_components), activation, zero_output, generator)
-        decoder = mlp((n_components, *decoder_sizes, n_outputs), decoder_activation, zero_output, generator)
-        return encoder, decoder
+        encoder = hidden_layers((n_inputs, *hidden_layer_sizes), activation, generator)
+        hidden = hidden_layers((n_components, *decoder_sizes), decoder_activation, generator)
+        output = linear((n_components, *decoder_sizes)[-1], n_outputs, generator, zero_output)
+        return encoder, nn.Sequential(*hidden, output)
 
 
-def mlp(
-    sizes: Sequence[int], activation: Callable[[], nn.Module], zero_output: bool, generator: torch.Generator
+def hidden_layers(
+    sizes: Sequence[int], activation: Callable[[], nn.Module], generator: torch.Generator
 ) -> nn.Sequential:
-    """Chain linear layers of these sizes with activations between them."""
+    """Chain linear layers of these sizes, each followed by an activation."""
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes):
         layers += [linear(n_in, n_out, generator), activation()]
-    layers.pop()
-    if zero_output:
-        nn.init.zeros_(layers[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(layers[-1].bias)  # type: ignore[arg-type]
     return nn.Sequential(*layers)
 
 
@@ -116,12 +112,3 @@ def check_sizes(sizes: Any, name: str = "decoder_hidden_layer_sizes") -> tuple[i
     if any(not isinstance(width, Integral) or width < 1 for width in widths):
         raise ValueError(f"expected {name} to be integers of at least 1, got {sizes!r}.")
     return tuple(int(width) for width in widths)
-
-
-def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
-    """Make a linear layer with torch's default start, drawn from `generator` alone."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-    bound = 1 / math.sqrt(n_in)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-    return layer

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_vae.networks.base import Network, check_output, seeded_global_generator
-from sklearn_vae.networks.mlp import mlp
 
 
 class Modules(Network):
@@ -74,10 +73,9 @@ class Modules(Network):
         with seeded_global_generator(generator):
             encoder = instantiate("encoder", self.encoder, n_inputs)
             decoder = instantiate("decoder", self.decoder, n_components, n_outputs)
-            n_hidden = check_output("encoder", encoder, n_inputs, None)
+            check_output("encoder", encoder, n_inputs, None)
             check_output("decoder", decoder, n_components, n_outputs)
-        head = mlp((n_hidden, 2 * n_components), nn.Identity, zero_output, generator)
-        return nn.Sequential(encoder, head), Gated(decoder) if zero_output else decoder
+        return encoder, Gated(decoder) if zero_output else decoder
 
 
 class Gated(nn.Module):
