@@ -11,7 +11,7 @@ from torch.distributions import Normal
 
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
 from sklearn_vae.networks import Network, check_output, linear
-from sklearn_vae.objectives import Objective, Terms
+from sklearn_vae.objectives import Batch, Objective, Terms
 from sklearn_vae.priors import Prior, PriorModule
 
 # exp(-12) to exp(6) are far outside what posteriors reach and well inside float32.
@@ -83,7 +83,7 @@ class VAE(nn.Module):
 
     def forward(self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None) -> Terms:
         """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
-        return self.objective(self, self.likelihood.observe(x), weight, beta, generator)
+        return self.objective(self, Batch(self.likelihood.observe(x), weight), beta, generator)
 
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
         """Return q(z|x), (n_rows, n_components), for rows as the likelihood observes them.

@@ -1,7 +1,7 @@
 """Training objectives: one file each."""
 
 from sklearn_vae.objectives.autoencoder import Autoencoder
-from sklearn_vae.objectives.base import Model, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Model, Objective, Terms
 from sklearn_vae.objectives.elbo import ELBO
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -9,4 +9,4 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "elbo": ELBO,
 }
 
-__all__ = ["ELBO", "OBJECTIVES", "Autoencoder", "Model", "Objective", "Terms"]
+__all__ = ["ELBO", "OBJECTIVES", "Autoencoder", "Batch", "Model", "Objective", "Terms"]

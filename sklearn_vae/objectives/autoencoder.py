@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from sklearn_vae.objectives.base import Model, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Model, Objective, Terms
 
 
 class Autoencoder(Objective):
@@ -27,9 +26,7 @@ class Autoencoder(Objective):
 
     generative = False
 
-    def __call__(
-        self, model: Model, y: Tensor, weight: Tensor | None, beta: float, generator: torch.Generator
-    ) -> Terms:
+    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        reconstruction = -model.likelihood.log_prob(y, model.decode(model.encode(y).loc), weight)
+        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(model.encode(batch.y).loc), batch.weight)
         return Terms(reconstruction, reconstruction, torch.zeros_like(reconstruction))

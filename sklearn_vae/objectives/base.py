@@ -19,6 +19,22 @@ class Terms(NamedTuple):
     kl: Tensor
 
 
+class Batch(NamedTuple):
+    """Rows, and what is known of them.
+
+    Attributes
+    ----------
+    y : Tensor of shape (n_rows, n_features)
+        In the likelihood's space.
+    weight : Tensor of shape (n_rows,) or None
+        Weights of the rows, for likelihood parameters with a closed form only: the loss is
+        weighted by the caller.
+    """
+
+    y: Tensor
+    weight: Tensor | None = None
+
+
 class Model(Protocol):
     """What an objective needs of the model."""
 
@@ -45,20 +61,14 @@ class Objective(BaseEstimator, ABC):
     generative: bool = True
 
     @abstractmethod
-    def __call__(
-        self, model: Model, y: Tensor, weight: Tensor | None, beta: float, generator: torch.Generator
-    ) -> Terms:
+    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row.
 
         Parameters
         ----------
         model : Model
             With `encode`, `decode`, `likelihood` and `prior`.
-        y : Tensor of shape (n_rows, n_features)
-            Rows in the likelihood's space.
-        weight : Tensor of shape (n_rows,) or None
-            Weights of the rows, for likelihood parameters with a closed form only: the
-            loss is weighted by the caller.
+        batch : Batch
         beta : float
             Weight of the KL term at this step.
         generator : torch.Generator

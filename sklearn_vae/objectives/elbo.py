@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from sklearn_vae.objectives.base import Model, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Model, Objective, Terms
 
 
 class ELBO(Objective):
@@ -23,12 +22,10 @@ class ELBO(Objective):
     >>> vae = VAETransformer(objective=ELBO(), beta=0.5)
     """
 
-    def __call__(
-        self, model: Model, y: Tensor, weight: Tensor | None, beta: float, generator: torch.Generator
-    ) -> Terms:
+    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        q = model.encode(y, generator)
-        noise = torch.randn(q.loc.shape, generator=generator, dtype=y.dtype, device=y.device)
-        reconstruction = -model.likelihood.log_prob(y, model.decode(q.loc + q.scale * noise), weight)
+        q = model.encode(batch.y, generator)
+        noise = torch.randn(q.loc.shape, generator=generator, dtype=q.loc.dtype, device=q.loc.device)
+        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(q.loc + q.scale * noise), batch.weight)
         kl = model.prior.kl(q).sum(-1)
         return Terms(reconstruction + beta * kl, reconstruction, kl)
