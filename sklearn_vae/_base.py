@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -24,7 +23,7 @@ from sklearn_vae import _recipe
 from sklearn_vae._diagnostics import kl_per_component, latent_scale
 from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
-from sklearn_vae._recipe import Recipe
+from sklearn_vae._recipe import ClassifierRecipe, Recipe
 from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network, check_sizes
@@ -41,10 +40,11 @@ OPTIONAL_ATTRIBUTES = (
 )
 
 
-def _is_generative(estimator: BaseVAE) -> bool:
+def is_generative(estimator: BaseVAE) -> bool:
     """Whether the objective makes a model of p(x), without which there is nothing to sample or score."""
-    objective = estimator._architecture.objective if hasattr(estimator, "_architecture") else estimator.objective
-    return OBJECTIVES[objective].generative if isinstance(objective, str) else objective.generative
+    if hasattr(estimator, "_architecture"):
+        return estimator._architecture.objective.generative
+    return estimator._component("objective", OBJECTIVES).generative
 
 
 class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -63,9 +63,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "max_iter": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "warmup_steps": [Interval(Integral, 0, None, closed="left")],
+        "warmup_steps": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "learning_rate_decay": [Interval(Real, 0, 1, closed="both")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "averaging": [Interval(Real, 0, 1, closed="left")],
         "early_stopping": ["boolean"],
@@ -79,83 +79,6 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
-        """Fit the model to the rows of `X`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows; at least two. float32 and float64 arrays are not copied.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; rows of weight 0 take no part.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If parameters or data are not valid, or the loss becomes non-finite.
-        """
-        previous = getattr(self, "module_", None) if self.warm_start else None
-        X, weight = self._check_rows(X, sample_weight, reset=previous is None)
-        with limit_threads(effective_n_jobs(self.n_jobs)):
-            rows = self._rows(X, weight)
-            fitter = self._fitter(rows, previous is not None)
-            # A fit that fails must not leave an earlier model behind new data's names and widths.
-            self.__dict__.pop("module_", None)
-            self._set_fitted(fitter, rows, self._run(fitter, rows, copy.deepcopy(previous)))
-        self._training_state = None
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Go on training with one pass over the rows of `X`.
-
-        The first call sets the start from its rows. Nothing is held out, and neither
-        `max_iter` nor `early_stopping` has a part in it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows; at least two.
-        y : None
-            Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-            The estimator after one more pass.
-        """
-        first = not hasattr(self, "module_")
-        X, weight = self._check_rows(X, sample_weight, reset=first)
-        with limit_threads(effective_n_jobs(self.n_jobs)):
-            rows = self._rows(X, weight)
-            fitter = self._fitter(rows, not first, passes=True)
-            model = fitter.start(rows) if first else copy.deepcopy(self.module_)
-            trainer = fitter.trainer(model, rows.x.device)
-            if getattr(self, "_training_state", None) is not None:
-                trainer.load_state_dict(self._training_state)
-            before = Run(model) if first else Run(model, self.best_iter_, self.n_steps_, self.n_iter_, self.loss_curve_)
-            n_steps_before, loss = trainer.step, trainer.run_epoch(rows)
-            run = Run(
-                trainer.average,
-                before.n_epochs + 1,
-                before.n_steps + trainer.step - n_steps_before,
-                before.n_epochs_run + 1,
-                [*before.losses, loss],
-            )
-            self._set_fitted(fitter, rows, run)
-            self._training_state = trainer.state_dict()
-        return self
 
     def transform(self, X):
         """Return the posterior means of the rows.
@@ -198,33 +121,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
         return self._map(VAE.reconstruct, Z)
 
-    @available_if(_is_generative)
-    def sample(self, n_samples=1, random_state=None):
-        """Draw rows from the model, p(z) p(x|z).
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        random_state : int, RandomState instance or None, default=None
-            None uses the estimator's `random_state`.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            In the data's units.
-        """
-        check_is_fitted(self)
-        self._validate_params()
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
-        device = self._inference.device
-        generator = torch.Generator(device).manual_seed(
-            _seed(self.random_state if random_state is None else random_state)
-        )
-        with limit_threads(effective_n_jobs(self.n_jobs)), torch.inference_mode():
-            return self.module_.sample(n_samples, generator).cpu().numpy()
-
-    @available_if(_is_generative)
+    @available_if(is_generative)
     def score_samples(self, X):
         """Return the log-likelihood of each row.
 
@@ -249,23 +146,6 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             dtype=torch.float64,
         )
         return self._map(partial(VAE.log_likelihood, noise=noise), X, min(self.n_draws, MAX_DRAWS))
-
-    @available_if(_is_generative)
-    def score(self, X, y=None):
-        """Return the mean log-likelihood of the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            Mean of ``score_samples``, in nats per row.
-        """
-        return float(np.mean(self.score_samples(X)))
 
     def __sklearn_is_fitted__(self):
         """Return whether there is a model."""
@@ -305,18 +185,24 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _latent_scale(self) -> np.ndarray | None:
         return getattr(self, "latent_scale_", None)
 
-    def _check_rows(self, X, sample_weight, reset: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Validate training rows and weights; None stands for equal weights."""
-        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2)
-        self._component("likelihood", LIKELIHOODS).check_data(X)
+    def _check_rows(self, X, reset: bool, y="no_validation"):
+        """Validate training rows, and labels where there are any."""
+        checked = validate_data(
+            self, X, y, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2
+        )
+        self._component("likelihood", LIKELIHOODS).check_data(checked if isinstance(y, str) else checked[0])
+        return checked
+
+    def _check_weight(self, sample_weight, X: np.ndarray) -> np.ndarray | None:
+        """Validate weights of training rows; None stands for equal weights."""
         if sample_weight is None:
-            return X, None
+            return None
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if np.count_nonzero(weight) < 2:
             raise ValueError(
                 f"expected at least two rows with a positive sample_weight, got {np.count_nonzero(weight)} of {len(X)}."
             )
-        return X, None if (weight == weight[0]).all() else weight
+        return None if (weight == weight[0]).all() else weight
 
     def _check_new_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
@@ -340,13 +226,15 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         value = getattr(self, name)
         return registry[value]() if isinstance(value, str) else clone(value)
 
-    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool) -> Architecture:
+    def _new_architecture(
+        self, n_rows: int, n_features: int, rotates: bool, recipe: Recipe | ClassifierRecipe
+    ) -> Architecture:
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
         n_coordinates = max(network.principal_coordinates or n_features, 8 * self.n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
-        sizes = _unless_auto(self.hidden_layer_sizes, Recipe(n_rows).hidden_layer_sizes)
+        sizes = _unless_auto(self.hidden_layer_sizes, recipe.hidden_layer_sizes)
         return Architecture(
             n_features=n_features,
             n_components=self.n_components,
@@ -359,10 +247,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             objective=self._component("objective", OBJECTIVES),
         )
 
-    def _same_architecture(self) -> Architecture:
+    def _same_architecture(self, recipe: Recipe | ClassifierRecipe) -> Architecture:
         """Return the fitted architecture; raise ValueError if a parameter asks for another."""
         fitted = self._architecture
-        new = self._new_architecture(2, fitted.n_features, False)
+        new = self._new_architecture(2, fitted.n_features, False, recipe)
         auto_sizes = isinstance(self.hidden_layer_sizes, str)
         for name in ("n_components", "hidden_layer_sizes", "linear", "likelihood", "prior", "network", "objective"):
             asked, has = getattr(new, name), getattr(fitted, name)
@@ -374,12 +262,16 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 )
         return fitted
 
-    def _fitter(self, rows: Rows, goes_on: bool, passes: bool = False) -> Fitter:
+    def _fitter(
+        self, rows: Rows, recipe: Recipe | ClassifierRecipe, goes_on: bool = False, passes: bool = False
+    ) -> Fitter:
         """Resolve every "auto" for these rows.
 
         Parameters
         ----------
         rows : Rows
+        recipe : Recipe or ClassifierRecipe
+            The rules behind every "auto".
         goes_on : bool
             Whether the fitted architecture is used again.
         passes : bool
@@ -387,22 +279,24 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             and the first chunk does not set principal coordinates for all.
         """
         n_rows, n_features = len(rows), rows.x.shape[1]
-        architecture = self._same_architecture() if goes_on else self._new_architecture(n_rows, n_features, not passes)
-        recipe = Recipe(n_rows)
+        if goes_on:
+            architecture = self._same_architecture(recipe)
+        else:
+            architecture = self._new_architecture(n_rows, n_features, not passes, recipe)
         batch_size = min(_unless_auto(self.batch_size, recipe.batch_size), n_rows)
         max_epochs = _unless_auto(self.max_iter, recipe.max_epochs(batch_size))
         n_steps = max_epochs * rows.n_batches(batch_size)
         settings = Settings(
             batch_size=batch_size,
             learning_rate=_recipe.Schedule(
-                peak=_unless_auto(self.learning_rate_init, _recipe.learning_rate(batch_size)),
-                warmup_steps=self.warmup_steps,
+                peak=_unless_auto(self.learning_rate_init, recipe.learning_rate(batch_size)),
+                warmup_steps=_unless_auto(self.warmup_steps, recipe.warmup_steps),
                 n_steps=n_steps,
                 decay=0.0 if passes else self.learning_rate_decay,
             ),
             beta=partial(_beta_at, self.beta),
             final_beta=_beta_at(self.beta, n_steps),
-            weight_decay=self.alpha,
+            weight_decay=_unless_auto(self.alpha, recipe.alpha),
             averaging=self.averaging,
             input_noise=_unless_auto(self.input_noise, recipe.input_noise),
         )
@@ -443,6 +337,13 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if not self.whiten:
             self.latent_scale_ = latent_scale(self.module_, rows)
 
+    def _generate(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
+        """Return what `draw` makes with a generator on the model's device; None stands for the estimator's own seed."""
+        seed = _seed(self.random_state if random_state is None else random_state)
+        generator = torch.Generator(self._inference.device).manual_seed(seed)
+        with limit_threads(effective_n_jobs(self.n_jobs)), torch.inference_mode():
+            return draw(generator).cpu().numpy()
+
     def _map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
         """Apply `function` of the model and chunks of rows in X's own precision."""
         with limit_threads(effective_n_jobs(self.n_jobs)):
@@ -471,6 +372,12 @@ def _beta_at(beta: Any, step: int) -> float:
     if not (isinstance(value, Real) and 0 <= float(value) < np.inf):
         raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
     return float(value)
+
+
+def check_n_samples(n_samples) -> None:
+    """Raise ValueError unless this is a number of rows to draw."""
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
 
 
 def _seed(random_state) -> int:

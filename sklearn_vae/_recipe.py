@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 # Up to this number of rows a last fit on all rows follows the choice of the number of steps.
 SMALL = 5000
@@ -28,6 +29,8 @@ class Recipe:
     """
 
     n_rows: int
+    warmup_steps: ClassVar[int] = 100
+    alpha: ClassVar[float] = 1e-4
 
     @property
     def is_small(self) -> bool:
@@ -60,10 +63,62 @@ class Recipe:
         most = 400 if self.is_small else 30
         return min(most, max(1, round(n_steps * batch_size / self.n_rows)))
 
+    def learning_rate(self, batch_size: int) -> float:
+        """Return Adam's learning rate, which goes with the root of the batch size."""
+        return 2e-3 * math.sqrt(batch_size / 64)
 
-def learning_rate(batch_size: int) -> float:
-    """Adam's learning rate, which goes with the root of the batch size."""
-    return 2e-3 * math.sqrt(batch_size / 64)
+
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """The same for a classifier.
+
+    Attributes
+    ----------
+    n_rows, n_labelled : int
+    """
+
+    n_rows: int
+    n_labelled: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether there are few rows."""
+        return self.n_rows <= SMALL
+
+    @property
+    def hidden_layer_sizes(self) -> tuple[int, ...]:
+        """Widths of the encoder's hidden layers."""
+        return (256, 128) if self.is_small else (512, 256)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows per step."""
+        return min(64 if self.is_small else 256, self.n_rows)
+
+    @property
+    def input_noise(self) -> float:
+        """Standard deviation of the encoder's input noise: consistency does better what it is for."""
+        return 0.0
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps over which the learning rate rises."""
+        return 10 if self.is_small else 100
+
+    @property
+    def alpha(self) -> float:
+        """Weight decay."""
+        return 3.0 if self.is_small else 1e-4
+
+    def max_epochs(self, batch_size: int) -> int:
+        """Return the number of epochs."""
+        if not self.is_small:
+            return 30 if self.n_labelled == self.n_rows else 15
+        return max(20, round(300 * batch_size / self.n_rows))
+
+    def learning_rate(self, batch_size: int) -> float:
+        """Return Adam's learning rate."""
+        return 2e-3
 
 
 @dataclass(frozen=True)

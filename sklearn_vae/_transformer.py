@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sklearn_vae._base import BaseVAE
+import copy
+from functools import partial
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import _fit_context
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_vae._base import BaseVAE, check_n_samples, is_generative
+from sklearn_vae._engine import limit_threads
+from sklearn_vae._fit import Run
+from sklearn_vae._recipe import Recipe
 
 
 class VAETransformer(BaseVAE):
@@ -65,15 +77,15 @@ class VAETransformer(BaseVAE):
         Learning rate of Adam, reached after `warmup_steps`. "auto" is 2e-3 at 64 rows per
         step and goes with the root of `batch_size`.
 
-    warmup_steps : int, default=100
-        Steps over which the learning rate rises linearly.
+    warmup_steps : int or "auto", default="auto"
+        Steps over which the learning rate rises linearly; "auto" is 100.
 
     learning_rate_decay : float, default=0.5
         Share of the steps up to `max_iter` over which, at the end, the learning rate falls
         linearly to 0.
 
-    alpha : float, default=1e-4
-        Decoupled weight decay of the networks; linear maps have none.
+    alpha : float or "auto", default="auto"
+        Decoupled weight decay of the networks, 1e-4 by "auto"; linear maps have none.
 
     input_noise : float or "auto", default="auto"
         Standard deviation of the noise that the encoder's input gets in training, in units
@@ -191,9 +203,9 @@ class VAETransformer(BaseVAE):
         max_iter="auto",
         batch_size="auto",
         learning_rate_init="auto",
-        warmup_steps=100,
+        warmup_steps="auto",
         learning_rate_decay=0.5,
-        alpha=1e-4,
+        alpha="auto",
         input_noise="auto",
         averaging=0.998,
         early_stopping=True,
@@ -234,3 +246,119 @@ class VAETransformer(BaseVAE):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the model to the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; at least two. float32 and float64 arrays are not copied.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; rows of weight 0 take no part.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are not valid, or the loss becomes non-finite.
+        """
+        previous = getattr(self, "module_", None) if self.warm_start else None
+        X = self._check_rows(X, reset=previous is None)
+        weight = self._check_weight(sample_weight, X)
+        with limit_threads(effective_n_jobs(self.n_jobs)):
+            rows = self._rows(X, weight)
+            fitter = self._fitter(rows, Recipe(len(rows)), goes_on=previous is not None)
+            # A fit that fails must not leave an earlier model behind new data's names and widths.
+            self.__dict__.pop("module_", None)
+            self._set_fitted(fitter, rows, self._run(fitter, rows, copy.deepcopy(previous)))
+        self._training_state = None
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Go on training with one pass over the rows of `X`.
+
+        The first call sets the start from its rows. Nothing is held out, and neither
+        `max_iter` nor `early_stopping` has a part in it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; at least two.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The estimator after one more pass.
+        """
+        first = not hasattr(self, "module_")
+        X = self._check_rows(X, reset=first)
+        weight = self._check_weight(sample_weight, X)
+        with limit_threads(effective_n_jobs(self.n_jobs)):
+            rows = self._rows(X, weight)
+            fitter = self._fitter(rows, Recipe(len(rows)), goes_on=not first, passes=True)
+            model = fitter.start(rows) if first else copy.deepcopy(self.module_)
+            trainer = fitter.trainer(model, rows.x.device)
+            if getattr(self, "_training_state", None) is not None:
+                trainer.load_state_dict(self._training_state)
+            before = Run(model) if first else Run(model, self.best_iter_, self.n_steps_, self.n_iter_, self.loss_curve_)
+            n_steps_before, loss = trainer.step, trainer.run_epoch(rows)
+            run = Run(
+                trainer.average,
+                before.n_epochs + 1,
+                before.n_steps + trainer.step - n_steps_before,
+                before.n_epochs_run + 1,
+                [*before.losses, loss],
+            )
+            self._set_fitted(fitter, rows, run)
+            self._training_state = trainer.state_dict()
+        return self
+
+    @available_if(is_generative)
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the model, p(z) p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None uses the estimator's `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the data's units.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        check_n_samples(n_samples)
+        return self._generate(partial(self.module_.sample, n_samples), random_state)
+
+    @available_if(is_generative)
+    def score(self, X, y=None):
+        """Return the mean log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Mean of ``score_samples``, in nats per row.
+        """
+        return float(np.mean(self.score_samples(X)))
