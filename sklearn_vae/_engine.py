@@ -25,6 +25,8 @@ from sklearn_vae.objectives import Terms
 # Rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
 EVALUATION_BATCH = 2048
 MIN_EVALUATED = 512
+# Labelled rows that come with each batch of mostly unlabelled ones, at most.
+MAX_LABELLED = 100
 # Numbers that one chunk of inference may hold at a time: 4 MiB of float32.
 CHUNK_SIZE = 2**20
 
@@ -71,12 +73,25 @@ class Rows(Dataset):
     weight : Tensor of shape (n_rows,) or None
     index : Tensor of shape (n_selected,) or None
         The rows that take part; None for all.
+    target : Tensor of shape (n_rows, n_classes) or None
+        Probabilities of the classes times their weight; 0 where nothing is known.
+    labelled : Rows or None
+        Labelled rows, of which each training batch gets more, at random.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None):
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor | None = None,
+        index: Tensor | None = None,
+        target: Tensor | None = None,
+        labelled: Rows | None = None,
+    ):
         self.x = x
         self.weight = weight
         self.index = index
+        self.target = target
+        self.labelled = labelled
 
     def __len__(self) -> int:
         return len(self.x) if self.index is None else len(self.index)
@@ -84,12 +99,13 @@ class Rows(Dataset):
     def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
         if self.index is not None:
             index = self.index[index]
-        batch = {"x": self.x.index_select(0, index)}
-        return batch if self.weight is None else {**batch, "weight": self.weight.index_select(0, index)}
+        columns = {"x": self.x, "weight": self.weight, "target": self.target}
+        return {name: t.index_select(0, index) for name, t in columns.items() if t is not None}
 
     def select(self, index: Tensor) -> Rows:
         """Return the rows at `index`."""
-        return Rows(self.x, self.weight, index if self.index is None else self.index[index])
+        index = index if self.index is None else self.index[index]
+        return Rows(self.x, self.weight, index, self.target, self.labelled)
 
     def selection_weight(self) -> Tensor | None:
         """Return weights over all of `x` that are zero outside the selection, (n_rows,); None for ones."""
@@ -122,7 +138,13 @@ class _Batches:
         self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], None]]:
-        for batch in self.dataset.batches(self.batch_size, self.generator):
+        labelled, generator = self.dataset.labelled, self.generator
+        for batch in self.dataset.batches(self.batch_size, generator):
+            if labelled is not None:
+                n = min(len(labelled), MAX_LABELLED)
+                index = torch.randint(len(labelled), (n,), generator=generator, device=generator.device)
+                more = labelled[index]
+                batch |= {"labelled_x": more["x"], "labelled_target": more["target"]}
             yield batch, None
 
 

@@ -12,7 +12,7 @@ from torch.distributions import Normal
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
 from sklearn_vae.networks import Network, check_output, linear
 from sklearn_vae.objectives import Batch, Objective, Terms
-from sklearn_vae.priors import Prior, PriorModule
+from sklearn_vae.priors import ClassMixture, Prior, PriorModule
 
 # exp(-12) to exp(6) are far outside what posteriors reach and well inside float32.
 LOG_SCALE_RANGE = (-12.0, 6.0)
@@ -49,19 +49,25 @@ class VAE(nn.Module):
 
     Parameters
     ----------
+    n_features, n_components : int
     encoder, decoder : nn.Module
         As `sklearn_vae.networks.Network.build` makes them.
     encoder_head : nn.Linear
-        From the encoder's features to posterior means, then log-scales.
+        From the encoder's features to posterior means, log-scales and class logits.
     linear : LinearMaps or None
         Added to the networks; None for networks alone.
     likelihood : LikelihoodModule
     prior : PriorModule
     objective : Objective
+    class_mixture : ClassMixture or None
+        For a classifier: p(y) p(z|y), fitted to the posteriors after training. `sample` and
+        `log_likelihood` then have it in place of the prior.
     """
 
     def __init__(
         self,
+        n_features: int,
+        n_components: int,
         encoder: nn.Module,
         encoder_head: nn.Linear,
         decoder: nn.Module,
@@ -69,8 +75,10 @@ class VAE(nn.Module):
         likelihood: LikelihoodModule,
         prior: PriorModule,
         objective: Objective,
+        class_mixture: ClassMixture | None = None,
     ):
         super().__init__()
+        self.n_features, self.n_components = n_features, n_components
         self.encoder = encoder
         self.encoder_head = encoder_head
         self.decoder = decoder
@@ -78,12 +86,29 @@ class VAE(nn.Module):
         self.likelihood = likelihood
         self.prior = prior
         self.objective = objective
+        self.class_mixture = class_mixture
         self.input_noise = 0.0
         self.uses_global_generator = False
 
-    def forward(self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None) -> Terms:
+    @property
+    def input_norm(self) -> Tensor | float:
+        """Root mean squared norm of the encoder's inputs."""
+        return self.likelihood.input_unit * math.sqrt(self.n_features)
+
+    def forward(
+        self,
+        x: Tensor,
+        beta: float,
+        generator: torch.Generator,
+        weight: Tensor | None = None,
+        target: Tensor | None = None,
+        labelled_x: Tensor | None = None,
+        labelled_target: Tensor | None = None,
+    ) -> Terms:
         """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
-        return self.objective(self, Batch(self.likelihood.observe(x), weight), beta, generator)
+        labelled_y = None if labelled_x is None else self.likelihood.observe(labelled_x)
+        batch = Batch(self.likelihood.observe(x), weight, target, labelled_y, labelled_target)
+        return self.objective(self, batch, beta, generator)
 
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
         """Return q(z|x), (n_rows, n_components), for rows as the likelihood observes them.
@@ -91,17 +116,28 @@ class VAE(nn.Module):
         In training mode noise from the generator, if there is one, is added to what the
         encoder sees, to regularise it.
         """
+        return self.encode_and_classify(y, generator)[0]
+
+    def encode_and_classify(self, y: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
+        """Return q(z|x), as `encode` does, and class logits (n_rows, n_classes)."""
         if self.training and self.input_noise and generator is not None:
             noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
             y = y + self.input_noise * self.likelihood.input_unit * noise
-        loc, log_scale = self._loc_and_log_scale(y)
-        return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False)
+        loc, log_scale, logits = self._heads(y)
+        return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False), logits
 
-    def _loc_and_log_scale(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        loc, log_scale = self.encoder_head(self.features(y)).chunk(2, -1)
+    def classify(self, y: Tensor) -> Tensor:
+        """Return class logits (n_rows, n_classes) for rows as the likelihood observes them."""
+        d = self.n_components
+        head = self.encoder_head
+        return nn.functional.linear(self.features(y), head.weight[2 * d :], head.bias[2 * d :])
+
+    def _heads(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        d = self.n_components
+        loc, log_scale, logits = self.encoder_head(self.features(y)).tensor_split((d, 2 * d), -1)
         if self.linear is None:
-            return loc, log_scale
-        return loc + self.linear.encoder(y), log_scale + self.linear.log_scale
+            return loc, log_scale, logits
+        return loc + self.linear.encoder(y), log_scale + self.linear.log_scale, logits
 
     def features(self, y: Tensor) -> Tensor:
         """Return what the encoder's last hidden layer makes of rows as the likelihood observes them."""
@@ -118,7 +154,11 @@ class VAE(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the mean of q(z|x), without the cost of its scale."""
-        return self._loc_and_log_scale(self.likelihood.observe(x))[0]
+        return self._heads(self.likelihood.observe(x))[0]
+
+    def log_proba(self, x: Tensor) -> Tensor:
+        """Return log p(y|x), (n_rows, n_classes), for rows in the data's units."""
+        return self.classify(self.likelihood.observe(x)).log_softmax(-1)
 
     def reconstruct(self, z: Tensor) -> Tensor:
         """Return the mean of p(x|z) in the data's units, float64."""
@@ -127,6 +167,11 @@ class VAE(nn.Module):
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows from p(z) p(x|z) in the data's units, float64."""
         return self.likelihood.sample(self.decode(self.prior.sample(n_samples, generator)), generator)
+
+    def sample_classes(self, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw a row from p(z|y) p(x|z) for each class index in `y`, in the data's units, float64."""
+        assert self.class_mixture is not None
+        return self.likelihood.sample(self.decode(self.class_mixture.sample(y, generator)), generator)
 
     def log_likelihood(self, x: Tensor, noise: Tensor) -> Tensor:
         r"""Estimate log p(x) per row in nats, in the data's units, by importance sampling.
@@ -145,10 +190,11 @@ class VAE(nn.Module):
         """
         y = self.likelihood.observe(x)
         q = self.encode(y)
+        latent = self.prior if self.class_mixture is None else self.class_mixture
         total = q.loc.new_full((len(y),), -math.inf)
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)
-            log_w = self.likelihood.log_prob(y, self.decode(z)) + self.prior.log_prob(z) - q.log_prob(z).sum(-1)
+            log_w = self.likelihood.log_prob(y, self.decode(z)) + latent.log_prob(z) - q.log_prob(z).sum(-1)
             total = total.logaddexp(log_w.logsumexp(0))
         return total - math.log(len(noise))
 
@@ -167,6 +213,9 @@ class Architecture:
         Whether the networks add to linear maps.
     likelihood, prior, network, objective
         Specifications of the components.
+    n_classes : int, default=0
+    n_mixture_components : int, default=0
+        Largest number of components of p(z|y).
     """
 
     n_features: int
@@ -178,6 +227,8 @@ class Architecture:
     prior: Prior
     network: Network
     objective: Objective
+    n_classes: int = 0
+    n_mixture_components: int = 0
 
     def build(self, generator: torch.Generator) -> VAE:
         """Make the model, its networks started from `generator`."""
@@ -188,8 +239,14 @@ class Architecture:
         )
         n_hidden = check_output("encoder", encoder, n_inputs, None)
         check_output("decoder", decoder, self.n_components, n_outputs)
-        head = linear(n_hidden, 2 * self.n_components, generator, zero=self.linear)
+        head = linear(n_hidden, 2 * self.n_components + self.n_classes, generator, zero=self.linear)
         maps = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
-        model = VAE(encoder, head, decoder, maps, likelihood, self.prior.build(self.n_components), self.objective)
+        prior = self.prior.build(self.n_components)
+        mixture = None
+        if self.n_classes and self.objective.generative:
+            mixture = ClassMixture(self.n_classes, self.n_mixture_components, self.n_components)
+        model = VAE(
+            self.n_features, self.n_components, encoder, head, decoder, maps, likelihood, prior, self.objective, mixture
+        )
         model.uses_global_generator = self.network.uses_global_generator
         return model

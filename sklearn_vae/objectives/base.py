@@ -29,10 +29,18 @@ class Batch(NamedTuple):
     weight : Tensor of shape (n_rows,) or None
         Weights of the rows, for likelihood parameters with a closed form only: the loss is
         weighted by the caller.
+    target : Tensor of shape (n_rows, n_classes) or None
+        Probabilities of the classes times the weight that they have; 0 where nothing is
+        known. None where there are no classes.
+    labelled_y, labelled_target : Tensor or None
+        More rows with labels, which only classification learns from.
     """
 
     y: Tensor
     weight: Tensor | None = None
+    target: Tensor | None = None
+    labelled_y: Tensor | None = None
+    labelled_target: Tensor | None = None
 
 
 class Model(Protocol):
@@ -46,6 +54,19 @@ class Model(Protocol):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's raw output."""
+
+
+class Classifier(Model, Protocol):
+    """What an objective needs of a model with classes."""
+
+    training: bool
+    input_norm: Tensor
+
+    def encode_and_classify(self, y: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
+        """Return q(z|x) and class logits for rows in the likelihood's space."""
+
+    def classify(self, y: Tensor) -> Tensor:
+        """Return class logits."""
 
 
 class Objective(BaseEstimator, ABC):
