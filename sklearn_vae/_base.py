@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from time import perf_counter
@@ -30,6 +31,17 @@ from sklearn_vae.networks import NETWORKS, Network, check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
+# What cannot change while training goes on.
+STRUCTURE = (
+    "n_components",
+    "hidden_layer_sizes",
+    "linear",
+    "likelihood",
+    "prior",
+    "network",
+    "generative_objective",
+    "n_mixture_components",
+)
 # Fitted attributes that depend on the components.
 OPTIONAL_ATTRIBUTES = (
     "validation_scores_",
@@ -234,7 +246,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         linear = self.init == "ppca"
         n_coordinates = max(network.principal_coordinates or n_features, 8 * self.n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
-        sizes = _unless_auto(self.hidden_layer_sizes, recipe.hidden_layer_sizes)
+        sizes = unless_auto(self.hidden_layer_sizes, recipe.hidden_layer_sizes)
         return Architecture(
             n_features=n_features,
             n_components=self.n_components,
@@ -252,15 +264,15 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         fitted = self._architecture
         new = self._new_architecture(2, fitted.n_features, False, recipe)
         auto_sizes = isinstance(self.hidden_layer_sizes, str)
-        for name in ("n_components", "hidden_layer_sizes", "linear", "likelihood", "prior", "network", "objective"):
+        for name in STRUCTURE:
             asked, has = getattr(new, name), getattr(fitted, name)
             if repr(asked) != repr(has) and not (name == "hidden_layer_sizes" and auto_sizes):
-                parameter = "init" if name == "linear" else name
+                parameter = {"linear": "init", "generative_objective": "objective"}.get(name, name)
                 raise ValueError(
                     f"expected {parameter} as in the first call, where the model got {has!r}, but it now asks for "
                     f"{asked!r}; use warm_start=False or a new estimator to change it."
                 )
-        return fitted
+        return replace(fitted, objective=new.objective)
 
     def _fitter(
         self, rows: Rows, recipe: Recipe | ClassifierRecipe, goes_on: bool = False, passes: bool = False
@@ -283,39 +295,27 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             architecture = self._same_architecture(recipe)
         else:
             architecture = self._new_architecture(n_rows, n_features, not passes, recipe)
-        batch_size = min(_unless_auto(self.batch_size, recipe.batch_size), n_rows)
-        max_epochs = _unless_auto(self.max_iter, recipe.max_epochs(batch_size))
+        batch_size = min(unless_auto(self.batch_size, recipe.batch_size), n_rows)
+        max_epochs = unless_auto(self.max_iter, recipe.max_epochs(batch_size))
         n_steps = max_epochs * rows.n_batches(batch_size)
         settings = Settings(
             batch_size=batch_size,
             learning_rate=_recipe.Schedule(
-                peak=_unless_auto(self.learning_rate_init, recipe.learning_rate(batch_size)),
-                warmup_steps=_unless_auto(self.warmup_steps, recipe.warmup_steps),
+                peak=unless_auto(self.learning_rate_init, recipe.learning_rate(batch_size)),
+                warmup_steps=unless_auto(self.warmup_steps, recipe.warmup_steps),
                 n_steps=n_steps,
                 decay=0.0 if passes else self.learning_rate_decay,
             ),
             beta=partial(_beta_at, self.beta),
             final_beta=_beta_at(self.beta, n_steps),
-            weight_decay=_unless_auto(self.alpha, recipe.alpha),
+            weight_decay=unless_auto(self.alpha, recipe.alpha),
             averaging=self.averaging,
-            input_noise=_unless_auto(self.input_noise, recipe.input_noise),
+            input_noise=unless_auto(self.input_noise, recipe.input_noise),
         )
         stopping = Stopping(max_epochs, _recipe.STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
         return Fitter(
             architecture, settings, stopping, _seed(self.random_state), _Printer() if self.verbose else _silent
         )
-
-    def _run(self, fitter: Fitter, rows: Rows, previous: VAE | None) -> Run:
-        """Choose how to decide when to stop."""
-        n_rows = len(rows)
-        if not self.early_stopping or fitter.stopping.max_epochs == 0:
-            return fitter.fit(rows, previous)
-        if previous is None and n_rows < _recipe.N_SPLITS:
-            return fitter.train(rows, 0)
-        if previous is None and Recipe(n_rows).is_small:
-            return fitter.fit_cross_validated(rows, _recipe.N_SPLITS, Recipe(n_rows).n_folds)
-        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), _recipe.MAX_HELD_OUT, n_rows - 1)
-        return fitter.fit_held_out(rows, n_held_out, previous)
 
     def _set_fitted(self, fitter: Fitter, rows: Rows, run: Run) -> None:
         self._architecture = fitter.architecture
@@ -387,6 +387,6 @@ def _seed(random_state) -> int:
     return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))
 
 
-def _unless_auto(value, rule):
+def unless_auto(value, rule):
     """Return `value`, or what the rule says if it is "auto"."""
     return rule if isinstance(value, str) and value == "auto" else value

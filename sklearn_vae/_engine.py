@@ -25,8 +25,8 @@ from sklearn_vae.objectives import Terms
 # Rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
 EVALUATION_BATCH = 2048
 MIN_EVALUATED = 512
-# Labelled rows that come with each batch of mostly unlabelled ones, at most.
-MAX_LABELLED = 100
+# Labelled rows that come with each batch where many are not, at least.
+MIN_LABELLED = 64
 # Numbers that one chunk of inference may hold at a time: 4 MiB of float32.
 CHUNK_SIZE = 2**20
 
@@ -52,6 +52,8 @@ class Settings:
         last ninth of the steps (polynomial-decay averaging, Shamir & Zhang 2013).
     input_noise : float
         Standard deviation of noise on the encoder's input, in units of the data's.
+    target_weight : callable
+        Step -> weight of what is guessed of the classes of unlabelled rows.
     """
 
     batch_size: int
@@ -61,6 +63,7 @@ class Settings:
     weight_decay: float
     averaging: float
     input_noise: float
+    target_weight: Callable[[int], float] = lambda step: 1.0
 
 
 class Rows(Dataset):
@@ -107,6 +110,14 @@ class Rows(Dataset):
         index = index if self.index is None else self.index[index]
         return Rows(self.x, self.weight, index, self.target, self.labelled)
 
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """Put an array on the rows' device."""
+        return torch.from_numpy(array).to(self.x.device)
+
+    def with_target(self, target: np.ndarray, labelled: Rows | None = None) -> Rows:
+        """Return the rows with targets (n_rows, n_classes) for all of `x`, and perhaps more rows that are labelled."""
+        return Rows(self.x, self.weight, self.index, self.tensor(target.astype(np.float32)), labelled)
+
     def selection_weight(self) -> Tensor | None:
         """Return weights over all of `x` that are zero outside the selection, (n_rows,); None for ones."""
         if self.index is None:
@@ -114,6 +125,12 @@ class Rows(Dataset):
         weight = torch.zeros(len(self.x), dtype=torch.float64, device=self.x.device)
         weight[self.index] = 1.0 if self.weight is None else self.weight[self.index].double()
         return weight
+
+    def draw(self, n_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw rows at random as labelled ones of a batch."""
+        batch = self[torch.randint(len(self), (n_rows,), generator=generator, device=self.x.device)]
+        target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
+        return {"labelled_x": batch["x"], "labelled_target": target}
 
     def n_batches(self, batch_size: int) -> int:
         """Return the number of batches in an epoch."""
@@ -138,13 +155,7 @@ class _Batches:
         self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], None]]:
-        labelled, generator = self.dataset.labelled, self.generator
-        for batch in self.dataset.batches(self.batch_size, generator):
-            if labelled is not None:
-                n = min(len(labelled), MAX_LABELLED)
-                index = torch.randint(len(labelled), (n,), generator=generator, device=generator.device)
-                more = labelled[index]
-                batch |= {"labelled_x": more["x"], "labelled_target": more["target"]}
+        for batch in self.dataset.batches(self.batch_size, self.generator):
             yield batch, None
 
 
@@ -196,6 +207,7 @@ class Trainer:
         self.settings = settings
         self.generator = generator
         self.step = 0
+        self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
         self._moving = list(_moving(self.average)), list(_moving(model))
@@ -226,6 +238,10 @@ class Trainer:
     def run_epoch(self, rows: Rows) -> float:
         """Pass over the rows once, in random order; return the mean loss per row."""
         self._net.history.clear()
+        self._labelled = rows.labelled
+        if rows.labelled is not None:
+            share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
+            self._n_labelled = min(len(rows.labelled), max(MIN_LABELLED, share))
         self._net.fit_loop(rows, epochs=1)
         # Statistics that a user's layers keep (batch normalisation).
         for average, buffer in self._other:
@@ -234,6 +250,9 @@ class Trainer:
 
     def forward(self, batch: dict[str, Tensor]) -> Terms:
         """Return the objective's terms for a batch."""
+        if self._labelled is not None:
+            batch = {**batch, "target": batch["target"] * self.settings.target_weight(self.step)}
+            batch |= self._labelled.draw(self._n_labelled, self.generator)
         isolated = seeded_global_generator(self.generator) if self.model.uses_global_generator else nullcontext()
         with isolated:
             return self.model(**batch, beta=self.settings.beta(self.step), generator=self.generator)

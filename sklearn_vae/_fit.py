@@ -124,6 +124,7 @@ class Fitter:
     def trainer(self, model: VAE, device: torch.device) -> Trainer:
         """Make a trainer of `model`."""
         model = model.to(device)
+        model.objective = self.architecture.objective
         model.input_noise = self.settings.input_noise
         return Trainer(model, self.settings, self._generator(device))
 

@@ -6,6 +6,7 @@ The evidence for each is in docs/recipe.rst.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -110,11 +111,32 @@ class ClassifierRecipe:
         """Weight decay."""
         return 3.0 if self.is_small else 1e-4
 
+    @property
+    def consistency_weight(self) -> float:
+        """Weight of virtual adversarial training."""
+        return 2.0
+
+    @property
+    def consistency_radius(self) -> float:
+        """Length of its perturbations, as a share of the rows' norm."""
+        return 0.15
+
+    @property
+    def entropy_weight(self) -> float:
+        """Weight of the predictions' entropy, which moves boundaries away from unlabelled rows."""
+        return 0.0 if self.is_small or self.n_labelled == self.n_rows else 0.3
+
+    def target_weight(self, n_steps: int) -> Callable[[int], float]:
+        """Return the weight of what is guessed of unlabelled rows, as a function of the step."""
+        if self.is_small:
+            return lambda step: 1.0
+        return lambda step: max(0.0, 1 - step / (0.2 * n_steps))
+
     def max_epochs(self, batch_size: int) -> int:
         """Return the number of epochs."""
         if not self.is_small:
-            return 30 if self.n_labelled == self.n_rows else 15
-        return max(20, round(300 * batch_size / self.n_rows))
+            return 20
+        return max(20, round(400 * batch_size / self.n_rows))
 
     def learning_rate(self, batch_size: int) -> float:
         """Return Adam's learning rate."""

@@ -11,10 +11,12 @@ from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_vae import _recipe
 from sklearn_vae._base import BaseVAE, check_n_samples, is_generative
-from sklearn_vae._engine import limit_threads
-from sklearn_vae._fit import Run
+from sklearn_vae._engine import Rows, limit_threads
+from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._recipe import Recipe
+from sklearn_vae._vae import VAE
 
 
 class VAETransformer(BaseVAE):
@@ -362,3 +364,15 @@ class VAETransformer(BaseVAE):
             Mean of ``score_samples``, in nats per row.
         """
         return float(np.mean(self.score_samples(X)))
+
+    def _run(self, fitter: Fitter, rows: Rows, previous: VAE | None) -> Run:
+        """Choose how to decide when to stop."""
+        n_rows = len(rows)
+        if not self.early_stopping or fitter.stopping.max_epochs == 0:
+            return fitter.fit(rows, previous)
+        if previous is None and n_rows < _recipe.N_SPLITS:
+            return fitter.train(rows, 0)
+        if previous is None and Recipe(n_rows).is_small:
+            return fitter.fit_cross_validated(rows, _recipe.N_SPLITS, Recipe(n_rows).n_folds)
+        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), _recipe.MAX_HELD_OUT, n_rows - 1)
+        return fitter.fit_held_out(rows, n_held_out, previous)

@@ -11,7 +11,7 @@ from torch.distributions import Normal
 
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
 from sklearn_vae.networks import Network, check_output, linear
-from sklearn_vae.objectives import Batch, Objective, Terms
+from sklearn_vae.objectives import Batch, Joint, Objective, Terms
 from sklearn_vae.priors import ClassMixture, Prior, PriorModule
 
 # exp(-12) to exp(6) are far outside what posteriors reach and well inside float32.
@@ -229,6 +229,11 @@ class Architecture:
     objective: Objective
     n_classes: int = 0
     n_mixture_components: int = 0
+
+    @property
+    def generative_objective(self) -> Objective:
+        """The objective, without classification."""
+        return self.objective.objective if isinstance(self.objective, Joint) else self.objective
 
     def build(self, generator: torch.Generator) -> VAE:
         """Make the model, its networks started from `generator`."""

@@ -53,8 +53,11 @@ class Joint(Objective):
     def __call__(self, model: Any, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss, and the parts of the generative one, per row."""
         q, logits = model.encode_and_classify(batch.y, generator)
-        terms = self.objective(_Encoded(model, q), batch, beta, generator)
-        loss = self.generative_weight * terms.loss + cross_entropy(logits, batch.target)
+        loss = cross_entropy(logits, batch.target)
+        terms = Terms(loss, torch.zeros_like(loss), torch.zeros_like(loss))
+        if self.generative_weight:
+            terms = self.objective(_Encoded(model, q), batch, beta, generator)
+            loss = loss + self.generative_weight * terms.loss
         if self.entropy_weight:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
         # What is held out is judged by its labels.

@@ -1,0 +1,291 @@
+"""VAEClassifier: classes, few labels and a generative model in one estimator."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import torch
+from joblib import effective_n_jobs
+from sklearn.base import ClassifierMixin, _fit_context, clone
+from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from sklearn_vae._base import BaseVAE, check_n_samples, is_generative, unless_auto
+from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
+from sklearn_vae._engine import Rows, limit_threads
+from sklearn_vae._labels import encode_labels
+from sklearn_vae._recipe import ClassifierRecipe
+from sklearn_vae._vae import VAE, Architecture
+from sklearn_vae.objectives import Joint
+
+
+class VAEClassifier(ClassifierMixin, BaseVAE):
+    r"""Variational autoencoder that classifies, with many labels or few.
+
+    DOC
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseVAE._parameter_constraints,
+        "generative_weight": [Interval(Real, 0, None, closed="left")],
+        "consistency_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "consistency_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "entropy_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "unlabelled": [StrOptions({"auto", "ignore"})],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "n_mixture_components": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        generative_weight=1e-3,
+        consistency_weight="auto",
+        consistency_radius="auto",
+        entropy_weight="auto",
+        unlabelled="auto",
+        n_neighbors=10,
+        class_weight=None,
+        n_mixture_components=10,
+        hidden_layer_sizes="auto",
+        likelihood="gaussian",
+        prior="standard_normal",
+        beta=1.0,
+        network="mlp",
+        objective="elbo",
+        init="ppca",
+        whiten=True,
+        max_iter="auto",
+        batch_size="auto",
+        learning_rate_init="auto",
+        warmup_steps="auto",
+        learning_rate_decay=0.5,
+        alpha="auto",
+        input_noise="auto",
+        averaging=0.998,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=8,
+        tol=0.0,
+        n_draws=64,
+        warm_start=False,
+        device="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self.n_components = n_components
+        self.generative_weight = generative_weight
+        self.consistency_weight = consistency_weight
+        self.consistency_radius = consistency_radius
+        self.entropy_weight = entropy_weight
+        self.unlabelled = unlabelled
+        self.n_neighbors = n_neighbors
+        self.class_weight = class_weight
+        self.n_mixture_components = n_mixture_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.likelihood = likelihood
+        self.prior = prior
+        self.beta = beta
+        self.network = network
+        self.objective = objective
+        self.init = init
+        self.whiten = whiten
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.warmup_steps = warmup_steps
+        self.learning_rate_decay = learning_rate_decay
+        self.alpha = alpha
+        self.input_noise = input_noise
+        self.averaging = averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.n_draws = n_draws
+        self.warm_start = warm_start
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the model to rows, all or some of them labelled.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; at least two. float32 and float64 arrays are not copied.
+        y : array-like of shape (n_samples,)
+            Labels: strings, booleans or integers. The integer -1, in an object array too,
+            marks an unlabelled row.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; rows of weight 0 take no part.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are not valid, there are fewer than two classes, or the
+            loss becomes non-finite.
+        TypeError
+            If labels of several types cannot be compared.
+        """
+        previous = getattr(self, "module_", None) if self.warm_start else None
+        X, y = self._check_rows(X, reset=previous is None, y=y)
+        weight = self._check_weight(sample_weight, X)
+        if weight is not None and not weight.all():
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+        classes, codes = encode_labels(y)
+        if previous is not None and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"expected the classes of the first call, {self.classes_!r}, got {classes!r}; use warm_start=False."
+            )
+        class_weight = np.zeros(len(y))
+        class_weight[codes >= 0] = compute_sample_weight(self.class_weight, y[codes >= 0])
+        labels = Labels(codes, class_weight, len(classes))
+        with limit_threads(effective_n_jobs(self.n_jobs)):
+            rows = self._rows(X, weight)
+            self._n_classes = len(classes)
+            fitter = self._classifier_fitter(rows, labels, previous is not None)
+            self.__dict__.pop("module_", None)
+            fraction = self.validation_fraction if self.early_stopping else 0.0
+            run = fitter.fit(rows, labels, fraction, copy.deepcopy(previous))
+            self._set_fitted(fitter.fitter, rows, run)
+            self.classes_ = classes
+            if is_generative(self):
+                fit_class_mixture(self.module_, rows, labels, fitter.fitter.seed)
+        return self
+
+    def predict_log_proba(self, X):
+        """Return the log-probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return self._map(VAE.log_proba, self._check_new_rows(X))
+
+    def predict_proba(self, X):
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X):
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        log_p = self.predict_log_proba(X)
+        return self.classes_[log_p.argmax(1)]
+
+    @available_if(is_generative)
+    def sample(self, n_samples=1, y=None, random_state=None):
+        """Draw rows and their classes from the model, p(y) p(z|y) p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            With an array `y`, its length, or 1 for as many rows as it has.
+        y : label, array-like of shape (n_samples,) or None, default=None
+            The class of all rows, or of each. None draws classes from `class_prior_`.
+        random_state : int, RandomState instance or None, default=None
+            None uses the estimator's `random_state`.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the data's units.
+        y : ndarray of shape (n_samples,)
+            Labels from `classes_`.
+
+        Raises
+        ------
+        ValueError
+            If a label is not in `classes_`, or `y` is not of length `n_samples`.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        check_n_samples(n_samples)
+        codes = None if y is None else self._codes(y, n_samples)
+        drawn = []
+
+        def draw(generator: torch.Generator) -> torch.Tensor:
+            mixture = self.module_.class_mixture
+            index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)
+            drawn.append(index.cpu().numpy())
+            return self.module_.sample_classes(index, generator)
+
+        X = self._generate(draw, random_state)
+        return X, self.classes_[drawn[0]]
+
+    def _codes(self, y, n_samples: int) -> torch.Tensor:
+        """Return the class indices of labels, one for each of the rows to draw."""
+        wanted = np.full(n_samples, y) if np.ndim(y) == 0 else column_or_1d(y)
+        if np.ndim(y) and n_samples not in (1, len(wanted)):
+            raise ValueError(f"expected y to be a label or to have n_samples={n_samples} labels, got {len(wanted)}.")
+        index = {label: code for code, label in enumerate(self.classes_.tolist())}
+        unknown = [label for label in wanted.tolist() if label not in index]
+        if unknown:
+            raise ValueError(f"expected y to be of the classes {self.classes_.tolist()!r}, got {unknown[0]!r}.")
+        return torch.tensor([index[label] for label in wanted.tolist()])
+
+    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, recipe) -> Architecture:
+        architecture = super()._new_architecture(n_rows, n_features, rotates, recipe)
+        joint = Joint(
+            architecture.objective,
+            self.generative_weight,
+            unless_auto(self.consistency_weight, recipe.consistency_weight),
+            unless_auto(self.consistency_radius, recipe.consistency_radius),
+            unless_auto(self.entropy_weight, recipe.entropy_weight),
+        )
+        return replace(
+            architecture, objective=joint, n_classes=self._n_classes, n_mixture_components=self.n_mixture_components
+        )
+
+    def _classifier_fitter(self, rows: Rows, labels: Labels, goes_on: bool) -> ClassifierFitter:
+        """Resolve every "auto" for these rows and labels."""
+        n_labelled = len(labels.labelled)
+        recipe = ClassifierRecipe(len(rows), n_labelled)
+        fitter = self._fitter(rows, recipe, goes_on)
+        n_steps = fitter.stopping.max_epochs * rows.n_batches(fitter.settings.batch_size)
+        fitter = replace(fitter, settings=replace(fitter.settings, target_weight=recipe.target_weight(n_steps)))
+        labelled = rows.select(rows.tensor(labels.labelled))
+        expert = self._fitter(labelled, ClassifierRecipe(n_labelled, n_labelled), goes_on)
+        objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
+        expert = replace(expert, architecture=replace(fitter.architecture, objective=objective), seed=fitter.seed)
+        return ClassifierFitter(fitter, expert, self.n_neighbors, self.unlabelled == "auto")
