@@ -41,6 +41,7 @@ STRUCTURE = (
     "network",
     "generative_objective",
     "n_mixture_components",
+    "generative",
 )
 # Fitted attributes that depend on the components.
 OPTIONAL_ATTRIBUTES = (
@@ -49,14 +50,15 @@ OPTIONAL_ATTRIBUTES = (
     "noise_variance_",
     "kl_per_component_",
     "latent_scale_",
+    "class_prior_",
 )
 
 
 def is_generative(estimator: BaseVAE) -> bool:
     """Whether the objective makes a model of p(x), without which there is nothing to sample or score."""
     if hasattr(estimator, "_architecture"):
-        return estimator._architecture.objective.generative
-    return estimator._component("objective", OBJECTIVES).generative
+        return estimator._architecture.generative
+    return estimator._component("objective", OBJECTIVES).generative and getattr(estimator, "generative_weight", 1) > 0
 
 
 class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -267,7 +269,11 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         for name in STRUCTURE:
             asked, has = getattr(new, name), getattr(fitted, name)
             if repr(asked) != repr(has) and not (name == "hidden_layer_sizes" and auto_sizes):
-                parameter = {"linear": "init", "generative_objective": "objective"}.get(name, name)
+                parameter = {
+                    "linear": "init",
+                    "generative_objective": "objective",
+                    "generative": "generative_weight",
+                }.get(name, name)
                 raise ValueError(
                     f"expected {parameter} as in the first call, where the model got {has!r}, but it now asks for "
                     f"{asked!r}; use warm_start=False or a new estimator to change it."
@@ -332,7 +338,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if variance is not None:
             variance = variance.cpu().numpy()
             self.noise_variance_ = variance if len(variance) > 1 else float(variance[0])
-        if self._architecture.objective.generative:
+        if self._architecture.generative:
             self.kl_per_component_ = kl_per_component(self.module_, rows)
         if not self.whiten:
             self.latent_scale_ = latent_scale(self.module_, rows)

@@ -168,7 +168,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             self._set_fitted(fitter.fitter, rows, run)
             self.classes_ = classes
             if is_generative(self):
-                fit_class_mixture(self.module_, rows, labels, fitter.fitter.seed)
+                self.class_prior_ = fit_class_mixture(self.module_, rows, labels, fitter.fitter.seed)
         return self
 
     def predict_log_proba(self, X):
@@ -256,7 +256,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     def _codes(self, y, n_samples: int) -> torch.Tensor:
         """Return the class indices of labels, one for each of the rows to draw."""
         wanted = np.full(n_samples, y) if np.ndim(y) == 0 else column_or_1d(y)
-        if np.ndim(y) and n_samples not in (1, len(wanted)):
+        if np.ndim(y) and (len(wanted) == 0 or n_samples not in (1, len(wanted))):
             raise ValueError(f"expected y to be a label or to have n_samples={n_samples} labels, got {len(wanted)}.")
         index = {label: code for code, label in enumerate(self.classes_.tolist())}
         unknown = [label for label in wanted.tolist() if label not in index]

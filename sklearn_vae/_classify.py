@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.model_selection import train_test_split
 
 from sklearn_vae._engine import EVALUATION_BATCH, Rows
 from sklearn_vae._fit import Fitter, Run
@@ -23,12 +24,14 @@ from sklearn_vae._vae import VAE
 GRAPH_COMPONENTS = 32
 # Share of a row's label that comes from its neighbours.
 ALPHA = 0.9
-# Labelled rows that experts learn from, summed over the held-out parts; and the largest number of parts.
-MAX_TRAINED, MAX_SPLITS = 2000, 5
-# What the exponents of a network and of a graph are shrunk to.
-EXPONENTS = np.log([0.5, 1.5])
-# Smallest probability that an expert gives.
-MIN_PROBABILITY = 1e-6
+# Held-out parts of the labelled rows; and how many where there are many of these.
+SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 200
+# Above this number of labelled rows, all rows labelled, a network's own probabilities are as good.
+MAX_CALIBRATED = 5000
+# What the exponents of a network, and of a network and neighbours, are shrunk to.
+ALONE, TOGETHER = (1.0,), (0.5, 1.5)
+# What neighbours may be wrong by.
+MIN_PROBABILITY = 1e-3
 # Predictions of more than this probability are as good as labels.
 CONFIDENT = 0.9
 # Rows that a class's mixture is fitted to, at most; and draws from their posteriors, at least, per latent variable.
@@ -63,10 +66,13 @@ class Labels:
         target[self.labelled, self.codes[self.labelled]] = self.weight[self.labelled]
         return target
 
-    def prior(self) -> np.ndarray:
-        """Return the shares of the classes among the labelled rows, (n_classes,)."""
-        count = np.bincount(self.codes[self.labelled], minlength=self.n_classes)
-        return count / count.sum()
+    @property
+    def log_prior(self) -> np.ndarray:
+        """Logarithms of the classes' shares among the labelled rows, (n_classes,), weighted."""
+        labelled = self.labelled
+        weight = np.bincount(self.codes[labelled], self.weight[labelled], minlength=self.n_classes)
+        # No class is impossible because its rows have next to no weight.
+        return np.log((weight / weight.sum()).clip(MIN_PROBABILITY / self.n_classes))
 
     def folds(self, seed: int) -> list[np.ndarray]:
         """Return parts of the labelled rows, as indices, to judge by; a class's only row is in none.
@@ -77,8 +83,12 @@ class Labels:
         several = np.bincount(codes, minlength=self.n_classes)[codes] > 1
         judges = np.random.RandomState(seed).permutation(self.labelled[several])
         judges = judges[np.argsort(self.codes[judges], kind="stable")]
-        n_splits = min(len(judges), int(np.clip(MAX_TRAINED // max(len(judges), 1), 2, MAX_SPLITS)))
+        n_splits = min(len(judges), FEW_SPLITS if len(judges) >= MANY_LABELLED else SPLITS)
         return [judges[i::n_splits] for i in range(n_splits)]
+
+    def judged(self, seed: int) -> np.ndarray:
+        """Return the rows of all parts, in their order."""
+        return np.concatenate([np.zeros(0, dtype=int), *self.folds(seed)])
 
     def without(self, index: np.ndarray) -> Labels:
         """Return these labels with those of the rows at `index` hidden."""
@@ -87,7 +97,7 @@ class Labels:
         return replace(self, codes=codes)
 
 
-# An expert returns log-probabilities of the classes, (n_asked, n_classes), from labels, for the rows at given indices.
+# Returns log-probabilities of the classes, (n_asked, n_classes), from labels, for the rows at given indices.
 Expert = Callable[[Labels, np.ndarray], np.ndarray]
 
 
@@ -103,7 +113,7 @@ class ClassifierFitter:
         Of networks that learn from labelled rows alone.
     n_neighbors : int
     spreads : bool
-        Whether labels are spread to the rows that have none.
+        Whether labels may be spread to the rows that have none.
     """
 
     fitter: Fitter
@@ -113,60 +123,85 @@ class ClassifierFitter:
 
     def fit(self, rows: Rows, labels: Labels, validation_fraction: float = 0.0, model: VAE | None = None) -> Run:
         """Train `model`, or one at its start; keep what is best on a share of the labelled rows, if any."""
-        n_epochs = self.fitter.stopping.max_epochs
         start = self.fitter.start(rows) if model is None else model
-        if not validation_fraction:
-            return self.fitter.train(self._taught(rows, labels, start), n_epochs, model=start)
         held_out = self._hold_out(labels, validation_fraction)
-        rest = np.setdiff1d(np.arange(len(rows)), held_out)
-        judges = rows.with_target(labels.one_hot()).select(rows.tensor(held_out))
-        training = self._taught(rows, labels.without(held_out), start).select(rows.tensor(rest))
-        return self.fitter.train(training, n_epochs, judges, start)
+        judges = rows.with_target(labels.one_hot()).select(rows.tensor(held_out)) if len(held_out) else None
+        rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
+        labels = labels.without(held_out)
+        network = self._network(rows, start)
+        n_epochs = self.fitter.stopping.max_epochs
+        if len(labels.labelled) < len(rest):
+            fitter, taught = self._teach(rows, labels, network)
+            return fitter.train(taught.select(rest), n_epochs, judges, start)
+        run = self.fitter.train(rows.with_target(labels.one_hot()).select(rest), n_epochs, judges, copy.deepcopy(start))
+        if len(labels.labelled) <= MAX_CALIBRATED:
+            codes = labels.codes[labels.judged(self.fitter.seed)]
+            held_out = [out_of_fold(network, labels, self.fitter.seed)]
+            (exponent,), _ = fit_exponents(held_out, codes, labels.log_prior, ALONE)
+            run.model.temper(exponent, torch.from_numpy(labels.log_prior))
+        return run
 
-    def _taught(self, rows: Rows, labels: Labels, start: VAE) -> Rows:
-        """Add what is known of the classes."""
-        labelled = rows.with_target(labels.one_hot())
-        if len(labels.labelled) == len(rows):
-            return labelled
-        target = self._guess(rows, labels, start) if self.spreads else np.zeros((len(rows), labels.n_classes))
-        target[labels.labelled] = 0
-        return rows.with_target(target, labelled.select(rows.tensor(labels.labelled)))
+    def _teach(self, rows: Rows, labels: Labels, network: Expert) -> tuple[Fitter, Rows]:
+        """Add what experts say of the unlabelled rows; return a fitter for what they know.
 
-    def _guess(self, rows: Rows, labels: Labels, start: VAE) -> np.ndarray:
-        """Return probabilities of the classes from two experts, (n_rows, n_classes).
-
-        One is a network that learns from the labelled rows; the other spreads their labels
-        over a graph of neighbours. Their predictions are multiplied, raised to exponents
-        for which held-out labels are most probable: an expert that knows nothing gets none.
+        The network and the neighbours are heard together if that makes held-out labels
+        more probable. Otherwise the result learns to predict what the network does.
         """
+        seed, everywhere = self.fitter.seed, np.arange(len(rows))
+        codes = labels.codes[labels.judged(seed)]
+        held_out = [out_of_fold(network, labels, seed)]
+        alone, loss = fit_exponents(held_out, codes, labels.log_prior, ALONE)
+        opinions = [network(labels, everywhere)]
+        if self.spreads:
+            neighbours = self._neighbours(rows)
+            held_out.append(out_of_fold(neighbours, labels, seed))
+            together, loss_together = fit_exponents(held_out, codes, labels.log_prior, TOGETHER)
+            if loss_together <= loss:
+                target = np.exp(pool([*opinions, neighbours(labels, everywhere)], together, labels.log_prior))
+                target[labels.labelled] = 0
+                labelled = rows.with_target(labels.one_hot()).select(rows.tensor(labels.labelled))
+                return self.fitter, rows.with_target(target, labelled)
+        objective = clone(self.fitter.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
+        architecture = replace(self.fitter.architecture, objective=objective)
+        target = np.exp(pool(opinions, alone, labels.log_prior))
+        return replace(self.fitter, architecture=architecture), rows.with_target(target)
+
+    def _network(self, rows: Rows, start: VAE) -> Expert:
+        """Return a network that learns from labelled rows alone."""
+
+        def network(labels: Labels, index: np.ndarray) -> np.ndarray:
+            training = rows.with_target(labels.one_hot()).select(rows.tensor(labels.labelled))
+            run = self.expert.train(training, self.expert.stopping.max_epochs, model=copy.deepcopy(start))
+            return predict_log_proba(run.model, rows.select(rows.tensor(index)))
+
+        return network
+
+    def _neighbours(self, rows: Rows) -> Expert:
+        """Return what spreads labels over a graph of the rows."""
         x = principal_components(rows.x.cpu().numpy(), self.fitter.seed)
         graph = neighbour_graph(x, self.n_neighbors, self.fitter.seed)
 
         def neighbours(labels: Labels, index: np.ndarray) -> np.ndarray:
-            p = spread_labels(graph, labels.codes, labels.prior(), ALPHA)[index]
-            return np.log(p.clip(MIN_PROBABILITY))
+            return np.log(spread_labels(graph, labels.codes, np.exp(labels.log_prior), ALPHA)[index] + MIN_PROBABILITY)
 
-        def network(labels: Labels, index: np.ndarray) -> np.ndarray:
-            learning = rows.with_target(labels.one_hot()).select(rows.tensor(labels.labelled))
-            run = self.expert.train(
-                learning, self.expert.stopping.max_epochs, model=copy.deepcopy(start), name="expert"
-            )
-            return predict_log_proba(run.model, rows.select(rows.tensor(index)))
-
-        experts: list[Expert] = [network, neighbours]
-        log_prior = np.log(labels.prior())
-        folds = labels.folds(self.fitter.seed)
-        exponents = np.exp(EXPONENTS)
-        if folds:
-            out_of_fold = [np.concatenate([expert(labels.without(fold), fold) for fold in folds]) for expert in experts]
-            exponents = fit_exponents(out_of_fold, labels.codes[np.concatenate(folds)], log_prior)
-        everywhere = [expert(labels, np.arange(len(rows))) for expert in experts]
-        return np.exp(pool(everywhere, exponents, log_prior))
+        return neighbours
 
     def _hold_out(self, labels: Labels, fraction: float) -> np.ndarray:
-        """Return the indices of a stratified share of the labelled rows."""
-        codes = labels.codes[labels.labelled]
-        return train_test_split(labels.labelled, test_size=fraction, stratify=codes, random_state=self.fitter.seed)[1]
+        """Return the indices of a share of the labelled rows, the classes spread evenly; a class keeps a row at least."""
+        if not fraction:
+            return np.zeros(0, dtype=int)
+        rng = np.random.RandomState(self.fitter.seed)
+        parts = []
+        for k in range(labels.n_classes):
+            index = rng.permutation(np.flatnonzero(labels.codes == k))
+            parts.append(index[: min(math.ceil(fraction * len(index)), len(index) - 1)])
+        return np.sort(np.concatenate(parts))
+
+
+def out_of_fold(expert: Expert, labels: Labels, seed: int) -> np.ndarray:
+    """Return an expert's predictions for the labelled rows that `folds` judges by, each made without its label."""
+    parts = [expert(labels.without(fold), fold) for fold in labels.folds(seed)]
+    return np.concatenate(parts) if parts else np.zeros((0, labels.n_classes))
 
 
 def pool(log_p: list[np.ndarray], exponents: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
@@ -178,14 +213,26 @@ def pool(log_p: list[np.ndarray], exponents: np.ndarray, log_prior: np.ndarray) 
     return log_softmax(log_prior + sum(a * (lp - log_prior) for a, lp in zip(exponents, log_p, strict=True)), axis=-1)
 
 
-def fit_exponents(log_p: list[np.ndarray], codes: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
-    """Return the exponents for which the classes `codes` are most probable, shrunk to `EXPONENTS` on a log scale."""
+def fit_exponents(
+    log_p: list[np.ndarray], codes: np.ndarray, log_prior: np.ndarray, center: tuple[float, ...]
+) -> tuple[np.ndarray, float]:
+    """Find the exponents for which the classes `codes` are most probable, shrunk to `center` on a log scale.
 
-    def loss(log_exponents: np.ndarray) -> float:
-        likelihood = pool(log_p, np.exp(log_exponents), log_prior)[np.arange(len(codes)), codes].sum()
-        return np.square(log_exponents - EXPONENTS).sum() - likelihood
+    Returns
+    -------
+    exponents : ndarray of shape (n_experts,)
+    loss : float
+        Minus the log-probability of the classes, in nats.
+    """
+    middle = np.log(center)
 
-    return np.exp(minimize(loss, EXPONENTS, method="L-BFGS-B", bounds=[(-5, 2.5)] * len(log_p)).x)
+    def surprise(log_exponents: np.ndarray) -> float:
+        return -pool(log_p, np.exp(log_exponents), log_prior)[np.arange(len(codes)), codes].sum()
+
+    best = minimize(
+        lambda e: surprise(e) + np.square(e - middle).sum(), middle, method="L-BFGS-B", bounds=[(-5, 2.5)] * len(log_p)
+    ).x
+    return np.exp(best), surprise(best)
 
 
 def principal_components(X: np.ndarray, seed: int) -> np.ndarray:
@@ -202,8 +249,13 @@ def predict_log_proba(model: VAE, rows: Rows) -> np.ndarray:
     return torch.cat(parts).double().cpu().numpy()
 
 
-def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> None:
-    """Fit p(y) and p(z|y) to the posteriors of the rows that have a class, or predict one with confidence."""
+def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.ndarray:
+    """Fit p(y) and p(z|y) to the posteriors of the rows that have a class, or predict one with confidence.
+
+    Returns
+    -------
+    class_prior : ndarray of shape (n_classes,)
+    """
     with torch.inference_mode():
         posteriors = [model.posterior(batch["x"]) for batch in rows.batches(EVALUATION_BATCH)]
         loc, scale = (
@@ -222,4 +274,6 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> None
         index = np.repeat(index, -(-MIN_DRAWS * loc.shape[1] // len(index)))
         draws.append(loc[index] + scale[index] * rng.standard_normal((len(index), loc.shape[1])))
     assert model.class_mixture is not None
-    model.class_mixture.fit(draws, np.average(p, axis=0, weights=weight), seed)
+    class_prior = np.average(p, axis=0, weights=weight)
+    model.class_mixture.fit(draws, class_prior, seed)
+    return class_prior

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Real
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -13,7 +13,7 @@ UNLABELLED = -1
 def is_unlabelled(y: np.ndarray) -> np.ndarray:
     """Return whether each entry is the number -1, (n_samples,); in object arrays too."""
     if y.dtype.kind == "O":
-        return np.array([isinstance(v, Integral) and v == UNLABELLED for v in y], dtype=bool)
+        return np.array([isinstance(v, Real) and v == UNLABELLED for v in y], dtype=bool)
     if y.dtype.kind in "if":
         return y == UNLABELLED
     return np.zeros(len(y), dtype=bool)
@@ -29,7 +29,7 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     TypeError
         If labels of several types cannot be compared.
     """
-    if y.dtype.kind in "US" and (y == str(UNLABELLED)).any():
+    if y.dtype.kind in "USO" and (y == str(UNLABELLED)).any():
         raise ValueError(
             "expected the integer -1 for unlabelled rows, got the string '-1'; "
             "use an array of dtype object for strings with -1 among them."

@@ -15,6 +15,9 @@ from torch import Tensor
 # Above this number of rows neighbours are searched in the nearest of about sqrt(n_rows) clusters only.
 MAX_EXACT = 10_000
 N_PROBES = 16
+# Distances that are held in memory at a time, at most.
+MAX_DISTANCES = 2**24
+MIN_SCALE = 1e-100
 
 
 def neighbour_graph(X: np.ndarray, n_neighbors: int, seed: int) -> sparse.csr_array:
@@ -26,8 +29,9 @@ def neighbour_graph(X: np.ndarray, n_neighbors: int, seed: int) -> sparse.csr_ar
     n = len(X)
     k = min(n_neighbors, n - 1)
     distances, index = (nearest if n <= MAX_EXACT else nearest_in_clusters)(X, k, seed)
-    scale = distances[:, -1].clip(np.finfo(np.float64).tiny)
-    weight = np.exp(-np.square(distances) / (scale[:, None] * scale[index]))
+    # Rows that have this many copies are at distance 0 from all of their neighbours.
+    scale = distances[:, -1].clip(MIN_SCALE)
+    weight = np.exp(-(distances / scale[:, None]) * (distances / scale[index]))
     graph = sparse.csr_array((weight.ravel(), index.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
     return graph.maximum(graph.T)
 
@@ -43,13 +47,16 @@ def nearest_in_clusters(X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, n
     clusters = MiniBatchKMeans(n_clusters, n_init=1, batch_size=4096, random_state=seed).fit(X)
     order = np.argsort(clusters.labels_, kind="stable")
     members = np.split(order, np.searchsorted(clusters.labels_[order], np.arange(1, n_clusters)))
-    probes = NearestNeighbors(n_neighbors=min(N_PROBES, n_clusters)).fit(clusters.cluster_centers_)
+    probes = NearestNeighbors(n_neighbors=n_clusters).fit(clusters.cluster_centers_)
     probes = probes.kneighbors(clusters.cluster_centers_, return_distance=False)
+    sizes = np.array([len(rows) for rows in members])
     x = torch.from_numpy(X)
     distances, index = np.zeros((len(X), k)), np.zeros((len(X), k), dtype=np.int64)
     for rows, probe in zip(members, probes, strict=True):
-        candidates = np.concatenate([members[j] for j in probe])
-        distances[rows], index[rows] = _nearest_of(x, rows, candidates, k)
+        n_probes = max(N_PROBES, 1 + int(np.searchsorted(sizes[probe].cumsum(), k, side="right")))
+        candidates = np.concatenate([members[j] for j in probe[:n_probes]])
+        for part in np.array_split(rows, 1 + len(rows) * len(candidates) // MAX_DISTANCES):
+            distances[part], index[part] = _nearest_of(x, part, candidates, k)
     return distances, index
 
 

@@ -109,7 +109,7 @@ class ClassifierRecipe:
     @property
     def alpha(self) -> float:
         """Weight decay."""
-        return 3.0 if self.is_small else 1e-4
+        return min(3.0, 3e6 / self.n_rows**2)
 
     @property
     def consistency_weight(self) -> float:
@@ -119,7 +119,7 @@ class ClassifierRecipe:
     @property
     def consistency_radius(self) -> float:
         """Length of its perturbations, as a share of the rows' norm."""
-        return 0.15
+        return 0.15 if self.is_small else 0.2
 
     @property
     def entropy_weight(self) -> float:
@@ -130,17 +130,19 @@ class ClassifierRecipe:
         """Return the weight of what is guessed of unlabelled rows, as a function of the step."""
         if self.is_small:
             return lambda step: 1.0
-        return lambda step: max(0.0, 1 - step / (0.2 * n_steps))
+        return lambda step: max(0.0, 1 - step / (0.1 * n_steps))
 
     def max_epochs(self, batch_size: int) -> int:
         """Return the number of epochs."""
-        if not self.is_small:
-            return 20
-        return max(20, round(400 * batch_size / self.n_rows))
+        per_step = batch_size / self.n_rows
+        if self.is_small:
+            n_steps = 200 if self.n_rows < 500 else 400
+            return max(15, round(n_steps * per_step))
+        return max(1, min(30, round(7000 * per_step)))
 
     def learning_rate(self, batch_size: int) -> float:
-        """Return Adam's learning rate."""
-        return 2e-3
+        """Return Adam's learning rate, which goes with the root of the batch size."""
+        return 2e-3 * math.sqrt(batch_size / 64)
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,14 @@ class VAE(nn.Module):
         """Return the mean of p(x|z) in the data's units, float64."""
         return self.likelihood.mean(self.decode(z))
 
+    @torch.no_grad()
+    def temper(self, exponent: float, log_prior: Tensor) -> None:
+        """Raise p(y|x) / p(y) to a power, in the weights that make the logits."""
+        d = self.n_components
+        self.encoder_head.weight[2 * d :] *= exponent
+        bias = self.encoder_head.bias[2 * d :]
+        bias.copy_(exponent * bias + (1 - exponent) * log_prior.to(bias))
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows from p(z) p(x|z) in the data's units, float64."""
         return self.likelihood.sample(self.decode(self.prior.sample(n_samples, generator)), generator)
@@ -235,6 +243,11 @@ class Architecture:
         """The objective, without classification."""
         return self.objective.objective if isinstance(self.objective, Joint) else self.objective
 
+    @property
+    def generative(self) -> bool:
+        """Whether training makes a model of p(x)."""
+        return self.objective.generative
+
     def build(self, generator: torch.Generator) -> VAE:
         """Make the model, its networks started from `generator`."""
         likelihood = self.likelihood.build(self.n_features, self.n_coordinates)
@@ -248,7 +261,7 @@ class Architecture:
         maps = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
         prior = self.prior.build(self.n_components)
         mixture = None
-        if self.n_classes and self.objective.generative:
+        if self.n_classes and self.generative:
             mixture = ClassMixture(self.n_classes, self.n_mixture_components, self.n_components)
         model = VAE(
             self.n_features, self.n_components, encoder, head, decoder, maps, likelihood, prior, self.objective, mixture
