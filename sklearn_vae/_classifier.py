@@ -45,7 +45,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     def __init__(
         self,
-        n_components=8,
+        n_components=16,
         *,
         generative_weight=1e-3,
         consistency_weight="auto",
@@ -280,12 +280,16 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     def _classifier_fitter(self, rows: Rows, labels: Labels, goes_on: bool) -> ClassifierFitter:
         """Resolve every "auto" for these rows and labels."""
         n_labelled = len(labels.labelled)
-        recipe = ClassifierRecipe(len(rows), n_labelled)
-        fitter = self._fitter(rows, recipe, goes_on)
+        fitter, clustered = (
+            self._fitter(rows, ClassifierRecipe(len(rows), n_labelled, clustered), goes_on)
+            for clustered in (False, True)
+        )
         n_steps = fitter.stopping.max_epochs * rows.n_batches(fitter.settings.batch_size)
-        fitter = replace(fitter, settings=replace(fitter.settings, target_weight=recipe.target_weight(n_steps)))
+        target_weight = ClassifierRecipe(len(rows), n_labelled, True).target_weight(n_steps)
+        settings = replace(clustered.settings, target_weight=target_weight)
+        clustered = replace(clustered, settings=settings, seed=fitter.seed)
         labelled = rows.select(rows.tensor(labels.labelled))
         expert = self._fitter(labelled, ClassifierRecipe(n_labelled, n_labelled), goes_on)
         objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
         expert = replace(expert, architecture=replace(fitter.architecture, objective=objective), seed=fitter.seed)
-        return ClassifierFitter(fitter, expert, self.n_neighbors, self.unlabelled == "auto")
+        return ClassifierFitter(fitter, clustered, expert, self.n_neighbors, self.unlabelled == "auto")

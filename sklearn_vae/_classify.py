@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,8 +64,12 @@ class Labels:
     def one_hot(self) -> np.ndarray:
         """Return indicators of the classes times the weights, (n_rows, n_classes); 0 for unlabelled rows."""
         target = np.zeros((len(self.codes), self.n_classes))
-        target[self.labelled, self.codes[self.labelled]] = self.weight[self.labelled]
+        target[self.labelled] = self.indicators(self.labelled)
         return target
+
+    def indicators(self, index: np.ndarray) -> np.ndarray:
+        """Return the same for the labelled rows at `index`."""
+        return np.eye(self.n_classes)[self.codes[index]] * self.weight[index, None]
 
     @property
     def log_prior(self) -> np.ndarray:
@@ -101,6 +106,14 @@ class Labels:
 Expert = Callable[[Labels, np.ndarray], np.ndarray]
 
 
+class Lesson(NamedTuple):
+    """What there is to learn of the classes, and how."""
+
+    fitter: Fitter
+    target: np.ndarray  # (n_rows, n_classes)
+    labelled: Rows | None = None
+
+
 @dataclass(frozen=True)
 class ClassifierFitter:
     """Fits a classifier to rows of which some are labelled.
@@ -109,6 +122,8 @@ class ClassifierFitter:
     ----------
     fitter : Fitter
         Of the result.
+    clustered : Fitter
+        Of the result where the classes are clusters of many rows.
     expert : Fitter
         Of networks that learn from labelled rows alone.
     n_neighbors : int
@@ -117,6 +132,7 @@ class ClassifierFitter:
     """
 
     fitter: Fitter
+    clustered: Fitter
     expert: Fitter
     n_neighbors: int
     spreads: bool
@@ -129,42 +145,51 @@ class ClassifierFitter:
         rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
         labels = labels.without(held_out)
         network = self._network(rows, start)
-        n_epochs = self.fitter.stopping.max_epochs
-        if len(labels.labelled) < len(rest):
-            fitter, taught = self._teach(rows, labels, network)
-            return fitter.train(taught.select(rest), n_epochs, judges, start)
-        run = self.fitter.train(rows.with_target(labels.one_hot()).select(rest), n_epochs, judges, copy.deepcopy(start))
-        if len(labels.labelled) <= MAX_CALIBRATED:
-            codes = labels.codes[labels.judged(self.fitter.seed)]
-            held_out = [out_of_fold(network, labels, self.fitter.seed)]
-            (exponent,), _ = fit_exponents(held_out, codes, labels.log_prior, ALONE)
-            run.model.temper(exponent, torch.from_numpy(labels.log_prior))
+        supervised = len(labels.labelled) == len(rest)
+        lesson = Lesson(self.fitter, labels.one_hot()) if supervised else self._lesson(rows, labels, network)
+        taught = rows.with_target(lesson.target, lesson.labelled).select(rest)
+        run = lesson.fitter.train(taught, lesson.fitter.stopping.max_epochs, judges, copy.deepcopy(start))
+        if supervised and len(labels.labelled) <= MAX_CALIBRATED:
+            # As sure as held-out labels allow.
+            predicted = out_of_fold(network, labels, self.fitter.seed)
+            self._temper(run.model, predicted, labels.indicators(labels.judged(self.fitter.seed)), labels)
+        elif not supervised and lesson.fitter is not self.clustered:
+            # As sure as what was taught.
+            unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
+            predicted = predict_log_proba(run.model, rows.select(rows.tensor(unlabelled)))
+            self._temper(run.model, predicted, lesson.target[unlabelled], labels)
         return run
 
-    def _teach(self, rows: Rows, labels: Labels, network: Expert) -> tuple[Fitter, Rows]:
-        """Add what experts say of the unlabelled rows; return a fitter for what they know.
+    def _lesson(self, rows: Rows, labels: Labels, network: Expert) -> Lesson:
+        """Ask experts about the unlabelled rows.
 
         The network and the neighbours are heard together if that makes held-out labels
         more probable. Otherwise the result learns to predict what the network does.
         """
-        seed, everywhere = self.fitter.seed, np.arange(len(rows))
-        codes = labels.codes[labels.judged(seed)]
-        held_out = [out_of_fold(network, labels, seed)]
-        alone, loss = fit_exponents(held_out, codes, labels.log_prior, ALONE)
-        opinions = [network(labels, everywhere)]
+        seed, log_prior, everywhere = self.fitter.seed, labels.log_prior, np.arange(len(rows))
+        truth = labels.indicators(labels.judged(seed))
+        held_out, said = [out_of_fold(network, labels, seed)], [network(labels, everywhere)]
+        alone, loss = fit_exponents(held_out, truth, log_prior, ALONE)
         if self.spreads:
             neighbours = self._neighbours(rows)
             held_out.append(out_of_fold(neighbours, labels, seed))
-            together, loss_together = fit_exponents(held_out, codes, labels.log_prior, TOGETHER)
+            together, loss_together = fit_exponents(held_out, truth, log_prior, TOGETHER)
             if loss_together <= loss:
-                target = np.exp(pool([*opinions, neighbours(labels, everywhere)], together, labels.log_prior))
+                _, loss_of_neighbours = fit_exponents(held_out[1:], truth, log_prior, ALONE)
+                fitter = self.clustered if loss_of_neighbours <= loss else self.fitter
+                target = np.exp(pool([*said, neighbours(labels, everywhere)], together, log_prior))
+                # Labelled rows come apart, more often.
                 target[labels.labelled] = 0
                 labelled = rows.with_target(labels.one_hot()).select(rows.tensor(labels.labelled))
-                return self.fitter, rows.with_target(target, labelled)
+                return Lesson(fitter, target, labelled)
         objective = clone(self.fitter.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
-        architecture = replace(self.fitter.architecture, objective=objective)
-        target = np.exp(pool(opinions, alone, labels.log_prior))
-        return replace(self.fitter, architecture=architecture), rows.with_target(target)
+        fitter = replace(self.fitter, architecture=replace(self.fitter.architecture, objective=objective))
+        return Lesson(fitter, np.exp(pool(said, alone, log_prior)))
+
+    def _temper(self, model: VAE, log_p: np.ndarray, truth: np.ndarray, labels: Labels) -> None:
+        """Make predictions as sure as brings `log_p` nearest to the truth."""
+        exponents, _ = fit_exponents([log_p], truth, labels.log_prior, ALONE)
+        model.temper(float(exponents[0]), torch.from_numpy(labels.log_prior))
 
     def _network(self, rows: Rows, start: VAE) -> Expert:
         """Return a network that learns from labelled rows alone."""
@@ -187,7 +212,7 @@ class ClassifierFitter:
         return neighbours
 
     def _hold_out(self, labels: Labels, fraction: float) -> np.ndarray:
-        """Return the indices of a share of the labelled rows, the classes spread evenly; a class keeps a row at least."""
+        """Return the indices of a share of the labelled rows of each class, of which one at least stays."""
         if not fraction:
             return np.zeros(0, dtype=int)
         rng = np.random.RandomState(self.fitter.seed)
@@ -214,20 +239,30 @@ def pool(log_p: list[np.ndarray], exponents: np.ndarray, log_prior: np.ndarray) 
 
 
 def fit_exponents(
-    log_p: list[np.ndarray], codes: np.ndarray, log_prior: np.ndarray, center: tuple[float, ...]
+    log_p: list[np.ndarray], truth: np.ndarray, log_prior: np.ndarray, center: tuple[float, ...]
 ) -> tuple[np.ndarray, float]:
-    """Find the exponents for which the classes `codes` are most probable, shrunk to `center` on a log scale.
+    """Find the exponents that make the pool nearest to the truth, shrunk to `center` on a log scale.
+
+    Parameters
+    ----------
+    log_p : list of ndarray of shape (n_rows, n_classes)
+        Of each expert.
+    truth : ndarray of shape (n_rows, n_classes)
+        Probabilities of the classes.
+    log_prior : ndarray of shape (n_classes,)
+    center : tuple of float
+        One for each expert.
 
     Returns
     -------
     exponents : ndarray of shape (n_experts,)
     loss : float
-        Minus the log-probability of the classes, in nats.
+        Cross-entropy of the truth and the pool in nats, summed over rows.
     """
     middle = np.log(center)
 
     def surprise(log_exponents: np.ndarray) -> float:
-        return -pool(log_p, np.exp(log_exponents), log_prior)[np.arange(len(codes)), codes].sum()
+        return -(truth * pool(log_p, np.exp(log_exponents), log_prior)).sum()
 
     best = minimize(
         lambda e: surprise(e) + np.square(e - middle).sum(), middle, method="L-BFGS-B", bounds=[(-5, 2.5)] * len(log_p)

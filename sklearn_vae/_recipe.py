@@ -76,10 +76,14 @@ class ClassifierRecipe:
     Attributes
     ----------
     n_rows, n_labelled : int
+    clustered : bool, default=False
+        Whether the classes are clusters of many rows, so that a long training on unlabelled
+        rows corrects what was guessed of them first.
     """
 
     n_rows: int
     n_labelled: int
+    clustered: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -114,7 +118,7 @@ class ClassifierRecipe:
     @property
     def consistency_weight(self) -> float:
         """Weight of virtual adversarial training."""
-        return 2.0
+        return 1.0 if self.is_small and self.n_labelled == self.n_rows else 2.0
 
     @property
     def consistency_radius(self) -> float:
@@ -124,19 +128,19 @@ class ClassifierRecipe:
     @property
     def entropy_weight(self) -> float:
         """Weight of the predictions' entropy, which moves boundaries away from unlabelled rows."""
-        return 0.0 if self.is_small or self.n_labelled == self.n_rows else 0.3
+        return 0.3 if self.clustered else 0.0
 
     def target_weight(self, n_steps: int) -> Callable[[int], float]:
         """Return the weight of what is guessed of unlabelled rows, as a function of the step."""
-        if self.is_small:
-            return lambda step: 1.0
-        return lambda step: max(0.0, 1 - step / (0.1 * n_steps))
+        if self.clustered and not self.is_small:
+            return lambda step: max(0.0, 1 - step / (0.1 * n_steps))
+        return lambda step: 1.0
 
     def max_epochs(self, batch_size: int) -> int:
         """Return the number of epochs."""
         per_step = batch_size / self.n_rows
         if self.is_small:
-            n_steps = 200 if self.n_rows < 500 else 400
+            n_steps = 300 if self.n_labelled < self.n_rows else 200 if self.n_rows < 500 else 400
             return max(15, round(n_steps * per_step))
         return max(1, min(30, round(7000 * per_step)))
 

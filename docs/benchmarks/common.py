@@ -18,6 +18,7 @@ import pandas as pd
 import sklearn
 import torch
 from sklearn import datasets
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -27,6 +28,8 @@ from sklearn_vae import VAETransformer, likelihoods, networks, objectives
 
 MNIST_VARIABLE = "SKLEARN_VAE_MNIST"
 N_ROWS = 2000  # of the synthetic sets
+N_BINS = 15  # of the calibration error
+MIN_PROBABILITY = 1e-12  # in the negative log-likelihood of labels
 
 
 class Split(NamedTuple):
@@ -86,6 +89,10 @@ DATA_SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
         1000, 20, n_informative=6, n_redundant=4, n_classes=4, random_state=0
     ),
     "patches": patches,
+    "moons": lambda: datasets.make_moons(1000, noise=0.25, random_state=0),
+    "circles": lambda: datasets.make_circles(1000, noise=0.12, factor=0.5, random_state=0),
+    "overlap": lambda: datasets.make_blobs(1000, 10, centers=5, cluster_std=5.8, random_state=0),
+    "classification_wide": lambda: datasets.make_classification(1000, 100, n_informative=20, random_state=0),
 }
 STANDARDISED = {"wine", "breast_cancer", "iris"}
 
@@ -128,6 +135,34 @@ def split(name: str, seed: int, n_train: int = 10_000, n_test: int = 5_000) -> S
     return Split(*parts)
 
 
+def hide_labels(y: np.ndarray, share: Callable[[int], float], seed: int) -> np.ndarray:
+    """Return labels of which each class keeps `share(its rows)`, drawn at random, one at least; the others are -1."""
+    rng, partial = np.random.RandomState(seed), np.full(len(y), -1)
+    for label in np.unique(y):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        partial[rows[: max(1, round(share(len(rows))))]] = label
+    return partial
+
+
+def judge(p: np.ndarray, codes: np.ndarray) -> dict[str, float]:
+    """Judge the probabilities (n_rows, n_classes) of classes; Brier's score is summed over the classes."""
+    guess = p.argmax(1)
+    truth = np.eye(p.shape[1])[codes]
+    return {
+        "accuracy": float(np.mean(guess == codes)),
+        "balanced": float(balanced_accuracy_score(codes, guess)),
+        "nll": float(-np.log(p[np.arange(len(p)), codes].clip(MIN_PROBABILITY)).mean()),
+        "brier": float(np.square(p - truth).sum(1).mean()),
+        "ece": calibration_error(p.max(1), guess == codes),
+    }
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Return the expected calibration error over `N_BINS` bins of equal width (Guo et al. 2017)."""
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    return float(np.abs(np.bincount(bins, confidence - correct)).sum() / len(confidence))
+
+
 class Clock:
     """CPU seconds of this process that were spent inside `running`."""
 
@@ -142,8 +177,9 @@ class Clock:
         self.seconds += process_time() - start
 
 
+@cache
 def one_thread() -> None:
-    """Compute in one thread, and let torch and skorch load what they load at first use."""
+    """Compute in one thread, and let torch and skorch load what they load at first use; once in a process."""
     threadpool_limits(1)
     torch.set_num_threads(1)
     VAETransformer(2, max_iter=1).fit(np.random.RandomState(0).normal(size=(200, 10)))
@@ -160,9 +196,16 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--output", type=Path, help="CSV file for the results")
     parser.add_argument("--mnist", help=f"MNIST as .npz; default: ${MNIST_VARIABLE}, or else download from OpenML")
-    parser.add_argument("--params", default="", help="of VAETransformer, as in 'beta=0.5,alpha=0'")
+    parser.add_argument("--params", default="", help="of the estimator, as in 'beta=0.5,alpha=0'")
     parser.add_argument("--quick", action="store_true", help="tiny settings, to try the script; figures mean nothing")
     return parser
+
+
+def add_results_options(parser: argparse.ArgumentParser, peers: bool = True) -> None:
+    """Add the options of scripts that write their rows as they come."""
+    parser.add_argument("--resume", action="store_true", help="keep the rows of --output, and run what it lacks")
+    if peers:
+        parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="other classifiers")
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -200,13 +243,53 @@ def show(title: str, table: pd.DataFrame, decimals: int = 3) -> None:
     print(table.round(decimals).to_string() if len(table) else "  none")
 
 
+def provenance() -> str:
+    """Return comments that name the machine and the command."""
+    return f"# {machine()}\n# {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
+
+
 def save(frame: pd.DataFrame, output: Path | None) -> None:
     """Print the machine; write the results, below a comment on machine and command."""
     print(f"\n{machine()}")
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         with output.open("w") as file:
-            file.write(f"# {machine()}\n# {command}\n")
+            file.write(provenance())
             frame.to_csv(file, index=False, float_format="%.6g")
         print(f"wrote {output}")
+
+
+class Results:
+    """Rows of results, printed and written to a CSV as they come, so that a run that is cut off keeps what it has.
+
+    A run that resumes starts with the file's rows.
+    """
+
+    def __init__(self, output: Path | None, resume: bool) -> None:
+        self.output = output
+        self.rows: list[dict] = []
+        if resume and output is not None and output.exists():
+            self.rows = pd.read_csv(output, comment="#").to_dict("records")
+            with output.open("a") as file:
+                file.write(provenance())
+
+    def lacks(self, cell: dict) -> bool:
+        """Say whether no row has these values."""
+        return not any(all(str(row[key]) == str(value) for key, value in cell.items()) for row in self.rows)
+
+    def add(self, row: dict) -> None:
+        """Append a row."""
+        is_first = not self.rows
+        self.rows.append(row)
+        numbers = (f"{key} {value:.4g}" if isinstance(value, float) else f"{value}" for key, value in row.items())
+        print("  ".join(numbers), file=sys.stderr)
+        if self.output is not None:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            with self.output.open("w" if is_first else "a") as file:
+                file.write(provenance() if is_first else "")
+                pd.DataFrame([row]).to_csv(file, header=is_first, index=False, float_format="%.6g")
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows, and print the machine."""
+        print(f"\n{machine()}")
+        return pd.DataFrame(self.rows)
