@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from joblib import effective_n_jobs
+from sklearn import config_context
 from sklearn.base import ClassifierMixin, _fit_context, clone
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -151,14 +152,21 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         if weight is not None and not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         classes, codes = encode_labels(y)
+        if len(classes) < 2:
+            where = "y" if sample_weight is None else "y, where sample_weight is positive"
+            came = f"1 class, {classes[0]!r}" if len(classes) else "none: all rows are unlabelled (-1)"
+            raise ValueError(
+                f"expected labels of at least two classes in {where}, got {came}; "
+                "use VAETransformer for rows without labels."
+            )
         if previous is not None and not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"expected the classes of the first call, {self.classes_!r}, got {classes!r}; use warm_start=False."
             )
-        class_weight = np.zeros(len(y))
+        class_weight = np.ones(len(y))
         class_weight[codes >= 0] = compute_sample_weight(self.class_weight, y[codes >= 0])
-        labels = Labels(codes, class_weight, len(classes))
-        with limit_threads(effective_n_jobs(self.n_jobs)):
+        labels = Labels(codes, class_weight, np.ones(len(y)) if weight is None else weight, len(classes))
+        with limit_threads(effective_n_jobs(self.n_jobs)), config_context(array_api_dispatch=False):
             rows = self._rows(X, weight)
             self._n_classes = len(classes)
             fitter = self._classifier_fitter(rows, labels, previous is not None)

@@ -26,7 +26,7 @@ GRAPH_COMPONENTS = 32
 # Share of a row's label that comes from its neighbours.
 ALPHA = 0.9
 # Held-out parts of the labelled rows; and how many where there are many of these.
-SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 200
+SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
 # Above this number of labelled rows, all rows labelled, a network's own probabilities are as good.
 MAX_CALIBRATED = 5000
 # What the exponents of a network, and of a network and neighbours, are shrunk to.
@@ -47,12 +47,15 @@ class Labels:
     ----------
     codes : ndarray of shape (n_rows,)
         Class indices; -1 for unlabelled rows.
+    class_weight : ndarray of shape (n_rows,)
+        Of each row's cross-entropy, for its class.
     weight : ndarray of shape (n_rows,)
-        Of each row's cross-entropy.
+        Of each row in all of the loss.
     n_classes : int
     """
 
     codes: np.ndarray
+    class_weight: np.ndarray
     weight: np.ndarray
     n_classes: int
 
@@ -61,21 +64,21 @@ class Labels:
         """Indices of the labelled rows."""
         return np.flatnonzero(self.codes != UNLABELLED)
 
-    def one_hot(self) -> np.ndarray:
-        """Return indicators of the classes times the weights, (n_rows, n_classes); 0 for unlabelled rows."""
+    def target(self) -> np.ndarray:
+        """Return indicators of the classes times their weights, (n_rows, n_classes); 0 for unlabelled rows."""
         target = np.zeros((len(self.codes), self.n_classes))
-        target[self.labelled] = self.indicators(self.labelled)
+        target[self.labelled, self.codes[self.labelled]] = self.class_weight[self.labelled]
         return target
 
-    def indicators(self, index: np.ndarray) -> np.ndarray:
-        """Return the same for the labelled rows at `index`."""
-        return np.eye(self.n_classes)[self.codes[index]] * self.weight[index, None]
+    def truth(self, index: np.ndarray) -> np.ndarray:
+        """Return the same for the labelled rows at `index`, times these rows' own weights."""
+        return (self.target() * self.weight[:, None])[index]
 
     @property
     def log_prior(self) -> np.ndarray:
         """Logarithms of the classes' shares among the labelled rows, (n_classes,), weighted."""
         labelled = self.labelled
-        weight = np.bincount(self.codes[labelled], self.weight[labelled], minlength=self.n_classes)
+        weight = self.truth(labelled).sum(0)
         # No class is impossible because its rows have next to no weight.
         return np.log((weight / weight.sum()).clip(MIN_PROBABILITY / self.n_classes))
 
@@ -141,18 +144,18 @@ class ClassifierFitter:
         """Train `model`, or one at its start; keep what is best on a share of the labelled rows, if any."""
         start = self.fitter.start(rows) if model is None else model
         held_out = self._hold_out(labels, validation_fraction)
-        judges = rows.with_target(labels.one_hot()).select(rows.tensor(held_out)) if len(held_out) else None
+        judges = rows.with_target(labels.target()).select(rows.tensor(held_out)) if len(held_out) else None
         rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
         labels = labels.without(held_out)
         network = self._network(rows, start)
         supervised = len(labels.labelled) == len(rest)
-        lesson = Lesson(self.fitter, labels.one_hot()) if supervised else self._lesson(rows, labels, network)
+        lesson = Lesson(self.fitter, labels.target()) if supervised else self._lesson(rows, labels, network)
         taught = rows.with_target(lesson.target, lesson.labelled).select(rest)
         run = lesson.fitter.train(taught, lesson.fitter.stopping.max_epochs, judges, copy.deepcopy(start))
         if supervised and len(labels.labelled) <= MAX_CALIBRATED:
             # As sure as held-out labels allow.
             predicted = out_of_fold(network, labels, self.fitter.seed)
-            self._temper(run.model, predicted, labels.indicators(labels.judged(self.fitter.seed)), labels)
+            self._temper(run.model, predicted, labels.truth(labels.judged(self.fitter.seed)), labels)
         elif not supervised and lesson.fitter is not self.clustered:
             # As sure as what was taught.
             unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
@@ -167,7 +170,7 @@ class ClassifierFitter:
         more probable. Otherwise the result learns to predict what the network does.
         """
         seed, log_prior, everywhere = self.fitter.seed, labels.log_prior, np.arange(len(rows))
-        truth = labels.indicators(labels.judged(seed))
+        truth = labels.truth(labels.judged(seed))
         held_out, said = [out_of_fold(network, labels, seed)], [network(labels, everywhere)]
         alone, loss = fit_exponents(held_out, truth, log_prior, ALONE)
         if self.spreads:
@@ -180,7 +183,7 @@ class ClassifierFitter:
                 target = np.exp(pool([*said, neighbours(labels, everywhere)], together, log_prior))
                 # Labelled rows come apart, more often.
                 target[labels.labelled] = 0
-                labelled = rows.with_target(labels.one_hot()).select(rows.tensor(labels.labelled))
+                labelled = rows.with_target(labels.target()).select(rows.tensor(labels.labelled))
                 return Lesson(fitter, target, labelled)
         objective = clone(self.fitter.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
         fitter = replace(self.fitter, architecture=replace(self.fitter.architecture, objective=objective))
@@ -195,7 +198,7 @@ class ClassifierFitter:
         """Return a network that learns from labelled rows alone."""
 
         def network(labels: Labels, index: np.ndarray) -> np.ndarray:
-            training = rows.with_target(labels.one_hot()).select(rows.tensor(labels.labelled))
+            training = rows.with_target(labels.target()).select(rows.tensor(labels.labelled))
             run = self.expert.train(training, self.expert.stopping.max_epochs, model=copy.deepcopy(start))
             return predict_log_proba(run.model, rows.select(rows.tensor(index)))
 

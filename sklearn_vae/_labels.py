@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -25,7 +25,7 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        If there are fewer than two classes, or the entries are not labels.
+        If the entries are not labels.
     TypeError
         If labels of several types cannot be compared.
     """
@@ -36,23 +36,23 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         )
     unlabelled = is_unlabelled(y)
     labels = y[~unlabelled]
-    if len(labels) == 0:
-        raise ValueError(
-            f"expected labels of at least two classes in y, got no label at all: all {len(y)} rows are "
-            "unlabelled (-1); use VAETransformer for rows without labels."
-        )
-    if labels.dtype.kind == "O":
-        kinds = sorted({"str" if isinstance(v, str) else type(v).__name__ for v in labels})
+    if labels.dtype.kind == "O" and len(labels):
+        kinds = sorted({_kind(label) for label in labels})
         if len(kinds) > 1:
             raise TypeError(
                 f"expected labels of one type in y, got {', '.join(kinds)}; convert them, for example by y.astype(str)."
             )
         if kinds != ["str"]:
             labels = np.array(labels.tolist())
-    check_classification_targets(labels)
+    if len(labels):
+        check_classification_targets(labels)
     classes, index = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"expected labels of at least two classes in y, got 1 class, {classes[0]!r}.")
     codes = np.full(len(y), UNLABELLED)
     codes[~unlabelled] = index
     return classes, codes
+
+
+def _kind(label: object) -> str:
+    """Name the kind of a label; numbers of python and numpy are of one kind."""
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool, np.bool_), "int": (Integral,), "float": (Real,)}
+    return next((name for name, kind in kinds.items() if isinstance(label, kind)), type(label).__name__)
