@@ -20,7 +20,7 @@ import sklearn_vae.likelihoods
 import sklearn_vae.networks
 import sklearn_vae.objectives
 import sklearn_vae.priors
-from sklearn_vae import VAETransformer
+from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
 from sklearn_vae.networks import MLP, NETWORKS, Modules
@@ -143,6 +143,21 @@ def test_component_works_in_an_estimator(family, component, init):
     assert Z.shape == (len(X), N_COMPONENTS) and np.isfinite(Z).all()
     assert np.isfinite(vae.inverse_transform(Z)).all() and np.isfinite(vae.loss_curve_).all()
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(vae)).transform(X), Z)
+    assert component.get_params() == before
+
+
+@pytest.mark.parametrize(("family", "component"), COMPONENTS, ids=str)
+def test_component_works_in_a_classifier(family, component):
+    X, before = binary_rows(40), component.get_params()
+    y = np.where(np.arange(40) % 2 == 0, X[:, 0], -1).astype(int)
+    vae = VAEClassifier(N_COMPONENTS, hidden_layer_sizes=(6,), max_iter=2, n_draws=4, random_state=0)
+    vae.set_params(**{family: component}).fit(X, y)
+    p = vae.predict_proba(X)
+    assert p.shape == (40, 2) and np.isfinite(p).all() and np.isfinite(vae.loss_curve_).all()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(vae)).predict_proba(X), p)
+    assert hasattr(vae, "sample") == (family != "objective" or component.generative)
+    if hasattr(vae, "sample"):
+        assert np.isfinite(vae.sample(5, y=1)[0]).all() and np.isfinite(vae.score_samples(X)).all()
     assert component.get_params() == before
 
 

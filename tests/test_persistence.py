@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from sklearn_vae import VAETransformer
+from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import MLP, Modules
 from sklearn_vae.objectives import Autoencoder
@@ -225,3 +225,66 @@ def test_estimator_of_a_device_that_is_not_here_loads_on_the_cpu(iris):
     np.testing.assert_array_equal(restored.transform(iris), expected)
     with pytest.raises(ValueError, match="expected device to be 'auto' or a device of this machine, got 'cuda:7'"):
         restored.fit(iris)
+
+
+# Classifiers
+
+NAMES = np.array(["ant", "bee", "cat"])
+LABELS = np.where(np.arange(150) % 3 == 0, NAMES[np.arange(150) // 50].astype(object), -1)
+CLASSIFIERS = [
+    {},
+    {"generative_weight": 0},
+    {"early_stopping": True, "whiten": False},
+    {"network": Modules(Encoder, decoder)},
+    {"likelihood": "bernoulli", "n_mixture_components": 2},
+    {"likelihood": Gaussian(scale="learned", per_column=True), "class_weight": "balanced"},
+]
+
+
+def small_classifier(**params):
+    values = {"hidden_layer_sizes": (8,), "max_iter": 3, "n_draws": 8, "random_state": 0}
+    return VAEClassifier(2, **{**values, **params})
+
+
+def classifier_results(vae, X):
+    parts = [vae.predict_proba(X), vae.predict(X), vae.transform(X), vae.classes_]
+    if hasattr(vae, "sample"):
+        parts += [vae.score_samples(X), *vae.sample(5), vae.sample(3, y="bee")[0], vae.class_prior_]
+    return parts
+
+
+@pytest.mark.parametrize("params", CLASSIFIERS, ids=str)
+def test_classifier_round_trip_gives_the_same_results(iris, params):
+    X = iris / 10
+    vae = small_classifier(**params).fit(X, LABELS)
+    for round_trip in ROUND_TRIPS.values():
+        restored = round_trip(vae)
+        for before, after in zip(classifier_results(vae, X), classifier_results(restored, X), strict=True):
+            np.testing.assert_array_equal(before, after)
+        assert repr(restored) == repr(vae) and hasattr(restored, "sample") == hasattr(vae, "sample")
+
+
+def test_classifier_skops_round_trip(iris):
+    vae = small_classifier().fit(iris, NAMES[np.arange(150) // 50])
+    stream = skops.io.dumps(vae)
+    untrusted = skops.io.get_untrusted_types(data=stream)
+    assert all(name.startswith("sklearn_vae.") for name in untrusted)
+    restored = skops.io.loads(stream, trusted=untrusted)
+    for before, after in zip(classifier_results(vae, iris), classifier_results(restored, iris), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_classifier_pickle_has_neither_torch_objects_nor_training_rows(iris):
+    X = np.array(iris)
+    X[7] = [12.345678, 23.456789, 34.567891, 45.678912]
+    stream = pickle.dumps(small_classifier().fit(X, LABELS))
+    assert not [name for name in names_in(stream) if name.split(".")[0] in ("torch", "skorch")]
+    assert X[7].tobytes() not in stream and X[7].astype(np.float32).tobytes() not in stream
+
+
+def test_classifier_restored_goes_on_with_warm_start(iris):
+    vae = small_classifier(warm_start=True).fit(iris, LABELS)
+    restored = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(
+        restored.fit(iris, LABELS).predict_proba(iris), vae.fit(iris, LABELS).predict_proba(iris)
+    )

@@ -1,0 +1,191 @@
+"""Wrong labels, weights and parameters of a classifier get an error that says what was expected and what came."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import DataConversionWarning, NotFittedError
+
+from sklearn_vae import VAEClassifier
+from sklearn_vae.networks import MLP
+
+CLASS = np.arange(150) // 50
+NAMES = np.array(["ant", "bee", "cat"])[CLASS]
+
+
+def small(**params):
+    values = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 1, "n_draws": 4, "random_state": 0}
+    return VAEClassifier(**{**values, **params})
+
+
+def with_first(value):
+    """Names of which the first is another object."""
+    y = NAMES.astype(object)
+    y[0] = value
+    return y
+
+
+@pytest.fixture(scope="module")
+def named(iris):
+    """Not to be changed."""
+    return small().fit(iris, NAMES)
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (np.zeros(150), ValueError, "expected labels of at least two classes in y, got 1 class, .*0"),
+        (np.where(CLASS == 1, 7, -1), ValueError, "expected labels of at least two classes in y, got 1 class, .*7"),
+        (np.full(150, "ant"), ValueError, "expected labels of at least two classes in y, got 1 class, .*ant"),
+        (np.full(150, -1), ValueError, "expected labels .*all .*rows are unlabelled .*use VAETransformer"),
+        (np.full(150, -1, dtype=object), ValueError, "all .*rows are unlabelled"),
+        (with_first(3), TypeError, "expected labels of one type in y, got int, str; convert them"),
+        (with_first(True), TypeError, "expected labels of one type in y, got bool, str"),
+        (with_first(None), TypeError, "expected labels of one type in y, got NoneType, str"),
+        (with_first(np.nan), ValueError, "Input y? ?contains NaN"),
+        (np.where(CLASS > 0, 1.0, np.nan), ValueError, "Input y contains NaN"),
+        (np.where(CLASS > 0, 1.0, np.inf), ValueError, "Input y contains infinity"),
+        (np.where(CLASS > 0, "ant", "-1"), ValueError, "expected the integer -1 for unlabelled rows, got the string"),
+        (with_first("-1"), ValueError, "expected the integer -1 for unlabelled rows, got the string '-1'.*object"),
+        ([*NAMES[1:], -1], ValueError, "expected the integer -1 for unlabelled rows, got the string '-1'.*object"),
+        (np.linspace(0, 1, 150), ValueError, "Unknown label type: continuous"),
+        (np.where(CLASS > 0, np.linspace(0, 1, 150), -1), ValueError, "Unknown label type: continuous"),
+        (np.c_[CLASS, CLASS], ValueError, r"y should be a 1d array, got an array of shape \(150, 2\)"),
+        (CLASS[:, None], DataConversionWarning, "A column-vector y was passed"),
+        (CLASS[:9], ValueError, r"inconsistent numbers of samples: \[150, 9\]"),
+        (NAMES.astype(bytes), TypeError, "Support for labels represented as bytes is not supported"),
+        (None, ValueError, "requires y to be passed, but the target y is None"),
+        (3, ValueError, "y should be a 1d array|Expected|shape"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_wrong_labels(iris, y, error, message):
+    with pytest.raises(error, match=message):
+        small().fit(iris, y)
+
+
+def test_missing_labels(iris):
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+        small().fit(iris)
+
+
+def test_warm_start_with_other_classes(iris):
+    vae = small(warm_start=True).fit(iris, CLASS)
+    with pytest.raises(ValueError, match="expected the classes of the first call, .*; use warm_start=False"):
+        vae.fit(iris, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"generative_weight": 0}, {"generative_weight": 1e-3}),
+        ({"generative_weight": 1e-3}, {"generative_weight": 0}),
+        ({}, {"n_mixture_components": 3}),
+        ({}, {"objective": "autoencoder"}),
+        ({}, {"n_components": 3}),
+        ({}, {"network": MLP("tanh")}),
+    ],
+    ids=str,
+)
+def test_warm_start_with_another_model(iris, before, after):
+    vae = small(warm_start=True, **before).fit(iris, CLASS)
+    with pytest.raises(ValueError, match=f"expected {next(iter(after))} as in the first call"):
+        vae.set_params(**after).fit(iris, CLASS)
+
+
+# Weights
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (CLASS == 0, "expected labels of at least two classes in y.* got 1 class"),
+        (np.zeros(150), "Sample weights must contain at least one non-zero number"),
+        (np.eye(150)[0], "at least two rows with a positive sample_weight, got 1 of 150"),
+        (np.full(150, -1.0), "Negative values in data passed to `sample_weight`"),
+        (np.full(150, np.nan), "Input sample_weight contains NaN"),
+        (np.ones(149), r"sample_weight.shape == \(149,\), expected \(150,\)"),
+    ],
+)
+def test_wrong_weights(iris, weight, message):
+    with pytest.raises(ValueError, match=message):
+        small().fit(iris, CLASS, sample_weight=weight)
+
+
+@pytest.mark.parametrize("weight", [{0: 1.0, 7: 2.0}, {"ant": 2.0}], ids=str)
+def test_class_weight_of_unknown_classes(iris, weight):
+    with pytest.raises(ValueError, match="are not in class_weight"):
+        small(class_weight=weight).fit(iris, CLASS)
+
+
+# Samples
+
+
+@pytest.mark.parametrize(
+    ("y", "got"), [("dog", "'dog'"), (-1, "-1|'-1'"), (0, "0|'0'"), (["ant", "dog"], "'dog'"), (np.nan, "nan")], ids=str
+)
+def test_sample_of_an_unknown_class(named, y, got):
+    with pytest.raises(ValueError, match=rf"expected y to be of the classes \['ant', 'bee', 'cat'\], got ({got})"):
+        named.sample(2, y=y)
+
+
+@pytest.mark.parametrize(("n_samples", "y"), [(3, ["ant", "bee"]), (2, ["ant"]), (1, []), (2, [])], ids=str)
+def test_sample_of_another_number_of_labels(named, n_samples, y):
+    with pytest.raises(ValueError, match=f"expected y to be a label or to have .*{n_samples}.*, got {len(y)}"):
+        named.sample(n_samples, y=y)
+
+
+def test_sample_of_two_dimensional_labels(named):
+    with pytest.raises(ValueError, match="y should be a 1d array"):
+        named.sample(2, y=[["ant", "bee"], ["cat", "bee"]])
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5, "3", None])
+def test_sample_of_a_wrong_number(named, n_samples):
+    with pytest.raises(ValueError, match=f"expected n_samples to be an integer of at least 1, got {n_samples!r}"):
+        named.sample(n_samples)
+
+
+# Methods and parameters
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba", "transform", "score_samples"])
+def test_method_of_wrong_rows(named, iris, method):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        getattr(small(), method)(iris)
+    with pytest.raises(ValueError, match="X has 3 features, but VAEClassifier is expecting 4 features"):
+        getattr(named, method)(iris[:, :3])
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        getattr(named, method)(np.where(iris > 6, np.nan, iris))
+
+
+def test_sample_before_fit():
+    with pytest.raises(NotFittedError, match="VAEClassifier instance is not fitted yet"):
+        small().sample()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "generative_weight": [-0.1, "auto", None],
+        "consistency_weight": [-1.0, "none", None],
+        "consistency_radius": [0, -0.1, "none", None],
+        "entropy_weight": [-0.1, "none", None],
+        "unlabelled": ["spread", None, True],
+        "n_neighbors": [0, 2.5, "auto", None],
+        "class_weight": ["auto", 2.0, [1, 2]],
+        "n_mixture_components": [0, 1.5, None],
+        "n_components": [0, "2", None],
+        "max_iter": [-1, "none"],
+        "early_stopping": ["yes"],
+        "validation_fraction": [0.0, 1.0],
+        "warm_start": ["yes"],
+    }.items(),
+)
+def test_wrong_parameter(iris, name, values):
+    for value in values:
+        with pytest.raises(ValueError) as error:
+            small(**{name: value}).fit(iris, CLASS)
+        assert f"'{name}' parameter of VAEClassifier must be" in str(error.value)
+        assert f"Got {value!r}" in str(error.value)
