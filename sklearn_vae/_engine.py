@@ -128,7 +128,7 @@ class Rows(Dataset):
 
     def draw(self, n_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw rows at random as labelled ones of a batch."""
-        batch = self[torch.randint(len(self), (n_rows,), generator=generator, device=self.x.device)]
+        batch = self[torch.randperm(len(self), generator=generator, device=self.x.device)[:n_rows]]
         target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
         return {"labelled_x": batch["x"], "labelled_target": target}
 

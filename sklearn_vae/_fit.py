@@ -14,7 +14,7 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
+from sklearn_vae._engine import EVALUATION_BATCH, Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._vae import VAE, Architecture
 
@@ -119,7 +119,10 @@ class Fitter:
         model.likelihood.set_units(moments, axes)
         if model.linear is not None:
             model.linear.start_at(model.likelihood.linear_start(ppca))
-        return model.to(x.device)
+        model = model.to(x.device)
+        if self.architecture.n_classes:
+            model.input_norm.copy_(_median_norm(model, rows))
+        return model
 
     def trainer(self, model: VAE, device: torch.device) -> Trainer:
         """Make a trainer of `model`."""
@@ -202,6 +205,13 @@ class Fitter:
 
     def _generator(self, device: torch.device | str) -> torch.Generator:
         return torch.Generator(device).manual_seed(self.seed)
+
+
+@torch.no_grad()
+def _median_norm(model: VAE, rows: Rows) -> Tensor:
+    """Return the median norm of what the encoder sees, centred."""
+    y = torch.cat([model.likelihood.observe(batch["x"]) for batch in rows.batches(EVALUATION_BATCH)])
+    return (y - y.mean(0)).norm(dim=1).median()
 
 
 def _extend(values: Sequence[T], length: int) -> list[T]:

@@ -145,8 +145,8 @@ class ClassifierRecipe:
         return max(1, min(30, round(7000 * per_step)))
 
     def learning_rate(self, batch_size: int) -> float:
-        """Return Adam's learning rate, which goes with the root of the batch size."""
-        return 2e-3 * math.sqrt(batch_size / 64)
+        """Return Adam's learning rate, which goes with the root of the batch size, where that was chosen."""
+        return 2e-3 * math.sqrt(max(batch_size, 64) / 64)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class VAE(nn.Module):
 
     Parameters
     ----------
-    n_features, n_components : int
+    n_components : int
     encoder, decoder : nn.Module
         As `sklearn_vae.networks.Network.build` makes them.
     encoder_head : nn.Linear
@@ -64,9 +64,10 @@ class VAE(nn.Module):
         `log_likelihood` then have it in place of the prior.
     """
 
+    input_norm: Tensor
+
     def __init__(
         self,
-        n_features: int,
         n_components: int,
         encoder: nn.Module,
         encoder_head: nn.Linear,
@@ -78,7 +79,7 @@ class VAE(nn.Module):
         class_mixture: ClassMixture | None = None,
     ):
         super().__init__()
-        self.n_features, self.n_components = n_features, n_components
+        self.n_components = n_components
         self.encoder = encoder
         self.encoder_head = encoder_head
         self.decoder = decoder
@@ -87,13 +88,10 @@ class VAE(nn.Module):
         self.prior = prior
         self.objective = objective
         self.class_mixture = class_mixture
+        # Median norm of the encoder's inputs, centred: the unit of what perturbs them.
+        self.register_buffer("input_norm", torch.ones(()))
         self.input_noise = 0.0
         self.uses_global_generator = False
-
-    @property
-    def input_norm(self) -> Tensor | float:
-        """Root mean squared norm of the encoder's inputs."""
-        return self.likelihood.input_unit * math.sqrt(self.n_features)
 
     def forward(
         self,
@@ -263,8 +261,6 @@ class Architecture:
         mixture = None
         if self.n_classes and self.generative:
             mixture = ClassMixture(self.n_classes, self.n_mixture_components, self.n_components)
-        model = VAE(
-            self.n_features, self.n_components, encoder, head, decoder, maps, likelihood, prior, self.objective, mixture
-        )
+        model = VAE(self.n_components, encoder, head, decoder, maps, likelihood, prior, self.objective, mixture)
         model.uses_global_generator = self.network.uses_global_generator
         return model
