@@ -246,12 +246,13 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
-        n_coordinates = max(network.principal_coordinates or n_features, 8 * self.n_components)
+        n_components = unless_auto(self.n_components, recipe.n_components(n_features))
+        n_coordinates = max(network.principal_coordinates or n_features, 8 * n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = unless_auto(self.hidden_layer_sizes, recipe.hidden_layer_sizes)
         return Architecture(
             n_features=n_features,
-            n_components=self.n_components,
+            n_components=n_components,
             n_coordinates=min(n_coordinates, n_rows) if rotates else None,
             hidden_layer_sizes=check_sizes(sizes, "hidden_layer_sizes"),
             linear=linear,
@@ -265,10 +266,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Return the fitted architecture; raise ValueError if a parameter asks for another."""
         fitted = self._architecture
         new = self._new_architecture(2, fitted.n_features, False, recipe)
-        auto_sizes = isinstance(self.hidden_layer_sizes, str)
+        auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
         for name in STRUCTURE:
             asked, has = getattr(new, name), getattr(fitted, name)
-            if repr(asked) != repr(has) and not (name == "hidden_layer_sizes" and auto_sizes):
+            if repr(asked) != repr(has) and name not in auto:
                 parameter = {
                     "linear": "init",
                     "generative_objective": "objective",

@@ -34,6 +34,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseVAE._parameter_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "generative_weight": [Interval(Real, 0, None, closed="left")],
         "consistency_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "consistency_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
@@ -46,7 +47,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     def __init__(
         self,
-        n_components=16,
+        n_components="auto",
         *,
         generative_weight=1e-3,
         consistency_weight="auto",

@@ -33,6 +33,10 @@ class Recipe:
     warmup_steps: ClassVar[int] = 100
     alpha: ClassVar[float] = 1e-4
 
+    def n_components(self, n_features: int) -> int:
+        """Return the number of latent variables."""
+        return 8
+
     @property
     def is_small(self) -> bool:
         """Whether the number of steps is chosen first, and then used on all rows."""
@@ -89,6 +93,10 @@ class ClassifierRecipe:
     def is_small(self) -> bool:
         """Whether there are few rows."""
         return self.n_rows <= SMALL
+
+    def n_components(self, n_features: int) -> int:
+        """Return the number of latent variables: noise has to be left, or reconstruction outweighs the classes."""
+        return max(1, min(16, n_features // 2, self.n_rows // 4))
 
     @property
     def hidden_layer_sizes(self) -> tuple[int, ...]:
