@@ -293,7 +293,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             self._fitter(rows, ClassifierRecipe(len(rows), n_labelled, clustered), goes_on)
             for clustered in (False, True)
         )
-        n_steps = fitter.stopping.max_epochs * rows.n_batches(fitter.settings.batch_size)
+        n_steps = clustered.stopping.max_epochs * rows.n_batches(clustered.settings.batch_size)
         target_weight = ClassifierRecipe(len(rows), n_labelled, True).target_weight(n_steps)
         settings = replace(clustered.settings, target_weight=target_weight)
         clustered = replace(clustered, settings=settings, seed=fitter.seed)

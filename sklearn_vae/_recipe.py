@@ -119,19 +119,28 @@ class ClassifierRecipe:
         return 10 if self.is_small else 100
 
     @property
+    def is_certain(self) -> bool:
+        """Whether labels, or what is guessed of them, say enough for a long training with little weight decay."""
+        return self.clustered or (self.n_labelled == self.n_rows and self.n_rows >= MANY)
+
+    @property
     def alpha(self) -> float:
         """Weight decay."""
+        if self.is_small and self.is_certain:
+            return 0.1
+        if self.is_small and self.n_labelled == self.n_rows:
+            return min(3.0, 500 / self.n_rows)
         return min(3.0, 3e6 / self.n_rows**2)
 
     @property
     def consistency_weight(self) -> float:
         """Weight of virtual adversarial training."""
-        return 1.0 if self.is_small and self.n_labelled == self.n_rows else 2.0
+        return 1.0 if self.n_labelled == self.n_rows and not self.is_certain else 2.0
 
     @property
     def consistency_radius(self) -> float:
         """Length of its perturbations, as a share of the rows' norm."""
-        return 0.15 if self.is_small else 0.2
+        return 0.2 if self.is_certain else 0.15
 
     @property
     def entropy_weight(self) -> float:
@@ -147,10 +156,12 @@ class ClassifierRecipe:
     def max_epochs(self, batch_size: int) -> int:
         """Return the number of epochs."""
         per_step = batch_size / self.n_rows
-        if self.is_small:
-            n_steps = 300 if self.n_labelled < self.n_rows else 200 if self.n_rows < 500 else 400
-            return max(15, round(n_steps * per_step))
-        return max(1, min(30, round(7000 * per_step)))
+        if not self.is_small:
+            return max(1, min(30, round(7000 * per_step)))
+        if self.is_certain:
+            return max(40, round(300 * per_step))
+        n_steps = 300 if self.n_labelled < self.n_rows else 200 if self.n_rows < 500 else 400
+        return max(15, round(n_steps * per_step))
 
     def learning_rate(self, batch_size: int) -> float:
         """Return Adam's learning rate, which goes with the root of the batch size, where that was chosen."""

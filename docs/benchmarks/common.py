@@ -13,6 +13,7 @@ from pathlib import Path
 from time import process_time
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 import pandas as pd
 import sklearn
@@ -241,6 +242,24 @@ def show(title: str, table: pd.DataFrame, decimals: int = 3) -> None:
     """Print a table; one without rows says so."""
     print(f"\n{title}")
     print(table.round(decimals).to_string() if len(table) else "  none")
+
+
+def add_models_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option to share fitted models between scripts."""
+    parser.add_argument("--models", type=Path, help="folder of models: few_labels.py writes them, others read them")
+
+
+def keep_model(model, folder: Path | None, labels: str, seed: int) -> None:
+    """Write a model fitted to MNIST, if there is a folder for it."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        joblib.dump(model, folder / f"{labels}-{seed}.joblib")
+
+
+def kept_model(folder: Path | None, labels: str, seed: int):
+    """Read it, or return None."""
+    path = folder and folder / f"{labels}-{seed}.joblib"
+    return joblib.load(path) if path and path.exists() else None
 
 
 def provenance() -> str:

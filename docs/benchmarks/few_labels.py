@@ -62,10 +62,12 @@ def run(args, results: common.Results) -> None:
             data = partly_labelled(args.data, labels, draw, args) if todo else None
             for cell in todo:
                 classifier = cell["classifier"]
-                model = None
+                model = peers.new_model(classifier, draw, args.params)
                 if args.data == "mnist" and classifier != peers.OURS:
                     model = reduced(classifier, draw, (data.y_train != -1).sum())
                 results.add(cell | peers.evaluate(classifier, data, draw, args.params, model))
+                if args.data == "mnist" and classifier == peers.OURS:
+                    common.keep_model(model, args.models, labels, draw)
 
 
 def report(frame: pd.DataFrame) -> None:
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--data", default="mnist", choices=list(LABELS))
     parser.add_argument("--labels", nargs="+", help="numbers of labels, the same for each class, or all")
     parser.add_argument("--draws", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of labels; random_state too")
+    common.add_models_option(parser)
     parser.add_argument("--rows", type=int, default=60_000, help="training rows of MNIST")
     parser.add_argument("--test-rows", type=int, default=10_000, help="test rows of MNIST")
     args = common.parse(parser)

@@ -44,7 +44,9 @@ def other_rows(X: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 def run_seed(seed: int, args) -> list[dict]:
     """Fit to one seed and compare with every kind of rows."""
     data = common.split("mnist", seed, args.rows, args.test_rows)
-    vae = VAEClassifier(**{"random_state": seed, **args.params}).fit(data.X_train, data.y_train)
+    vae = common.kept_model(args.models, "all", seed)
+    if vae is None:
+        vae = VAEClassifier(**{"random_state": seed, **args.params}).fit(data.X_train, data.y_train)
     mixture = GaussianMixture(N_COMPONENTS, reg_covar=1e-4, random_state=seed)
     peer = make_pipeline(PCA(32, random_state=seed), mixture).fit(data.X_train)
     scores = {
@@ -72,6 +74,7 @@ def main() -> None:
     parser = common.make_parser(__doc__)
     common.add_results_options(parser, peers=False)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    common.add_models_option(parser)
     parser.add_argument("--rows", type=int, default=60_000, help="training rows")
     parser.add_argument("--test-rows", type=int, default=2000)
     args = common.parse(parser)

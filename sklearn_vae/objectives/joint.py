@@ -31,7 +31,7 @@ class Joint(Objective):
     consistency_weight : float, default=1.0
         lambda.
     consistency_radius : float, default=0.1
-        Length of r, as a share of the root mean squared norm of the centred rows.
+        Length of r, as a share of the centred rows' median norm.
     entropy_weight : float, default=0.0
         eta.
     """
