@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,8 @@ from sklearn_vae._vae import VAE
 
 # Columns beyond which neighbours are searched among as many principal components.
 GRAPH_COMPONENTS = 32
-# Share of a row's label that comes from its neighbours.
-ALPHA = 0.9
+# Shares of a row's label that come from its neighbours, of which held-out labels choose one.
+ALPHAS = (0.9, 0.99)
 # Held-out parts of the labelled rows; and how many where there are many of these.
 SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
 # Above this number of labelled rows, all rows labelled, a network's own probabilities are as good.
@@ -174,11 +175,13 @@ class ClassifierFitter:
         held_out, said = [out_of_fold(network, labels, seed)], [network(labels, everywhere)]
         alone, loss = fit_exponents(held_out, truth, log_prior, ALONE)
         if self.spreads:
-            neighbours = self._neighbours(rows)
-            held_out.append(out_of_fold(neighbours, labels, seed))
+            # As many experts as there are ways to spread; the one that knows most of held-out labels is heard.
+            candidates = [(neighbours, out_of_fold(neighbours, labels, seed)) for neighbours in self._neighbours(rows)]
+            losses = [fit_exponents([p], truth, log_prior, ALONE)[1] for _, p in candidates]
+            loss_of_neighbours, (neighbours, predicted) = losses[np.argmin(losses)], candidates[np.argmin(losses)]
+            held_out.append(predicted)
             together, loss_together = fit_exponents(held_out, truth, log_prior, TOGETHER)
             if loss_together <= loss:
-                _, loss_of_neighbours = fit_exponents(held_out[1:], truth, log_prior, ALONE)
                 fitter = self.clustered if loss_of_neighbours <= loss else self.fitter
                 target = np.exp(pool([*said, neighbours(labels, everywhere)], together, log_prior))
                 # Labelled rows come apart, more often.
@@ -204,15 +207,15 @@ class ClassifierFitter:
 
         return network
 
-    def _neighbours(self, rows: Rows) -> Expert:
-        """Return what spreads labels over a graph of the rows."""
+    def _neighbours(self, rows: Rows) -> list[Expert]:
+        """Return what spreads labels over a graph of the rows, nearer and farther."""
         x = principal_components(rows.x.cpu().numpy(), self.fitter.seed)
         graph = neighbour_graph(x, self.n_neighbors, self.fitter.seed)
 
-        def neighbours(labels: Labels, index: np.ndarray) -> np.ndarray:
-            return np.log(spread_labels(graph, labels.codes, np.exp(labels.log_prior), ALPHA)[index] + MIN_PROBABILITY)
+        def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
+            return np.log(spread_labels(graph, labels.codes, np.exp(labels.log_prior), alpha)[index] + MIN_PROBABILITY)
 
-        return neighbours
+        return [partial(neighbours, alpha=alpha) for alpha in ALPHAS]
 
     def _hold_out(self, labels: Labels, fraction: float) -> np.ndarray:
         """Return the indices of a share of the labelled rows of each class, of which one at least stays."""

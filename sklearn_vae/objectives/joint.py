@@ -58,8 +58,11 @@ class Joint(Objective):
         if self.generative_weight:
             terms = self.objective(_Encoded(model, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
-        if self.entropy_weight:
+        if self.entropy_weight and batch.labelled_target is not None:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
+            shares = logits.softmax(-1).mean(0)
+            # Without it sure predictions can leave a class without rows.
+            loss = loss + divergence(batch.labelled_target.mean(0).clamp_min(1e-6).log(), shares.clamp_min(1e-6).log())
         # What is held out is judged by its labels.
         if self.consistency_weight and model.training:
             radius = self.consistency_radius * model.input_norm
