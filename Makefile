@@ -14,7 +14,7 @@ demo: $(VENV)/.plot
 	@echo "figure: $${OUTPUT_DIR:-outputs}/digits_pipeline.png"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal
 	for example in examples/plot_*.py; do $(BIN)/python -W error $$example || exit 1; done
 
 lint: $(VENV)/.test

@@ -29,7 +29,218 @@ from sklearn_vae.objectives import Joint
 class VAEClassifier(ClassifierMixin, BaseVAE):
     r"""Variational autoencoder that classifies, with many labels or few.
 
-    DOC
+    One network encodes, classifies and decodes. Class logits are read off the encoder's
+    features, beside the posterior's mean and scale, and trained with cross-entropy,
+    virtual adversarial consistency [1]_ and, with a small weight, the evidence lower bound
+    [2]_. Rows with ``y == -1`` are unlabelled. What is said of them by neighbours, over
+    whose graph labels spread [3]_, and by a network that has seen the labelled rows alone,
+    is pooled with exponents for which held-out labels are most probable; if the
+    neighbours do not help with these, the result learns to predict what that network does.
+    See the user guide.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Number of latent variables. "auto" is 16, but no more than half the columns and a
+        quarter of the rows.
+
+    generative_weight : float, default=1e-3
+        Weight of the evidence lower bound, per nat, beside the cross-entropy. 0 trains a
+        classifier alone, without ``sample`` and ``score_samples``.
+
+    consistency_weight : float or "auto", default="auto"
+        Weight of the divergence between predictions for a row and for the row moved to where
+        they change most. "auto" is 1 with fewer than 1000 rows, all labelled, else 2.
+
+    consistency_radius : float or "auto", default="auto"
+        How far it is moved, as a share of the centred rows' median norm. "auto" is 0.2 where
+        labels or neighbours say enough for a long training, else 0.15.
+
+    entropy_weight : float or "auto", default="auto"
+        Weight of the entropy of predictions for unlabelled rows. "auto" is 0.3 where
+        neighbours alone make held-out labels more probable than a network does, else 0.
+
+    unlabelled : {"auto", "ignore"}, default="auto"
+        Whether classes are guessed of unlabelled rows, if held-out labels say that this
+        helps. "ignore" uses these rows for the generative model, and to learn there what a
+        network predicts that has seen the labelled rows alone.
+
+    n_neighbors : int, default=10
+        Number of neighbours of each row in the graph.
+
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the cross-entropy, as elsewhere in scikit-learn.
+
+    n_mixture_components : int, default=10
+        Largest number of Gaussians in the mixture p(z|y) of a class; fewer where the BIC
+        is better.
+
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers; the decoder has them reversed. "auto" is
+        (256, 128) up to 5000 rows and (512, 256) above.
+
+    likelihood : {"gaussian", "bernoulli"} or Likelihood, default="gaussian"
+        Distribution p(x|z) of the columns. "gaussian": any real columns, on any scale.
+        "bernoulli": values in [0, 1]. An instance from `sklearn_vae.likelihoods` has
+        options, such as ``Gaussian(scale="learned")``.
+
+    prior : {"standard_normal"} or Prior, default="standard_normal"
+        Distribution p(z) of the latent variables.
+
+    beta : float or callable, default=1.0
+        Weight of the KL term [3]_; a callable gets the number of steps made and returns
+        the weight (warm-up). Held-out rows are judged with its value at the last step.
+
+    network : {"mlp"} or Network, default="mlp"
+        Encoder and decoder. `sklearn_vae.networks.MLP` has options;
+        `sklearn_vae.networks.Modules` takes your own torch modules.
+
+    objective : {"elbo", "autoencoder"} or Objective, default="elbo"
+        What training maximises. "autoencoder" is the deterministic baseline: no noise,
+        no KL; it has no ``sample``, ``score_samples`` and ``score``.
+
+    init : {"ppca", "random"}, default="ppca"
+        "ppca": encoder and decoder are linear maps plus networks; the maps and the noise
+        start at probabilistic PCA, the networks at zero. "random": networks alone, with
+        random weights, the textbook start.
+
+    whiten : bool, default=True
+        True: ``transform`` returns posterior means on the prior's unit scale. False: each
+        column is scaled to the size of its effect on the data, as a PCA score is (see
+        `latent_scale_`): better for distance-based models (kNN, RBF kernels).
+
+    max_iter : int or "auto", default="auto"
+        Number of epochs; 0 leaves the model at its start. "auto" is 30, but no more than
+        7000 steps, above 5000 rows; below, 200 to 400 steps but at least 15 epochs, or 40
+        epochs where labels or neighbours say enough for a long training.
+
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is 64 up to 5000 rows and 256 above.
+
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate of Adam, reached after `warmup_steps`. "auto" is 2e-3 up to 64 rows per
+        step and goes with the root of `batch_size` above.
+
+    warmup_steps : int or "auto", default="auto"
+        Steps over which the learning rate rises linearly; "auto" is 10 up to 5000 rows and
+        100 above.
+
+    learning_rate_decay : float, default=0.5
+        Share of the steps up to `max_iter` over which, at the end, the learning rate falls
+        linearly to 0.
+
+    alpha : float or "auto", default="auto"
+        Decoupled weight decay of the networks; linear maps have none. "auto" is 3 for a few
+        hundred rows and falls with their number.
+
+    input_noise : float or "auto", default="auto"
+        Standard deviation of the noise that the encoder's input gets in training, in units
+        of the columns' root mean variance. "auto" is 0: consistency does better what noise
+        is for.
+
+    averaging : float, default=0.998
+        Largest decay per step of the moving average of the weights, which is what is
+        kept. 0 keeps the last weights.
+
+    early_stopping : bool, default=False
+        Whether to set aside `validation_fraction` of the labelled rows of each class, and to
+        keep the weights of the epoch that predicts them best.
+
+    validation_fraction : float, default=0.1
+        Share of the labelled rows to set aside for early stopping.
+
+    n_iter_no_change : int, default=8
+        Stop after this number of validations in a row without an improvement by `tol`. A
+        validation comes after every epoch, or every 25 steps where epochs are shorter.
+
+    tol : float, default=0.0
+        Smallest improvement of the validation score that counts, in nats per row.
+
+    n_draws : int, default=64
+        Number of importance samples in ``score_samples`` and ``score``.
+
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last call.
+
+    device : str or torch.device, default="auto"
+        "auto": a CUDA device where there is one, otherwise the CPU.
+
+    n_jobs : int, default=None
+        Number of threads. None is one, unless in a `joblib.parallel_config` context, and
+        gives the same result everywhere; -1 is all.
+
+    random_state : int, RandomState instance or None, default=None
+        The only source of randomness. None draws a fresh seed from the operating system.
+
+    verbose : bool or int, default=False
+        Whether to print a line per validation, or per epoch without validation.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; -1 is none of them.
+    class_prior_ : ndarray of shape (n_classes,)
+        Shares of the classes among all training rows, unlabelled ones as predicted; only with
+        a generative model.
+    module_ : torch.nn.Module
+        The fitted model.
+    n_iter_ : int
+        Number of epochs run.
+    best_iter_ : int
+        Number of epochs that the kept weights were trained for.
+    n_steps_ : int
+        Number of steps that the kept weights were trained for.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float
+        Minus the mean loss of held-out labelled rows at each validation; only with early
+        stopping.
+    best_validation_score_ : float
+        The largest of them; only with early stopping.
+    noise_variance_ : float or ndarray of shape (`n_features_in_`,)
+        Gaussian noise variance in the data's units; only with a Gaussian likelihood.
+    kl_per_component_ : ndarray of shape (n_components,)
+        Mean KL(q(z_j|x) || p(z_j)) over the training rows, in nats; only with a generative
+        model.
+    latent_scale_ : ndarray of shape (n_components,)
+        What ``transform`` multiplies posterior means by; only with whiten=False.
+    n_features_in_ : int
+        Number of columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, where they are all strings.
+
+    See Also
+    --------
+    VAETransformer : Without labels.
+    LabelledKFold : Cross-validation where some rows are unlabelled.
+    sklearn.semi_supervised.LabelSpreading : The graph alone.
+
+    Notes
+    -----
+    scikit-learn's ``score`` counts unlabelled rows as errors: score rows with a label.
+    Columns should be on comparable scales, as for PCA: put a scaler before it. Labelled
+    rows are taken to have the classes in the shares that all rows have them in.
+
+    References
+    ----------
+    .. [1] T. Miyato, S. Maeda, M. Koyama and S. Ishii (2018). Virtual adversarial training.
+       IEEE Transactions on Pattern Analysis and Machine Intelligence 41(8).
+    .. [2] D. P. Kingma, D. J. Rezende, S. Mohamed and M. Welling (2014). Semi-supervised
+       learning with deep generative models. NeurIPS.
+    .. [3] D. Zhou et al. (2004). Learning with local and global consistency. NeurIPS.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_vae import VAEClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> few = np.where(np.arange(150) % 10 == 0, y, -1)
+    >>> vae = VAEClassifier(random_state=0).fit(X, few)
+    >>> vae.predict_proba(X).shape
+    (150, 3)
+    >>> vae.sample(2, y=1, random_state=0)[1]
+    array([1, 1])
     """
 
     _parameter_constraints: ClassVar[dict] = {

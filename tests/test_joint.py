@@ -1,5 +1,7 @@
 """The joint loss of a classifier: closed forms of its parts, and how they add up."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scipy import special, stats
 
 from sklearn_vae import VAEClassifier
 from sklearn_vae.objectives import ELBO, Autoencoder, Batch, Joint
-from sklearn_vae.objectives.joint import adversarial_direction, cross_entropy, divergence
+from sklearn_vae.objectives.joint import adversarial_direction, cross_entropy, divergence, imbalance
 
 PLAIN = {"generative_weight": 0.0, "consistency_weight": 0.0, "entropy_weight": 0.0}
 
@@ -252,3 +254,13 @@ def test_joint_is_drawn_from_its_generator_alone(model, batch, global_random_sta
     first, again = (loss(model, batch, **weights) for _ in range(2))
     assert torch.equal(first, again) and torch.isfinite(first).all()
     assert global_random_state() == before
+
+
+def test_imbalance_is_the_divergence_of_the_shares_of_the_classes():
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]], dtype=torch.float64)
+    predicted = np.array([0.625, 0.375])
+    target = torch.eye(2, dtype=torch.float64)
+    assert float(imbalance(logits, target)) == pytest.approx(stats.entropy([0.5, 0.5], predicted))
+    assert float(imbalance(logits, logits.softmax(-1))) == pytest.approx(0, abs=1e-12)
+    # A class that occurs in neither counts for nothing.
+    assert float(imbalance(torch.tensor([[0.0, -80.0]]), torch.tensor([[1.0, 0.0]]))) == pytest.approx(0, abs=1e-4)

@@ -10,6 +10,9 @@ from torch.distributions import Normal
 
 from sklearn_vae.objectives.base import Batch, Classifier, Objective, Terms
 
+# Shares of a class in a batch that count as none.
+MIN_SHARE = 1e-6
+
 
 class Joint(Objective):
     r"""Cross-entropy, consistency and a generative objective, on one encoder.
@@ -33,7 +36,9 @@ class Joint(Objective):
     consistency_radius : float, default=0.1
         Length of r, as a share of the centred rows' median norm.
     entropy_weight : float, default=0.0
-        eta.
+        eta. With it, and with labelled rows apart, the classes' shares in a batch's
+        predictions are kept near their shares among labelled rows (Krause, Perona and Gomes
+        2010, eq. 3): sure predictions could otherwise leave a class without rows.
     """
 
     def __init__(
@@ -58,11 +63,10 @@ class Joint(Objective):
         if self.generative_weight:
             terms = self.objective(_Encoded(model, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
-        if self.entropy_weight and batch.labelled_target is not None:
+        if self.entropy_weight:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
-            shares = logits.softmax(-1).mean(0)
-            # Without it sure predictions can leave a class without rows.
-            loss = loss + divergence(batch.labelled_target.mean(0).clamp_min(1e-6).log(), shares.clamp_min(1e-6).log())
+            if batch.labelled_target is not None:
+                loss = loss + imbalance(logits, batch.labelled_target)
         # What is held out is judged by its labels.
         if self.consistency_weight and model.training:
             radius = self.consistency_radius * model.input_norm
@@ -88,6 +92,12 @@ def cross_entropy(logits: Tensor, target: Tensor | None) -> Tensor:
     if target is None:
         return logits.new_zeros(len(logits))
     return -(target * logits.log_softmax(-1)).sum(-1)
+
+
+def imbalance(logits: Tensor, target: Tensor) -> Tensor:
+    """Return KL(p || p') of the classes' mean shares in targets and in predictions."""
+    shares, predicted = target.mean(0), logits.softmax(-1).mean(0)
+    return divergence(shares.clamp_min(MIN_SHARE).log(), predicted.clamp_min(MIN_SHARE).log())
 
 
 def divergence(logits: Tensor, other: Tensor) -> Tensor:
