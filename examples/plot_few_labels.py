@@ -66,7 +66,7 @@ supervised = {
 # With all labels, self-training is logistic regression, and says so.
 warnings.filterwarnings("ignore", message="y contains no unlabeled samples")
 sizes = [10, 30, 100, len(y_train)]
-n_draws = 3
+n_draws = 2
 accuracy = {name: np.zeros((len(sizes), n_draws)) for name in (*semi_supervised, *supervised)}
 for i, n_labels in enumerate(sizes):
     for draw in range(n_draws):
@@ -90,7 +90,7 @@ for name, values in accuracy.items():
 # %%
 # With 10 labels each digit has one. With 30 some digits have several times as many as others, and classifiers whose
 # default regularisation is strong for so few rows then favour these, which can cost them more than the labels add.
-# Lines are means, bands reach from the lowest to the highest of the draws. Three draws give an impression, not a
+# Lines are means, bands reach from the lowest to the highest of the draws. Two draws give an impression, not a
 # benchmark; for that see :doc:`/benchmarks`.
 
 figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
