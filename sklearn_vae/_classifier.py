@@ -57,13 +57,16 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         labels or neighbours say enough for a long training, else 0.15.
 
     entropy_weight : float or "auto", default="auto"
-        Weight of the entropy of predictions for unlabelled rows. "auto" is 0.3 where
-        neighbours alone make held-out labels more probable than a network does, else 0.
+        Weight of the entropy of predictions. "auto" is 0.3 where the classes are clusters:
+        neighbours alone make held-out labels more probable than a network does, and both
+        together no less. Otherwise it is 0.
 
     unlabelled : {"auto", "ignore"}, default="auto"
         Whether classes are guessed of unlabelled rows, if held-out labels say that this
-        helps. "ignore" uses these rows for the generative model, and to learn there what a
-        network predicts that has seen the labelled rows alone.
+        helps; with one label per class nothing can be held out, and neighbours are believed.
+        "ignore" uses these rows for the generative model, and to learn there what a network
+        predicts that has seen the labelled rows alone; that takes neither consistency nor
+        entropy.
 
     n_neighbors : int, default=10
         Number of neighbours of each row in the graph.
@@ -88,7 +91,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Distribution p(z) of the latent variables.
 
     beta : float or callable, default=1.0
-        Weight of the KL term [3]_; a callable gets the number of steps made and returns
+        Weight of the KL term; a callable gets the number of steps made and returns
         the weight (warm-up). Held-out rows are judged with its value at the last step.
 
     network : {"mlp"} or Network, default="mlp"
@@ -97,7 +100,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     objective : {"elbo", "autoencoder"} or Objective, default="elbo"
         What training maximises. "autoencoder" is the deterministic baseline: no noise,
-        no KL; it has no ``sample``, ``score_samples`` and ``score``.
+        no KL; the classifier then has no ``sample`` and ``score_samples``.
 
     init : {"ppca", "random"}, default="ppca"
         "ppca": encoder and decoder are linear maps plus networks; the maps and the noise
@@ -111,8 +114,9 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     max_iter : int or "auto", default="auto"
         Number of epochs; 0 leaves the model at its start. "auto" is 30, but no more than
-        7000 steps, above 5000 rows; below, 200 to 400 steps but at least 15 epochs, or 40
-        epochs where labels or neighbours say enough for a long training.
+        7000 steps, above 5000 rows; below, 200 to 400 steps but at least 15 epochs, or 300
+        steps but at least 40 epochs where there are 1000 rows, all labelled, or neighbours
+        say enough for a long training.
 
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is 64 up to 5000 rows and 256 above.
@@ -130,8 +134,9 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         linearly to 0.
 
     alpha : float or "auto", default="auto"
-        Decoupled weight decay of the networks; linear maps have none. "auto" is 3 for a few
-        hundred rows and falls with their number.
+        Decoupled weight decay of the networks; linear maps have none. "auto" is 0.1 for a
+        long training of up to 5000 rows; otherwise 3 for few rows, and it falls with their
+        number, as 500 / n where all are labelled.
 
     input_noise : float or "auto", default="auto"
         Standard deviation of the noise that the encoder's input gets in training, in units
@@ -157,7 +162,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Smallest improvement of the validation score that counts, in nats per row.
 
     n_draws : int, default=64
-        Number of importance samples in ``score_samples`` and ``score``.
+        Number of importance samples in ``score_samples``.
 
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the last call.
@@ -359,14 +364,24 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             If labels of several types cannot be compared.
         """
         previous = getattr(self, "module_", None) if self.warm_start else None
+        if previous is None:
+            # A fit that fails must not leave an earlier model behind new data's names and widths.
+            self.__dict__.pop("module_", None)
+        if isinstance(self.objective, Joint):
+            raise TypeError(
+                "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
+            )
         X, y = self._check_rows(X, reset=previous is None, y=y)
         weight = self._check_weight(sample_weight, X)
         if weight is not None and not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+            weight = None if (weight == weight[0]).all() else weight
         classes, codes = encode_labels(y)
         if len(classes) < 2:
             where = "y" if sample_weight is None else "y, where sample_weight is positive"
-            came = f"1 class, {classes[0]!r}" if len(classes) else "none: all rows are unlabelled (-1)"
+            came = "none: all rows are unlabelled (-1)"
+            if len(classes):
+                came = f"1 class, {classes.tolist()[0]!r}, and {np.sum(codes < 0)} unlabelled rows (-1)"
             raise ValueError(
                 f"expected labels of at least two classes in {where}, got {came}; "
                 "use VAETransformer for rows without labels."
@@ -377,12 +392,12 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             )
         class_weight = np.ones(len(y))
         class_weight[codes >= 0] = compute_sample_weight(self.class_weight, y[codes >= 0])
-        labels = Labels(codes, class_weight, np.ones(len(y)) if weight is None else weight, len(classes))
+        row_weight = np.ones(len(y)) if weight is None else weight * (len(y) / weight.sum())
+        labels = Labels(codes, class_weight, row_weight, len(classes))
         with limit_threads(effective_n_jobs(self.n_jobs)), config_context(array_api_dispatch=False):
             rows = self._rows(X, weight)
             self._n_classes = len(classes)
             fitter = self._classifier_fitter(rows, labels, previous is not None)
-            self.__dict__.pop("module_", None)
             fraction = self.validation_fraction if self.early_stopping else 0.0
             run = fitter.fit(rows, labels, fraction, copy.deepcopy(previous))
             self._set_fitted(fitter.fitter, rows, run)

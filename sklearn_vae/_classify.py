@@ -34,8 +34,9 @@ MAX_CALIBRATED = 5000
 ALONE, TOGETHER = (1.0,), (0.5, 1.5)
 # What neighbours may be wrong by.
 MIN_PROBABILITY = 1e-3
-# Predictions of more than this probability are as good as labels.
-CONFIDENT = 0.9
+# Rows predicted with more than this probability make a class's mixture, if they are more than such a share of its
+# labelled ones.
+CONFIDENT, TYPICAL = 0.99, 0.9
 # Rows that a class's mixture is fitted to, at most; and draws from their posteriors, at least, per latent variable.
 MAX_MIXED, MIN_DRAWS = 6000, 5
 
@@ -73,7 +74,8 @@ class Labels:
 
     def truth(self, index: np.ndarray) -> np.ndarray:
         """Return the same for the labelled rows at `index`, times these rows' own weights."""
-        return (self.target() * self.weight[:, None])[index]
+        weight = self.class_weight[index] * self.weight[index]
+        return np.eye(self.n_classes)[self.codes[index]] * weight[:, None]
 
     @property
     def log_prior(self) -> np.ndarray:
@@ -148,7 +150,8 @@ class ClassifierFitter:
         judges = rows.with_target(labels.target()).select(rows.tensor(held_out)) if len(held_out) else None
         rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
         labels = labels.without(held_out)
-        network = self._network(rows, start)
+        # Experts must not have seen the labels that they are judged by.
+        network = self._network(rows, start if model is None else self.expert.start(rows))
         supervised = len(labels.labelled) == len(rest)
         lesson = Lesson(self.fitter, labels.target()) if supervised else self._lesson(rows, labels, network)
         taught = rows.with_target(lesson.target, lesson.labelled).select(rest)
@@ -182,7 +185,7 @@ class ClassifierFitter:
             held_out.append(predicted)
             together, loss_together = fit_exponents(held_out, truth, log_prior, TOGETHER)
             if loss_together <= loss:
-                fitter = self.clustered if loss_of_neighbours <= loss else self.fitter
+                fitter = self.clustered if loss_of_neighbours < loss else self.fitter
                 target = np.exp(pool([*said, neighbours(labels, everywhere)], together, log_prior))
                 # Labelled rows come apart, more often.
                 target[labels.labelled] = 0
@@ -213,7 +216,8 @@ class ClassifierFitter:
         graph = neighbour_graph(x, self.n_neighbors, self.fitter.seed)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
-            return np.log(spread_labels(graph, labels.codes, np.exp(labels.log_prior), alpha)[index] + MIN_PROBABILITY)
+            prior = np.exp(labels.log_prior)
+            return np.log(spread_labels(graph, labels.codes, prior, alpha)[index] + MIN_PROBABILITY)
 
         return [partial(neighbours, alpha=alpha) for alpha in ALPHAS]
 
@@ -277,9 +281,9 @@ def fit_exponents(
 
 
 def principal_components(X: np.ndarray, seed: int) -> np.ndarray:
-    """Return the columns, or their leading principal components where there are many."""
+    """Return the columns, centred, or their leading principal components where there are many."""
     if X.shape[1] <= GRAPH_COMPONENTS:
-        return X
+        return X - X.mean(0, dtype=np.float64).astype(X.dtype)
     return PCA(min(GRAPH_COMPONENTS, len(X)), random_state=seed).fit_transform(X)
 
 
@@ -291,7 +295,10 @@ def predict_log_proba(model: VAE, rows: Rows) -> np.ndarray:
 
 
 def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.ndarray:
-    """Fit p(y) and p(z|y) to the posteriors of the rows that have a class, or predict one with confidence.
+    """Fit p(y) and p(z|y) to posteriors.
+
+    A class's rows are those that are predicted with confidence and not labelled otherwise;
+    where these are few, its labelled rows come in.
 
     Returns
     -------
@@ -303,13 +310,21 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
             torch.cat([getattr(q, name) for q in posteriors]).double().cpu().numpy() for name in ("loc", "scale")
         )
     p = np.exp(predict_log_proba(model, rows))
+    sure = p.max(1) > CONFIDENT
     known = labels.labelled
+    # A label that is predicted otherwise would blur the classes.
+    sure[known] &= p.argmax(1)[known] == labels.codes[known]
     p[known] = np.eye(labels.n_classes)[labels.codes[known]]
     weight = np.ones(len(p)) if rows.weight is None else rows.weight.double().cpu().numpy()
     rng = np.random.RandomState(seed)
     draws = []
     for k in range(labels.n_classes):
-        index = np.flatnonzero((p.argmax(1) == k) & (p[:, k] > CONFIDENT))
+        index, own = np.flatnonzero((p.argmax(1) == k) & sure), np.flatnonzero(labels.codes == k)
+        if len(index) < len(own):
+            index = index if len(index) > TYPICAL * len(own) else np.union1d(index, own)
+        if rows.weight is not None:
+            n_draws = max(len(index), MIN_DRAWS * loc.shape[1])
+            index = rng.choice(index, n_draws, p=weight[index] / weight[index].sum())
         index = rng.permutation(index)[:MAX_MIXED]
         # So many draws of each row that covariances have full rank.
         index = np.repeat(index, -(-MIN_DRAWS * loc.shape[1] // len(index)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -210,8 +210,12 @@ class Fitter:
 @torch.no_grad()
 def _median_norm(model: VAE, rows: Rows) -> Tensor:
     """Return the median norm of what the encoder sees, centred."""
-    y = torch.cat([model.likelihood.observe(batch["x"]) for batch in rows.batches(EVALUATION_BATCH)])
-    return (y - y.mean(0)).norm(dim=1).median()
+
+    def batches() -> Iterator[Tensor]:
+        return (model.likelihood.observe(batch["x"]) for batch in rows.batches(EVALUATION_BATCH))
+
+    center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)
+    return torch.cat([(y - center).norm(dim=1) for y in batches()]).median()
 
 
 def _extend(values: Sequence[T], length: int) -> list[T]:

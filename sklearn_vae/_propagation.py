@@ -68,7 +68,7 @@ def _nearest_of(x: Tensor, rows: np.ndarray, candidates: np.ndarray, k: int) -> 
 
 
 def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray, alpha: float) -> np.ndarray:
-    """Return probabilities of the classes of all rows, (n_rows, n_classes); 0 for rows out of reach.
+    """Return probabilities of the classes of all rows, (n_rows, n_classes); the prior's for rows out of reach.
 
     Label spreading (Zhou et al. 2004), its classes scaled to `prior` (class mass
     normalisation, Zhu et al. 2003).
@@ -87,4 +87,4 @@ def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray,
     P = spreading.fit(np.zeros((n, 1)), codes).label_distributions_
     P = P * (prior / P.mean(0).clip(np.finfo(np.float64).tiny))
     total = P.sum(1, keepdims=True)
-    return P / np.where(total > 0, total, 1)
+    return np.where(total > 0, P / np.where(total > 0, total, 1), prior)

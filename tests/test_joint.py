@@ -152,6 +152,7 @@ def test_joint_of_labels_alone_is_the_cross_entropy(model, batch):
 @pytest.mark.parametrize("beta", [0.0, 1.0, 3.0])
 def test_joint_adds_the_generative_loss_of_its_objective(model, batch, objective, beta):
     joint = Joint(objective, **{**PLAIN, "generative_weight": 0.25})
+    model.train()
     terms = joint(model, batch, beta, generator())
     alone = objective(model, batch, beta, generator())
     torch.testing.assert_close(terms.loss, loss(model, batch) + 0.25 * alone.loss)
@@ -168,6 +169,7 @@ def test_joint_is_linear_in_its_weights(model, batch, name):
 
 
 def test_joint_entropy_term_is_the_entropy_of_the_predictions(model, batch):
+    model.train()
     entropy = loss(model, batch, entropy_weight=2.0) - loss(model, batch)
     expected = 2 * stats.entropy(model.classify(batch.y).detach().softmax(-1).numpy(), axis=-1)
     np.testing.assert_allclose(entropy.detach(), expected)
@@ -199,8 +201,10 @@ def test_joint_consistency_does_not_depend_on_the_units_of_the_data(scale):
     np.testing.assert_allclose(one, other, atol=1e-3)
 
 
-def test_joint_judges_held_out_rows_without_consistency(model, batch):
-    torch.testing.assert_close(loss(model.eval(), batch, consistency_weight=5.0), loss(model, batch))
+@pytest.mark.parametrize("name", PLAIN)
+def test_joint_judges_held_out_rows_by_their_labels_alone(model, batch, name):
+    expected = cross_entropy(model.eval().classify(batch.y), batch.target)
+    torch.testing.assert_close(loss(model, batch, **{name: 5.0}), expected)
     assert (loss(model.train(), batch, consistency_weight=5.0) - loss(model, batch)).abs().max() > 1e-4
 
 

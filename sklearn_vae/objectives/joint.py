@@ -60,14 +60,14 @@ class Joint(Objective):
         q, logits = model.encode_and_classify(batch.y, generator)
         loss = cross_entropy(logits, batch.target)
         terms = Terms(loss, torch.zeros_like(loss), torch.zeros_like(loss))
-        if self.generative_weight:
+        # What is held out is judged by its labels alone.
+        if self.generative_weight and model.training:
             terms = self.objective(_Encoded(model, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
-        if self.entropy_weight:
+        if self.entropy_weight and model.training:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
             if batch.labelled_target is not None:
                 loss = loss + imbalance(logits, batch.labelled_target)
-        # What is held out is judged by its labels.
         if self.consistency_weight and model.training:
             radius = self.consistency_radius * model.input_norm
             r = adversarial_direction(model, batch.y, logits.detach(), radius, generator)
