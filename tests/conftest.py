@@ -3,7 +3,6 @@
 import os
 import pickle
 import random
-import re
 
 # Without it scikit-learn's array API check is skipped; scipy reads it once, when it is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
@@ -14,11 +13,6 @@ import torch
 from sklearn.datasets import load_digits, load_iris
 
 from sklearn_vae import VAETransformer
-
-
-def pytest_itemcollected(item):
-    """Name tests alike in every process: parameters are shown by their repr, which may have an address in it."""
-    item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item.nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from naming import shown
 from scipy import stats
 from sklearn.base import clone
 from torch import nn
@@ -64,12 +65,12 @@ COMPONENTS = [
     *(("objective", case) for case in OBJECTIVE_CASES),
 ]
 
-over_components = pytest.mark.parametrize("component", [case for _, case in COMPONENTS], ids=repr)
-over_likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOOD_CASES, ids=repr)
-over_gaussians = pytest.mark.parametrize("likelihood", GAUSSIANS, ids=repr)
-over_priors = pytest.mark.parametrize("prior", PRIOR_CASES, ids=repr)
-over_networks = pytest.mark.parametrize("network", NETWORK_CASES, ids=repr)
-over_objectives = pytest.mark.parametrize("objective", OBJECTIVE_CASES, ids=repr)
+over_components = pytest.mark.parametrize("component", [case for _, case in COMPONENTS], ids=shown)
+over_likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOOD_CASES, ids=shown)
+over_gaussians = pytest.mark.parametrize("likelihood", GAUSSIANS, ids=shown)
+over_priors = pytest.mark.parametrize("prior", PRIOR_CASES, ids=shown)
+over_networks = pytest.mark.parametrize("network", NETWORK_CASES, ids=shown)
+over_objectives = pytest.mark.parametrize("objective", OBJECTIVE_CASES, ids=shown)
 
 
 def generator(seed=0):
@@ -131,7 +132,7 @@ def test_component_repr_can_be_read_back(component):
     assert eval(repr(component), names).get_params() == component.get_params()
 
 
-@pytest.mark.parametrize(("family", "component"), COMPONENTS, ids=str)
+@pytest.mark.parametrize(("family", "component"), COMPONENTS, ids=shown)
 @pytest.mark.parametrize("init", ["ppca", "random"])
 def test_component_works_in_an_estimator(family, component, init):
     X = binary_rows(40)
@@ -146,7 +147,7 @@ def test_component_works_in_an_estimator(family, component, init):
     assert component.get_params() == before
 
 
-@pytest.mark.parametrize(("family", "component"), COMPONENTS, ids=str)
+@pytest.mark.parametrize(("family", "component"), COMPONENTS, ids=shown)
 def test_component_works_in_a_classifier(family, component):
     X, before = binary_rows(40), component.get_params()
     y = np.where(np.arange(40) % 2 == 0, X[:, 0], -1).astype(int)
@@ -485,7 +486,7 @@ def test_objective_state_dict_round_trip(objective):
     assert torch.equal(*losses)
 
 
-@pytest.mark.parametrize("objective", GENERATIVE_CASES, ids=repr)
+@pytest.mark.parametrize("objective", GENERATIVE_CASES, ids=shown)
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_generative_objective_bounds_the_exact_marginal(objective, shift):
     """A linear-Gaussian model has log p(x) = log N(x; mu, WW' + s2 I); the gap is KL(q || posterior)."""

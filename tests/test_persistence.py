@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import skops.io
 import torch
+from naming import shown
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -65,7 +66,7 @@ CASES = [
     {"objective": Autoencoder(), "prior": StandardNormal()},
     {"max_iter": 0},
 ]
-over_cases = pytest.mark.parametrize("params", CASES, ids=str)
+over_cases = pytest.mark.parametrize("params", CASES, ids=shown)
 ROUND_TRIPS = {
     "pickle": lambda vae: pickle.loads(pickle.dumps(vae)),
     "pickle_protocol_2": lambda vae: pickle.loads(pickle.dumps(vae, protocol=2)),
@@ -253,7 +254,7 @@ def classifier_results(vae, X):
     return parts
 
 
-@pytest.mark.parametrize("params", CLASSIFIERS, ids=str)
+@pytest.mark.parametrize("params", CLASSIFIERS, ids=shown)
 def test_classifier_round_trip_gives_the_same_results(iris, params):
     X = iris / 10
     vae = small_classifier(**params).fit(X, LABELS)

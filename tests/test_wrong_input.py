@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+from naming import shown
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
@@ -40,7 +41,7 @@ def test_non_finite_cells(iris, method, value, message):
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, 255.0])
-@pytest.mark.parametrize("likelihood", ["bernoulli", Bernoulli()], ids=str)
+@pytest.mark.parametrize("likelihood", ["bernoulli", Bernoulli()], ids=shown)
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "transform", "score_samples"])
 def test_bernoulli_values_outside_the_unit_interval(iris, method, likelihood, value):
     vae = small(likelihood=likelihood).fit(iris / 10)
@@ -284,7 +285,7 @@ def test_wrong_decoder_hidden_layer_sizes(iris, sizes):
         (MLP(activation="step"), "'activation' parameter of MLP must be a str among .*'relu'.* Got 'step'"),
         (MLP(principal_coordinates=0), "'principal_coordinates' parameter of MLP must be .* Got 0"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_wrong_component_parameter(iris, component, message):
     family = "network" if isinstance(component, MLP) else "likelihood"
@@ -338,14 +339,14 @@ def test_partial_fit_of_another_number_of_components(iris):
             r"decoder to return shape .* for an input of shape \(2, 2\), but it failed",
         ),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_user_network_of_wrong_shape(iris, encoder, user_decoder, message):
     with pytest.raises(ValueError, match=message):
         small(network=Modules(encoder, user_decoder)).fit(iris)
 
 
-@pytest.mark.parametrize("encoder", ["linear", 3, lambda n_features: None, dict], ids=str)
+@pytest.mark.parametrize("encoder", ["linear", 3, lambda n_features: None, dict], ids=shown)
 def test_user_network_that_is_no_module(iris, encoder):
     with pytest.raises((TypeError, ValueError), match=r"expected encoder to be a torch.nn.Module.*got "):
         small(network=Modules(encoder, decoder)).fit(iris)
@@ -406,7 +407,7 @@ def test_good_input_at_the_limits_is_taken(iris):
 @pytest.mark.parametrize(
     "changes",
     [{"likelihood": Gaussian(scale=1.0)}, {"init": "random"}, {"hidden_layer_sizes": (3,)}, {"network": MLP("tanh")}],
-    ids=str,
+    ids=shown,
 )
 def test_warm_start_with_another_model(iris, changes):
     vae = small(warm_start=True).fit(iris)
