@@ -21,8 +21,8 @@ STEPS_BETWEEN_VALIDATIONS = 25
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What depends on the number of rows.
+class Sizes:
+    """What depends on the number of rows alone.
 
     Attributes
     ----------
@@ -30,22 +30,11 @@ class Recipe:
     """
 
     n_rows: int
-    warmup_steps: ClassVar[int] = 100
-    alpha: ClassVar[float] = 1e-4
-
-    def n_components(self, n_features: int) -> int:
-        """Return the number of latent variables."""
-        return 8
 
     @property
     def is_small(self) -> bool:
-        """Whether the number of steps is chosen first, and then used on all rows."""
+        """Whether there are few rows."""
         return self.n_rows <= SMALL
-
-    @property
-    def n_folds(self) -> int:
-        """Number of held-out parts, of `N_SPLITS`, that choose the number of steps."""
-        return 1 if self.n_rows >= MANY else 3
 
     @property
     def hidden_layer_sizes(self) -> tuple[int, ...]:
@@ -56,6 +45,23 @@ class Recipe:
     def batch_size(self) -> int:
         """Rows per step."""
         return min(64 if self.is_small else 256, self.n_rows)
+
+
+@dataclass(frozen=True)
+class Recipe(Sizes):
+    """The rules for a model of the rows; with few of them the number of steps is chosen first, then all are used."""
+
+    warmup_steps: ClassVar[int] = 100
+    alpha: ClassVar[float] = 1e-4
+
+    def n_components(self, n_features: int) -> int:
+        """Return the number of latent variables."""
+        return 8
+
+    @property
+    def n_folds(self) -> int:
+        """Number of held-out parts, of `N_SPLITS`, that choose the number of steps."""
+        return 1 if self.n_rows >= MANY else 3
 
     @property
     def input_noise(self) -> float:
@@ -74,8 +80,8 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class ClassifierRecipe:
-    """The same for a classifier.
+class ClassifierRecipe(Sizes):
+    """The rules for a classifier.
 
     Attributes
     ----------
@@ -85,28 +91,12 @@ class ClassifierRecipe:
         rows corrects what was guessed of them first.
     """
 
-    n_rows: int
     n_labelled: int
     clustered: bool = False
-
-    @property
-    def is_small(self) -> bool:
-        """Whether there are few rows."""
-        return self.n_rows <= SMALL
 
     def n_components(self, n_features: int) -> int:
         """Return the number of latent variables: noise has to be left, or reconstruction outweighs the classes."""
         return max(1, min(16, n_features // 2, self.n_rows // 4))
-
-    @property
-    def hidden_layer_sizes(self) -> tuple[int, ...]:
-        """Widths of the encoder's hidden layers."""
-        return (256, 128) if self.is_small else (512, 256)
-
-    @property
-    def batch_size(self) -> int:
-        """Rows per step."""
-        return min(64 if self.is_small else 256, self.n_rows)
 
     @property
     def input_noise(self) -> float:
