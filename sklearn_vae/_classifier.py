@@ -149,7 +149,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     early_stopping : bool, default=False
         Whether to set aside `validation_fraction` of the labelled rows of each class, and to
-        keep the weights of the epoch that predicts them best.
+        keep the weights of the epoch that predicts them best. A class keeps one row at least
+        to learn from.
 
     validation_fraction : float, default=0.1
         Share of the labelled rows to set aside for early stopping.

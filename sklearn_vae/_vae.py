@@ -151,7 +151,7 @@ class VAE(nn.Module):
         return self.encode(self.likelihood.observe(x))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return the mean of q(z|x), without the cost of its scale."""
+        """Return the mean of q(z|x), without making a distribution."""
         return self._heads(self.likelihood.observe(x))[0]
 
     def log_proba(self, x: Tensor) -> Tensor:
