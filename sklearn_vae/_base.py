@@ -31,6 +31,8 @@ from sklearn_vae.networks import NETWORKS, Network, check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
+# Of rows that are taken as they are; bytes become float32 by the batch.
+DTYPES = [np.float64, np.float32, np.uint8]
 # What cannot change while training goes on.
 STRUCTURE = (
     "n_components",
@@ -201,10 +203,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _check_rows(self, X, reset: bool, y="no_validation"):
         """Validate training rows, and labels where there are any."""
-        checked = validate_data(
-            self, X, y, reset=reset, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2
-        )
-        self._component("likelihood", LIKELIHOODS).check_data(checked if isinstance(y, str) else checked[0])
+        had = None if reset else self._architecture.likelihood
+        checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=2)
+        X = checked if isinstance(y, str) else checked[0]
+        (self._component("likelihood", LIKELIHOODS).for_data(to_tensor(X)) if had is None else had).check_data(X)
         return checked
 
     def _check_weight(self, sample_weight, X: np.ndarray) -> np.ndarray | None:
@@ -220,7 +222,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _check_new_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32], order="C")
+        X = validate_data(self, X, reset=False, dtype=DTYPES, order="C")
         self._architecture.likelihood.check_data(X)
         return X
 
@@ -236,9 +238,12 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return Rows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
 
     def _component(self, name: str, registry: dict):
-        """Look a name up, or clone the specification that was given."""
+        """Look a name up, or clone the specification that was given, and validate its parameters."""
         value = getattr(self, name)
-        return registry[value]() if isinstance(value, str) else clone(value)
+        component = registry[value]() if isinstance(value, str) else clone(value)
+        if hasattr(component, "_parameter_constraints"):
+            component._validate_params()
+        return component
 
     def _new_architecture(
         self, n_rows: int, n_features: int, rotates: bool, recipe: Recipe | ClassifierRecipe
@@ -266,6 +271,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Return the fitted architecture; raise ValueError if a parameter asks for another."""
         fitted = self._architecture
         new = self._new_architecture(2, fitted.n_features, False, recipe)
+        if type(new.likelihood) is type(fitted.likelihood):
+            # What it takes from the data stays as it was taken.
+            taken = {k: getattr(fitted.likelihood, k) for k, v in new.likelihood.get_params().items() if v == "auto"}
+            new.likelihood.set_params(**taken)
         auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
         for name in STRUCTURE:
             asked, has = getattr(new, name), getattr(fitted, name)
@@ -302,6 +311,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             architecture = self._same_architecture(recipe)
         else:
             architecture = self._new_architecture(n_rows, n_features, not passes, recipe)
+            architecture = replace(architecture, likelihood=architecture.likelihood.for_data(rows.x))
         batch_size = min(unless_auto(self.batch_size, recipe.batch_size), n_rows)
         max_epochs = unless_auto(self.max_iter, recipe.max_epochs(batch_size))
         n_steps = max_epochs * rows.n_batches(batch_size)

@@ -7,21 +7,26 @@ import torch
 
 from sklearn_vae._engine import EVALUATION_BATCH, Rows
 from sklearn_vae._vae import VAE
+from sklearn_vae.objectives import draw
 
-# Rows for the latent scale: a mean over this many is known to a few per cent.
+# Rows for the latent scale, and for the KL: means over this many are known to a few per cent.
 MAX_ROWS = 1024
+MAX_KL_ROWS = 8192
 # Components whose posterior means spread less are not used; their scale must not grow without bound.
 MIN_STD = 0.1
 
 
 @torch.inference_mode()
 def kl_per_component(model: VAE, rows: Rows) -> np.ndarray:
-    """Return the rows' weighted mean KL(q(z_j|x) || p(z_j)) in nats, (n_components,)."""
-    total = torch.zeros((), dtype=torch.float64)
-    for batch in rows.batches(EVALUATION_BATCH):
-        kl = model.prior.kl(model.posterior(batch["x"])).double()
-        total = total + (kl * batch["weight"][:, None] if "weight" in batch else kl).sum(0).cpu()
-    return (total / len(rows)).numpy()
+    """Return the rows' weighted mean KL(q(z_j|x) || p(z_j)) in nats, (n_components,), or that of evenly spaced ones."""
+    generator = torch.Generator(rows.x.device).manual_seed(0)
+    total, total_weight = torch.zeros((), dtype=torch.float64), 0.0
+    for batch in evenly_spaced(rows, MAX_KL_ROWS).batches(EVALUATION_BATCH):
+        q = model.posterior(batch["x"])
+        kl = model.marginal_kl(q, draw(q, (), generator)).double()
+        weight = batch.get("weight", torch.ones_like(kl[:, 0])).double()
+        total, total_weight = total + (weight @ kl).cpu(), total_weight + float(weight.sum())
+    return (total / total_weight).numpy()
 
 
 def latent_scale(model: VAE, rows: Rows) -> np.ndarray:
@@ -31,9 +36,8 @@ def latent_scale(model: VAE, rows: Rows) -> np.ndarray:
     gain :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` and the noise variance, in the
     data's units. At the probabilistic-PCA start the scaled means are PCA's scores.
     """
-    last = len(rows) - 1
-    index = torch.linspace(0, last, min(len(rows), MAX_ROWS), dtype=torch.float64, device=rows.x.device).long()
-    batch = rows[index]
+    rows = evenly_spaced(rows, MAX_ROWS)
+    batch = rows[torch.arange(len(rows), device=rows.x.device)]
     with torch.no_grad():
         z = model.posterior(batch["x"]).loc
     weight = batch.get("weight", torch.ones_like(z[:, 0])).double().cpu().numpy()
@@ -46,3 +50,9 @@ def latent_scale(model: VAE, rows: Rows) -> np.ndarray:
     means = z.double().cpu().numpy()
     spread = np.sqrt(np.average(np.square(means - np.average(means, axis=0, weights=weight)), axis=0, weights=weight))
     return np.sqrt(np.array(gains) + noise) / spread.clip(MIN_STD)
+
+
+def evenly_spaced(rows: Rows, n_rows: int) -> Rows:
+    """Return `n_rows` of the rows, or all where there are fewer."""
+    last, n = len(rows) - 1, min(len(rows), n_rows)
+    return rows.select(torch.linspace(0, last, n, dtype=torch.float64, device=rows.x.device).long())

@@ -126,9 +126,13 @@ class Rows(Dataset):
         weight[self.index] = 1.0 if self.weight is None else self.weight[self.index].double()
         return weight
 
-    def draw(self, n_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def sample(self, n_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw different rows at random, all where there are fewer."""
+        return self[torch.randperm(len(self), generator=generator, device=self.x.device)[:n_rows]]
+
+    def sample_labelled(self, n_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw rows at random as labelled ones of a batch."""
-        batch = self[torch.randperm(len(self), generator=generator, device=self.x.device)[:n_rows]]
+        batch = self.sample(n_rows, generator)
         target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
         return {"labelled_x": batch["x"], "labelled_target": target}
 
@@ -252,7 +256,7 @@ class Trainer:
         """Return the objective's terms for a batch."""
         if self._labelled is not None:
             batch = {**batch, "target": batch["target"] * self.settings.target_weight(self.step)}
-            batch |= self._labelled.draw(self._n_labelled, self.generator)
+            batch |= self._labelled.sample_labelled(self._n_labelled, self.generator)
         isolated = seeded_global_generator(self.generator) if self.model.uses_global_generator else nullcontext()
         with isolated:
             return self.model(**batch, beta=self.settings.beta(self.step), generator=self.generator)
@@ -335,15 +339,17 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
 
 
 def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
-    """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision."""
+    """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision, float32 for bytes."""
 
     def part(start: int) -> np.ndarray:
         return function(to_tensor(X[start : start + chunk]).to(device)).cpu().numpy()
 
+    dtype = X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32
+
     with torch.inference_mode():
         first = part(0)
         # In one piece: small results between large freed chunks would fragment the heap.
-        out = np.empty((len(X), *first.shape[1:]), dtype=X.dtype)
+        out = np.empty((len(X), *first.shape[1:]), dtype=dtype)
         out[:chunk] = first
         for start in range(chunk, len(X), chunk):
             out[start : start + chunk] = part(start)
@@ -417,7 +423,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 class Inference:
-    """A model in the precision of the rows.
+    """A model in the precision of the rows, which is float32 for bytes.
 
     float64 rows are computed in float64, so that a row's result does not depend on the
     rows that happen to be computed with it.

@@ -120,6 +120,10 @@ class Fitter:
         if model.linear is not None:
             model.linear.start_at(model.likelihood.linear_start(ppca))
         model = model.to(x.device)
+        generator = self._generator(x.device)
+        model.prior.start_at(
+            lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator), model.encode
+        )
         if self.architecture.n_classes:
             model.input_norm.copy_(_median_norm(model, rows))
         return model

@@ -129,10 +129,11 @@ def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) 
 
 
 def _from_covariance(rows: Callable[[], Iterator[Tensor]], n_features: int, X: Tensor) -> Eigen:
-    """Decompose the covariance: products in the data's own precision, sums in float64."""
+    """Decompose the covariance: products in the data's own precision, float32 for bytes, sums in float64."""
+    dtype = X.dtype if X.is_floating_point() else torch.float32
     covariance = torch.zeros(n_features, n_features, dtype=torch.float64, device=X.device)
     for y in rows():
-        covariance += (y.to(X.dtype).T @ y.to(X.dtype)).double()
+        covariance += (y.to(dtype).T @ y.to(dtype)).double()
     values, vectors = torch.linalg.eigh(covariance)
     return values.flip(0).cpu().numpy(), vectors.flip(1).cpu().numpy(), float(covariance.trace())
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
-from sklearn_vae.networks import Network, check_output, linear
+from sklearn_vae.networks import Network, PosteriorEncoder, check_output, linear
 from sklearn_vae.objectives import Batch, Joint, Objective, Terms
 from sklearn_vae.priors import ClassMixture, Prior, PriorModule
 
@@ -52,8 +52,9 @@ class VAE(nn.Module):
     n_components : int
     encoder, decoder : nn.Module
         As `sklearn_vae.networks.Network.build` makes them.
-    encoder_head : nn.Linear
-        From the encoder's features to posterior means, log-scales and class logits.
+    encoder_head : nn.Linear or None
+        From the encoder's features to posterior means, log-scales and class logits; to the
+        last alone, if any, where the encoder gives the others itself (`PosteriorEncoder`).
     linear : LinearMaps or None
         Added to the networks; None for networks alone.
     likelihood : LikelihoodModule
@@ -70,7 +71,7 @@ class VAE(nn.Module):
         self,
         n_components: int,
         encoder: nn.Module,
-        encoder_head: nn.Linear,
+        encoder_head: nn.Linear | None,
         decoder: nn.Module,
         linear: LinearMaps | None,
         likelihood: LikelihoodModule,
@@ -88,6 +89,7 @@ class VAE(nn.Module):
         self.prior = prior
         self.objective = objective
         self.class_mixture = class_mixture
+        self.gives_posterior = isinstance(encoder, PosteriorEncoder)
         # Median norm of the encoder's inputs, centred: the unit of what perturbs them.
         self.register_buffer("input_norm", torch.ones(()))
         self.input_noise = 0.0
@@ -104,8 +106,8 @@ class VAE(nn.Module):
         labelled_target: Tensor | None = None,
     ) -> Terms:
         """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
-        labelled_y = None if labelled_x is None else self.likelihood.observe(labelled_x)
-        batch = Batch(self.likelihood.observe(x), weight, target, labelled_y, labelled_target)
+        labelled_y = None if labelled_x is None else self.likelihood.observe(labelled_x, generator)
+        batch = Batch(self.likelihood.observe(x, generator), weight, target, labelled_y, labelled_target)
         return self.objective(self, batch, beta, generator)
 
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
@@ -126,13 +128,20 @@ class VAE(nn.Module):
 
     def classify(self, y: Tensor) -> Tensor:
         """Return class logits (n_rows, n_classes) for rows as the likelihood observes them."""
-        d = self.n_components
-        head = self.encoder_head
-        return nn.functional.linear(self.features(y), head.weight[2 * d :], head.bias[2 * d :])
+        return nn.functional.linear(self.features(y), *self._class_head())
+
+    def _class_head(self) -> tuple[Tensor, Tensor]:
+        """Return the weight and the bias that make the logits."""
+        assert self.encoder_head is not None
+        first = 0 if self.gives_posterior else 2 * self.n_components
+        return self.encoder_head.weight[first:], self.encoder_head.bias[first:]
 
     def _heads(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        d = self.n_components
-        loc, log_scale, logits = self.encoder_head(self.features(y)).tensor_split((d, 2 * d), -1)
+        d, out = self.n_components, self.features(y)
+        if self.encoder_head is not None:
+            read = self.encoder_head(out)
+            out = torch.cat([out, read], -1) if self.gives_posterior else read
+        loc, log_scale, logits = out.tensor_split((d, 2 * d), -1)
         if self.linear is None:
             return loc, log_scale, logits
         return loc + self.linear.encoder(y), log_scale + self.linear.log_scale, logits
@@ -143,8 +152,21 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's raw output (..., n_outputs) for latents (..., n_components)."""
-        raw = self.decoder(z)
+        # Layers of images and series take one leading dimension.
+        raw = self.decoder(z) if z.ndim == 2 else self.decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
         return raw if self.linear is None else raw + self.linear.decoder(z)
+
+    def kl(self, q: Normal, z: Tensor) -> Tensor:
+        """Return KL(q || p(z)) in nats per row and block of components, perhaps estimated at draws `z` of `q`."""
+        return self.prior.kl(q, z, self.encode)
+
+    def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
+        """Return KL(q(z_j) || p(z_j)) in nats per row and component, perhaps estimated at draws `z` of `q`."""
+        return self.prior.marginal_kl(q, z, self.encode)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z) in nats, (..., n_rows)."""
+        return self.prior.log_prob(z, self.encode)
 
     def posterior(self, x: Tensor) -> Normal:
         """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
@@ -165,14 +187,14 @@ class VAE(nn.Module):
     @torch.no_grad()
     def temper(self, exponent: float, log_prior: Tensor) -> None:
         """Raise p(y|x) / p(y) to a power, in the weights that make the logits."""
-        d = self.n_components
-        self.encoder_head.weight[2 * d :] *= exponent
-        bias = self.encoder_head.bias[2 * d :]
+        weight, bias = self._class_head()
+        weight *= exponent
         bias.copy_(exponent * bias + (1 - exponent) * log_prior.to(bias))
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows from p(z) p(x|z) in the data's units, float64."""
-        return self.likelihood.sample(self.decode(self.prior.sample(n_samples, generator)), generator)
+        z = self.prior.sample(n_samples, generator, self.encode)
+        return self.likelihood.sample(self.decode(z), generator)
 
     def sample_classes(self, y: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a row from p(z|y) p(x|z) for each class index in `y`, in the data's units, float64."""
@@ -196,11 +218,11 @@ class VAE(nn.Module):
         """
         y = self.likelihood.observe(x)
         q = self.encode(y)
-        latent = self.prior if self.class_mixture is None else self.class_mixture
+        log_latent = self.log_prior if self.class_mixture is None else self.class_mixture.log_prob
         total = q.loc.new_full((len(y),), -math.inf)
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)
-            log_w = self.likelihood.log_prob(y, self.decode(z)) + latent.log_prob(z) - q.log_prob(z).sum(-1)
+            log_w = self.likelihood.log_prob(y, self.decode(z)) + log_latent(z) - q.log_prob(z).sum(-1)
             total = total.logaddexp(log_w.logsumexp(0))
         return total - math.log(len(noise))
 
@@ -255,9 +277,10 @@ class Architecture:
         )
         n_hidden = check_output("encoder", encoder, n_inputs, None)
         check_output("decoder", decoder, self.n_components, n_outputs)
-        head = linear(n_hidden, 2 * self.n_components + self.n_classes, generator, zero=self.linear)
+        n_read = self.n_classes + (0 if isinstance(encoder, PosteriorEncoder) else 2 * self.n_components)
+        head = linear(n_hidden, n_read, generator, zero=self.linear) if n_read else None
         maps = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
-        prior = self.prior.build(self.n_components)
+        prior = self.prior.build(self.n_components, n_inputs)
         mixture = None
         if self.n_classes and self.generative:
             mixture = ClassMixture(self.n_classes, self.n_mixture_components, self.n_components)

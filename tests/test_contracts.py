@@ -26,10 +26,11 @@ from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
 from sklearn_vae.networks import MLP, NETWORKS, Modules
 from sklearn_vae.networks.mlp import ACTIVATIONS
-from sklearn_vae.objectives import OBJECTIVES
-from sklearn_vae.priors import PRIORS
+from sklearn_vae.objectives import ELBO, IWAE, OBJECTIVES, Autoencoder, FreeBits
+from sklearn_vae.priors import PRIORS, PriorModule
 
-N_ROWS, N_FEATURES, N_COMPONENTS = 12, 5, 2
+# Nine columns are a small image, too.
+N_ROWS, N_FEATURES, N_COMPONENTS = 12, 9, 2
 
 
 def make_encoder(n_features):
@@ -93,7 +94,7 @@ def started(likelihood, X, n_coordinates=None, n_components=N_COMPONENTS):
     X = torch.from_numpy(X)
     moments = fit_moments(X, None)
     ppca = fit_ppca(X, None, moments, n_components, n_coordinates or 0)
-    module = likelihood.build(X.shape[1], n_coordinates)
+    module = likelihood.for_data(X).build(X.shape[1], n_coordinates)
     module.set_units(moments, ppca.axes[:, :n_coordinates] if n_coordinates else None)
     start = module.linear_start(ppca)
     return module.double().eval(), start
@@ -259,7 +260,7 @@ def test_likelihood_sample_is_drawn_from_its_generator_alone(likelihood, global_
 def test_likelihood_state_dict_round_trip(likelihood):
     X = binary_rows() * 0.5
     module, _ = started(likelihood, X)
-    restored = likelihood.build(N_FEATURES, None).double().eval()
+    restored = likelihood.for_data(torch.from_numpy(X)).build(N_FEATURES, None).double().eval()
     restored.load_state_dict(module.state_dict())
     y, raw = torch.from_numpy(X), normal(N_ROWS, module.n_outputs)
     assert torch.equal(restored.log_prob(restored.observe(y), raw), module.log_prob(module.observe(y), raw))
@@ -321,28 +322,48 @@ def test_likelihood_start_posterior_is_between_zero_and_the_prior(likelihood):
 # Priors
 
 
+def encode(y):
+    """A posterior whose means and scales are neither constant nor alike."""
+    return Normal(y[:, :-1] - 0.5 * y[:, -1:], 0.5 + 0.3 * y[:, 1:].square())
+
+
+def started_prior(prior, n_components=N_COMPONENTS, seed=0):
+    """The prior's module at its start from random rows, in float64."""
+    module = prior.build(n_components, n_components + 1).double()
+    module.start_at(lambda n: normal(min(n, 30), n_components + 1, seed=seed), encode)
+    return module.requires_grad_(False)
+
+
 @over_priors
 def test_prior_shapes(prior):
-    module = prior.build(N_COMPONENTS).double()
-    z = module.sample(7, generator())
+    module = started_prior(prior)
+    z = module.sample(7, generator(), encode)
+    q = Normal(z, torch.ones_like(z))
     assert z.shape == (7, N_COMPONENTS) and z.dtype == torch.float64
-    assert module.log_prob(z).shape == (7,)
-    assert module.log_prob(z.expand(3, 7, N_COMPONENTS)).shape == (3, 7)
-    assert module.kl(Normal(z, torch.ones_like(z))).shape == (7, N_COMPONENTS)
+    assert module.log_prob(z, encode).shape == (7,)
+    assert module.log_prob(z.expand(3, 7, N_COMPONENTS), encode).shape == (3, 7)
+    assert module.kl(q, z, encode).shape in [(7, N_COMPONENTS), (7, 1)]
+    assert module.marginal_kl(q, z, encode).shape == (7, N_COMPONENTS)
+
+
+@over_priors
+def test_prior_log_prob_is_that_of_its_distribution(prior):
+    module, z = started_prior(prior), normal(3, 7, N_COMPONENTS)
+    torch.testing.assert_close(module.log_prob(z, encode), module(encode).log_prob(z))
 
 
 @over_priors
 def test_prior_density_integrates_to_one(prior):
-    grid = torch.linspace(-15, 15, 3001, dtype=torch.float64)[:, None]
-    density = prior.build(1).double().log_prob(grid).exp()
-    assert float(torch.trapezoid(density, grid[:, 0]).detach()) == pytest.approx(1, abs=1e-6)
+    grid = torch.linspace(-25, 25, 10001, dtype=torch.float64)[:, None]
+    density = started_prior(prior, 1).log_prob(grid, encode).exp()
+    assert float(torch.trapezoid(density, grid[:, 0])) == pytest.approx(1, abs=1e-6)
 
 
 @over_priors
 def test_prior_sample_has_the_moments_of_its_density(prior):
-    grid = torch.linspace(-15, 15, 3001, dtype=torch.float64)[:, None]
-    module = prior.build(1).double()
-    density, draws = module.log_prob(grid).exp(), module.sample(40000, generator())
+    grid = torch.linspace(-25, 25, 10001, dtype=torch.float64)[:, None]
+    module = started_prior(prior, 1)
+    density, draws = module.log_prob(grid, encode).exp(), module.sample(40000, generator(), encode)
     for power in (1, 2):
         moment = torch.trapezoid(density * grid[:, 0] ** power, grid[:, 0])
         values = draws[:, 0] ** power
@@ -351,8 +372,8 @@ def test_prior_sample_has_the_moments_of_its_density(prior):
 
 @over_priors
 def test_prior_sample_is_drawn_from_its_generator_alone(prior, global_random_state):
-    module, before = prior.build(N_COMPONENTS), global_random_state()
-    first, again, other = (module.sample(5, generator(seed)) for seed in (0, 0, 1))
+    module, before = started_prior(prior), global_random_state()
+    first, again, other = (module.sample(5, generator(seed), encode) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert global_random_state() == before
 
@@ -360,27 +381,43 @@ def test_prior_sample_is_drawn_from_its_generator_alone(prior, global_random_sta
 @over_priors
 def test_prior_kl_equals_monte_carlo(prior):
     n_draws = 40000
-    module = prior.build(N_COMPONENTS).double()
+    module = started_prior(prior)
     q = Normal(normal(4, N_COMPONENTS), normal(4, N_COMPONENTS, seed=1).exp())
     z = q.loc + q.scale * normal(n_draws, 4, N_COMPONENTS, seed=2)
-    ratio = q.log_prob(z).sum(-1) - module.log_prob(z)
-    error = ratio.mean(0) - module.kl(q).sum(-1)
-    assert (error.abs() < 5 * ratio.std(0) / math.sqrt(n_draws)).all()
-    assert (module.kl(q) > 0).all()
+    ratio = q.log_prob(z).sum(-1) - module.log_prob(z, encode)
+    many = Normal(q.loc.repeat(1000, 1), q.scale.repeat(1000, 1))
+    z = many.loc + many.scale * normal(*many.loc.shape, seed=3)
+    kl = module.kl(many, z, encode).sum(-1).unflatten(0, (1000, 4))
+    error = ratio.mean(0) - kl.mean(0)
+    assert (error.abs() < 5 * (ratio.std(0) / math.sqrt(n_draws) + kl.std(0) / math.sqrt(1000))).all()
+    assert (ratio.mean(0) > 0).all()
 
 
 @over_priors
 def test_prior_kl_to_itself_is_zero(prior):
-    module = prior.build(N_COMPONENTS).double()
-    assert torch.allclose(module.kl(module()), torch.zeros(N_COMPONENTS, dtype=torch.float64))
+    """At every draw, also where it is estimated."""
+    module = started_prior(prior, 1)
+    z = module.sample(1000, generator(), encode)
+    own = type("Own", (), {"log_prob": lambda self, z: module.log_prob(z, encode)[..., None]})()
+    if type(module).kl is PriorModule.kl:
+        assert not module.kl(own, z, encode).any()
+    else:
+        assert not module.kl(module(encode).base_dist, z, encode).any()
+
+
+@over_priors
+def test_prior_marginal_kl_is_the_kl_of_one_component(prior):
+    module, q = started_prior(prior, 1), Normal(normal(5, 1), normal(5, 1, seed=1).exp())
+    z = q.loc + q.scale * normal(5, 1, seed=2)
+    torch.testing.assert_close(module.marginal_kl(q, z, encode), module.kl(q, z, encode))
 
 
 @over_priors
 def test_prior_state_dict_round_trip(prior):
-    module, restored = prior.build(N_COMPONENTS), prior.build(N_COMPONENTS)
+    module, restored = started_prior(prior), prior.build(N_COMPONENTS, N_COMPONENTS + 1).double()
     restored.load_state_dict(module.state_dict())
-    z = normal(6, N_COMPONENTS).float()
-    assert torch.equal(restored.log_prob(z), module.log_prob(z))
+    z = normal(6, N_COMPONENTS)
+    assert torch.equal(restored.log_prob(z, encode), module.log_prob(z, encode))
 
 
 # Networks
@@ -455,8 +492,9 @@ def test_objective_terms_are_finite_and_per_row(objective, likelihood):
     assert any(gradient.abs().sum() > 0 for gradient in gradients)
 
 
-@over_objectives
+@pytest.mark.parametrize("objective", [Autoencoder(), ELBO(), FreeBits(0), IWAE(1), IWAE(1, "plain")], ids=shown)
 def test_objective_is_linear_in_beta(objective):
+    """So are free bits without an allowance, and one importance sample."""
     X = torch.from_numpy(binary_rows())
     model = model_with(objective, X.numpy())
     terms = {beta: model(X, beta=beta, generator=generator()) for beta in (0.0, 1.0, 2.5)}

@@ -70,7 +70,7 @@ def test_log_likelihood_equals_numerical_integration(iris):
     )
     model, x = double(vae.fit(iris)), torch.tensor(iris[::10])
     z = torch.linspace(-8, 8, 8001, dtype=torch.float64)[:, None, None].expand(-1, len(x), -1)
-    joint = model.likelihood.log_prob(model.likelihood.observe(x), model.decode(z)) + model.prior.log_prob(z)
+    joint = model.likelihood.log_prob(model.likelihood.observe(x), model.decode(z)) + model.log_prior(z)
     exact = joint.logsumexp(0) + math.log(16 / 8000)
     np.testing.assert_allclose(model.log_likelihood(x, noise(20000, 1)).numpy(), exact.numpy(), atol=0.05)
 

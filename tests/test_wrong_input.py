@@ -45,7 +45,7 @@ def test_non_finite_cells(iris, method, value, message):
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "transform", "score_samples"])
 def test_bernoulli_values_outside_the_unit_interval(iris, method, likelihood, value):
     vae = small(likelihood=likelihood).fit(iris / 10)
-    message = r"'bernoulli': expected values in \[0, 1\], got values from .* to .*; scale the columns \(MinMaxScaler\)"
+    message = r"Bernoulli: expected values in \[0, 1\], got values from .* to .*; give the largest as max_value, scale"
     with pytest.raises(ValueError, match=message):
         getattr(vae, method)(changed(iris / 10, value))
 
@@ -331,7 +331,7 @@ def test_partial_fit_of_another_number_of_components(iris):
             decoder,
             r"encoder to return shape .* for an input of shape \(2, 4\), but it failed",
         ),
-        (nn.Flatten(0), decoder, r"expected the encoder to return shape \(2, any width\) .* got shape \(8,\)"),
+        (nn.Flatten(0), decoder, r"expected the encoder to return shape \(2, any width\), .* got shape \(8,\)"),
         (nn.LSTM(4, 3), decoder, "expected the encoder to return shape .* got a tuple"),
         (
             nn.Linear(4, 3),

@@ -43,6 +43,10 @@ class Likelihood(BaseEstimator, ABC):
             None for the columns themselves.
         """
 
+    def for_data(self, X: Tensor) -> Likelihood:
+        """Return the specification with what it takes from training rows (n_rows, n_features), if anything."""
+        return self
+
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError if `X` of shape (n_samples, n_features) has values that p(x|z) cannot have."""
 
@@ -90,8 +94,11 @@ class LikelihoodModule(nn.Module, ABC):
         """Translate probabilistic PCA into linear maps between inputs, latents and raw outputs."""
 
     @abstractmethod
-    def observe(self, x: Tensor) -> Tensor:
-        """Map rows (n_rows, n_features) in the data's units and precision to the encoder's inputs."""
+    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Map rows (n_rows, n_features) in the data's units and precision, or in bytes, to the encoder's inputs.
+
+        With a generator, as in training, what is observed may be drawn at random.
+        """
 
     @abstractmethod
     def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -1,25 +1,34 @@
-"""Bernoulli likelihood for columns in [0, 1]."""
+"""Bernoulli likelihood."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli as TorchBernoulli
 
-from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart
-
-# Probabilities of the start stay this far from 0 and 1, so that logits and Newton steps are finite.
-MARGIN = 0.02
+from sklearn_vae.likelihoods.base import LikelihoodModule
+from sklearn_vae.likelihoods.unit_interval import UnitInterval, UnitIntervalModule
 
 
-class Bernoulli(Likelihood):
+class Bernoulli(UnitInterval):
     r"""Bernoulli distribution per column, :math:`p(x|z) = \prod_j \pi_j^{x_j} (1 - \pi_j)^{1 - x_j}`.
 
     Values between 0 and 1 are taken as probabilities of a one (the usual cross-entropy
     on grey pixels); log-likelihoods are true log-probabilities for values 0 and 1 only.
     ``sample`` draws zeros and ones, ``inverse_transform`` gives the probabilities.
+
+    Parameters
+    ----------
+    max_value : float or "auto", default="auto"
+        The value that stands for a one: columns are divided by it, and what comes out is
+        multiplied. "auto": 255 for unsigned bytes with values above 1, else 1.
+    dynamic_binarization : bool, default=False
+        Whether in training a value is replaced by a zero or a one, drawn with its
+        probability, each time that it is seen (Salakhutdinov & Murray 2008). Densities of
+        grey images are reported so, on test rows that are drawn once.
 
     Examples
     --------
@@ -31,76 +40,50 @@ class Bernoulli(Likelihood):
     [0.0, 1.0]
     """
 
+    _parameter_constraints: ClassVar[dict] = {
+        **UnitInterval._parameter_constraints,
+        "dynamic_binarization": ["boolean"],
+    }
+
+    def __init__(self, max_value="auto", dynamic_binarization=False):
+        self.max_value = max_value
+        self.dynamic_binarization = dynamic_binarization
+
     def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
         """Make the torch module for `n_features` columns."""
-        return BernoulliModule(n_features)
-
-    def check_data(self, X: np.ndarray) -> None:
-        """Raise ValueError unless all values lie in [0, 1]."""
-        low, high = X.min(), X.max()
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"likelihood 'bernoulli': expected values in [0, 1], got values from {low:.6g} to {high:.6g}; "
-                "scale the columns (MinMaxScaler) or use likelihood='gaussian'."
-            )
+        return BernoulliModule(n_features, self.max_value, self.dynamic_binarization)
 
 
-class BernoulliModule(LikelihoodModule):
-    """Logits in, Bernoulli distribution out; the encoder sees the columns as they are."""
+class BernoulliModule(UnitIntervalModule):
+    """Logits in, Bernoulli distribution out."""
 
-    unit: Tensor
+    def __init__(self, n_features: int, max_value: float, dynamic_binarization: bool):
+        super().__init__(n_features, max_value)
+        self.dynamic_binarization = dynamic_binarization
 
-    def __init__(self, n_features: int):
-        super().__init__()
-        self.n_inputs = self.n_outputs = n_features
-        self.register_buffer("unit", torch.ones(()))
+    def natural(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits and variances of columns with these means."""
+        return np.log(mean / (1 - mean)), mean * (1 - mean)
 
-    @property
-    def input_unit(self) -> Tensor:
-        """Root mean variance of the columns."""
-        return self.unit
-
-    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over the unit of the data."""
-        self.unit.fill_(moments.unit)
-
-    def linear_start(self, ppca: PPCA) -> LinearStart:
-        r"""One Newton step of logistic PCA from independent columns.
-
-        With logits b + V z and b = logit(mean), the step from V = 0 is the least-squares
-        fit of the working response (x - mean) / (mean (1 - mean)) on z, that is
-        W / (mean (1 - mean)); the posterior's variance is Laplace's at the mean row.
-        """
-        center, unit = ppca.moments.center.cpu().numpy(), ppca.moments.unit
-        mean = center.clip(MARGIN, 1 - MARGIN)
-        variance = mean * (1 - mean)
-        maps = ppca.maps(ppca.noise_variance)
-        encoder, decoder = maps.encoder / unit, maps.decoder * unit / variance[:, None]
-        return LinearStart(
-            encoder_weight=encoder,
-            encoder_bias=-encoder @ center,
-            posterior_variance=1 / (1 + variance @ np.square(decoder)),
-            decoder_weight=decoder,
-            decoder_bias=np.log(mean / (1 - mean)),
-            spread=maps.spread * unit,
-        )
-
-    def observe(self, x: Tensor) -> Tensor:
-        """Return the columns, in the model's precision."""
-        return x.to(self.unit.dtype)
+    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the columns in [0, 1]; with dynamic binarisation and a generator zeros and ones."""
+        y = super().observe(x)
+        if self.dynamic_binarization and generator is not None:
+            return torch.bernoulli(y, generator=generator)
+        return y
 
     def forward(self, raw: Tensor) -> TorchBernoulli:
         """Return Bernoulli(logits=raw) per column."""
         return TorchBernoulli(logits=raw, validate_args=False)
 
-    def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return minus the cross-entropy per row."""
-        return self(raw).log_prob(y.expand_as(raw)).sum(-1)
+    def log_normalizer(self, raw: Tensor) -> Tensor:
+        """Return log(1 + exp(raw))."""
+        return torch.nn.functional.softplus(raw)
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the probabilities of a one."""
-        return raw.double().sigmoid()
+        """Return the probabilities of a one, times what stands for it."""
+        return raw.double().sigmoid() * self.max_value
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw zeros and ones."""
-        return torch.bernoulli(self.mean(raw), generator=generator)
+        """Draw zeros, and what stands for ones."""
+        return torch.bernoulli(raw.double().sigmoid(), generator=generator) * self.max_value

@@ -69,7 +69,6 @@ class Gaussian(Likelihood):
 
     def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
         """Make the torch module for `n_features` columns or their `n_coordinates`."""
-        self._validate_params()
         n_scales = n_features if self.per_column else 1
         if self.scale == "optimal":
             return OptimalGaussian(n_features, n_coordinates, n_scales)
@@ -125,8 +124,9 @@ class GaussianModule(LikelihoodModule):
             encoder, np.zeros(n_components), maps.posterior_variance, decoder, np.zeros(self.n_outputs), maps.spread
         )
 
-    def observe(self, x: Tensor) -> Tensor:
+    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Centre and scale; with principal coordinates, rotate and append the dropped norm."""
+        x = x if x.is_floating_point() else x.to(self.log_scale.dtype)
         y = ((x - self.center.to(x.dtype)) / self.unit.to(x.dtype)).to(self.log_scale.dtype)
         if self.axes is None:
             return y
@@ -213,6 +213,8 @@ class OptimalGaussian(GaussianModule):
 
     def fit_scale(self, square: Tensor, weight: Tensor | None) -> None:
         """Set the variance to the weighted mean squared residual."""
+        # Over draws in front of rows, too.
+        square = square.flatten(0, -3).mean(0) if square.ndim > 2 else square
         self.set_variance(square.mean(0) if weight is None else weight @ square / weight.sum())
 
 

@@ -1,6 +1,6 @@
 """Encoder and decoder networks: one file each."""
 
-from sklearn_vae.networks.base import Network, check_output, linear, seeded_global_generator
+from sklearn_vae.networks.base import Network, PosteriorEncoder, check_output, linear, seeded_global_generator
 from sklearn_vae.networks.mlp import MLP, check_sizes
 from sklearn_vae.networks.modules import Modules
 
@@ -8,4 +8,14 @@ NETWORKS: dict[str, type[Network]] = {
     "mlp": MLP,
 }
 
-__all__ = ["MLP", "NETWORKS", "Modules", "Network", "check_output", "check_sizes", "linear", "seeded_global_generator"]
+__all__ = [
+    "MLP",
+    "NETWORKS",
+    "Modules",
+    "Network",
+    "PosteriorEncoder",
+    "check_output",
+    "check_sizes",
+    "linear",
+    "seeded_global_generator",
+]

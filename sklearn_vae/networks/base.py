@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator
@@ -67,6 +68,29 @@ class Network(BaseEstimator, ABC):
         """
 
 
+class PosteriorEncoder(nn.Module):
+    """An encoder that returns the posterior's parameters itself, not features.
+
+    Parameters
+    ----------
+    module : nn.Module
+        (n_rows, n_inputs) -> loc and scale, (n_rows, n_components) each, scale above 0.
+    zero_output : bool
+        Whether both are multiplied, scale as its logarithm, by a trained number that starts at 0.
+    """
+
+    def __init__(self, module: nn.Module, zero_output: bool):
+        super().__init__()
+        self.module = module
+        self.gate = nn.Parameter(torch.zeros(())) if zero_output else None
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return means and log-scales side by side, (n_rows, 2 * n_components)."""
+        loc, scale = self.module(y)
+        out = torch.cat([loc, scale.log()], -1)
+        return out if self.gate is None else self.gate * out
+
+
 def linear(n_in: int, n_out: int, generator: torch.Generator, zero: bool = False) -> nn.Linear:
     """Make a linear layer with torch's default start, drawn from `generator` alone, or at zero."""
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
@@ -82,24 +106,42 @@ def linear(n_in: int, n_out: int, generator: torch.Generator, zero: bool = False
 
 def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> int:
     """Return the module's output width on two rows; raise ValueError if it is not `width`."""
-    expected = f"(2, {'any width' if width is None else width})"
+    expected = f"shape (2, {'any width' if width is None else width})"
+    out = try_out(role, module, n_in, expected)
+    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 2 or (width is not None and out.shape[1] != width):
+        raise wrong_output(role, n_in, expected, out)
+    return out.shape[1]
+
+
+def try_out(role: str, module: nn.Module, n_in: int, expected: str) -> Any:
+    """Return what the module makes of two rows; raise ValueError if it fails."""
     module.eval()
     try:
         with torch.no_grad():
-            out = module(torch.zeros(2, n_in))
-    except RuntimeError as error:
+            return module(torch.zeros(2, n_in))
+    except Exception as error:
         raise ValueError(
-            f"network: expected the {role} to return shape {expected} for an input of shape (2, {n_in}), "
-            f"but it failed: {error}"
+            f"network: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
+            f"but it failed: {type(error).__name__}: {error}"
         ) from error
-    module.train()
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 2 or (width is not None and out.shape[1] != width):
-        came = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise ValueError(
-            f"network: expected the {role} to return shape {expected} for an input of shape (2, {n_in}), "
-            f"got {came}; change the {role}'s last layer."
-        )
-    return out.shape[1]
+    finally:
+        module.train()
+
+
+def wrong_output(role: str, n_in: int, expected: str, out: Any) -> ValueError:
+    """Return the error for an output that is not what is expected."""
+    return ValueError(
+        f"network: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
+        f"got {_described(out)}; change the {role}'s last layer."
+    )
+
+
+def _described(out: Any) -> str:
+    if isinstance(out, Tensor):
+        return f"shape {tuple(out.shape)}"
+    if isinstance(out, tuple):
+        return f"a tuple of {', '.join(map(_described, out))}"
+    return f"a {type(out).__name__}"
 
 
 _GLOBAL_GENERATOR = threading.Lock()

@@ -86,7 +86,6 @@ class MLP(Network):
         generator: torch.Generator,
     ) -> tuple[nn.Module, nn.Module]:
         """Make the encoder and the decoder."""
-        self._validate_params()
         decoder_sizes = self.decoder_hidden_layer_sizes
         decoder_sizes = hidden_layer_sizes[::-1] if decoder_sizes is None else check_sizes(decoder_sizes)
         activation, decoder_activation = ACTIVATIONS[self.activation], ACTIVATIONS[self.decoder_activation]

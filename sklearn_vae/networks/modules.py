@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_vae.networks.base import Network, check_output, seeded_global_generator
+from sklearn_vae.networks.base import (
+    Network,
+    PosteriorEncoder,
+    check_output,
+    seeded_global_generator,
+    try_out,
+    wrong_output,
+)
+
+ROLES = ("encoder", "decoder")
+ARGUMENTS = "expected encoder, decoder, encoder__<name> or decoder__<name>"
 
 
 class Modules(Network):
@@ -18,12 +29,16 @@ class Modules(Network):
     ----------
     encoder : nn.Module, or callable returning one
         (n_rows, n_features) -> (n_rows, any width): features, from which one linear layer
-        makes the posterior's means and scales. A class or factory is called with
-        ``(n_features,)``; an instance is copied and trained from the weights it has.
+        makes the posterior's means and scales. Or a pair (loc, scale), each of shape
+        (n_rows, n_components): these means and scales, scale above 0. A class or factory is
+        called with ``(n_features,)``; an instance is copied and trained from the weights it has.
     decoder : nn.Module, or callable returning one
         (n_rows, n_components) -> (n_rows, n_features): the mean in standardised units
         (Gaussian) or the logits (Bernoulli). A class or factory is called with
         ``(n_components, n_features)``.
+    **params
+        Further arguments of a class or factory, as ``encoder__<name>`` and
+        ``decoder__<name>``; searchable as ``network__encoder__<name>``.
 
     Raises
     ------
@@ -35,7 +50,8 @@ class Modules(Network):
     Notes
     -----
     With init="ppca" the encoder sees the columns centred and divided by the spread of the
-    leading components, and what the modules return is added to linear maps. Layers that
+    leading components, and what the modules return is added to linear maps: a pair
+    (loc, scale) as loc and log(scale), times a trained number that starts at 0. Layers that
     draw random numbers (dropout) do so from torch's global generator, which is seeded for
     each step and put back; fits in several threads then take turns.
 
@@ -45,20 +61,37 @@ class Modules(Network):
     >>> from torch import nn
     >>> from sklearn_vae import VAETransformer
     >>> from sklearn_vae.networks import Modules
-    >>> def encoder(n_features):
-    ...     return nn.Sequential(nn.Linear(n_features, 16), nn.Tanh())
+    >>> def encoder(n_features, width=8):
+    ...     return nn.Sequential(nn.Linear(n_features, width), nn.Tanh())
     >>> def decoder(n_components, n_features):
     ...     return nn.Sequential(nn.Linear(n_components, 16), nn.Tanh(), nn.Linear(16, n_features))
-    >>> vae = VAETransformer(2, network=Modules(encoder, decoder), max_iter=10, random_state=0)
+    >>> network = Modules(encoder, decoder, encoder__width=16)
+    >>> vae = VAETransformer(2, network=network, max_iter=10, random_state=0)
     >>> vae.fit_transform(load_iris().data).shape
     (150, 2)
+    >>> vae.set_params(network__encoder__width=4).network.encoder__width
+    4
     """
 
     uses_global_generator = True
 
-    def __init__(self, encoder, decoder):
+    def __init__(self, encoder, decoder, **params):
         self.encoder = encoder
         self.decoder = decoder
+        if unknown := [name for name in params if not is_argument(name)]:
+            raise TypeError(f"Modules() got an unexpected keyword argument {unknown[0]!r}; {ARGUMENTS}.")
+        vars(self).update(params)
+
+    def get_params(self, deep=True):
+        """Return the modules and the arguments that they are called with."""
+        return super().get_params(deep=False) | {k: v for k, v in vars(self).items() if k.partition("__")[0] in ROLES}
+
+    def set_params(self, **params):
+        """Set the modules, or arguments that they are called with."""
+        if unknown := [name for name in params if name not in ROLES and not is_argument(name)]:
+            raise ValueError(f"Invalid parameter {unknown[0]!r} for estimator {self}; {ARGUMENTS}.")
+        vars(self).update(params)
+        return self
 
     def build(
         self,
@@ -71,11 +104,59 @@ class Modules(Network):
     ) -> tuple[nn.Module, nn.Module]:
         """Make the encoder and the decoder, and try both on two rows."""
         with seeded_global_generator(generator):
-            encoder = instantiate("encoder", self.encoder, n_inputs)
-            decoder = instantiate("decoder", self.decoder, n_components, n_outputs)
-            check_output("encoder", encoder, n_inputs, None)
+            encoder = instantiate("encoder", self.encoder, self._arguments("encoder"), n_inputs)
+            decoder = instantiate("decoder", self.decoder, self._arguments("decoder"), n_components, n_outputs)
+            if gives_posterior(encoder, n_inputs, n_components):
+                encoder = PosteriorEncoder(encoder, zero_output)
             check_output("decoder", decoder, n_components, n_outputs)
         return encoder, Gated(decoder) if zero_output else decoder
+
+    def _arguments(self, role: str) -> dict[str, Any]:
+        prefix = f"{role}__"
+        return {name.removeprefix(prefix): value for name, value in vars(self).items() if name.startswith(prefix)}
+
+
+def instantiate(
+    role: str, module: nn.Module | Callable[..., nn.Module], arguments: dict[str, Any], *sizes: int
+) -> nn.Module:
+    """Copy an instance; call a class or factory with its sizes and arguments."""
+    if isinstance(module, nn.Module):
+        if arguments:
+            raise TypeError(
+                f"network Modules: expected {role} to be a class or factory, which {role}__{next(iter(arguments))} is "
+                "an argument of, got an instance."
+            )
+        return copy.deepcopy(module).to("cpu", torch.float32)
+    try:
+        made = module(*sizes, **arguments)
+    except TypeError as error:
+        raise TypeError(
+            f"network Modules: expected {role} to be a torch.nn.Module, or a callable with the sizes {sizes} "
+            f"{f'and {arguments} ' if arguments else ''}that returns one, got {module!r}: {error}"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise TypeError(
+            f"network Modules: expected {role} to be a torch.nn.Module, or a callable that returns one, got {made!r}."
+        )
+    return made.to("cpu", torch.float32)
+
+
+def gives_posterior(encoder: nn.Module, n_inputs: int, n_components: int) -> bool:
+    """Try an encoder on two rows: whether it returns (loc, scale), or features; raise ValueError for anything else."""
+    shape = (2, n_components)
+    expected = f"shape (2, any width), or loc and scale of shape {shape} with scale above 0,"
+    out = try_out("encoder", encoder, n_inputs, expected)
+    if isinstance(out, Tensor) and out.ndim == 2 and len(out) == 2:
+        return False
+    if isinstance(out, tuple) and [getattr(part, "shape", None) for part in out] == [shape, shape] and out[1].min() > 0:
+        return True
+    raise wrong_output("encoder", n_inputs, expected, out)
+
+
+def is_argument(name: str) -> bool:
+    """Whether a parameter's name is that of a module's argument."""
+    role, _, argument = name.partition("__")
+    return role in ROLES and bool(argument)
 
 
 class Gated(nn.Module):
@@ -89,21 +170,3 @@ class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return gate * module(x)."""
         return self.gate * self.module(x)
-
-
-def instantiate(role: str, module: nn.Module | Callable[..., nn.Module], *sizes: int) -> nn.Module:
-    """Copy an instance; call a class or factory with its sizes."""
-    if isinstance(module, nn.Module):
-        return copy.deepcopy(module).to("cpu", torch.float32)
-    try:
-        made = module(*sizes)
-    except TypeError as error:
-        raise TypeError(
-            f"network Modules: expected {role} to be a torch.nn.Module, or a callable with the sizes {sizes} that "
-            f"returns one, got {module!r}: {error}"
-        ) from error
-    if not isinstance(made, nn.Module):
-        raise TypeError(
-            f"network Modules: expected {role} to be a torch.nn.Module, or a callable that returns one, got {made!r}."
-        )
-    return made.to("cpu", torch.float32)

@@ -1,13 +1,30 @@
 """Training objectives: one file each."""
 
 from sklearn_vae.objectives.autoencoder import Autoencoder
-from sklearn_vae.objectives.base import Batch, Classifier, Model, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Classifier, Model, Objective, Terms, draw
 from sklearn_vae.objectives.elbo import ELBO
+from sklearn_vae.objectives.free_bits import FreeBits
+from sklearn_vae.objectives.iwae import IWAE
 from sklearn_vae.objectives.joint import Joint
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "autoencoder": Autoencoder,
     "elbo": ELBO,
+    "free_bits": FreeBits,
+    "iwae": IWAE,
 }
 
-__all__ = ["ELBO", "OBJECTIVES", "Autoencoder", "Batch", "Classifier", "Joint", "Model", "Objective", "Terms"]
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "OBJECTIVES",
+    "Autoencoder",
+    "Batch",
+    "Classifier",
+    "FreeBits",
+    "Joint",
+    "Model",
+    "Objective",
+    "Terms",
+    "draw",
+]

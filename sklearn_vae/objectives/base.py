@@ -47,13 +47,18 @@ class Model(Protocol):
     """What an objective needs of the model."""
 
     likelihood: Any
-    prior: Any
 
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
-        """Return q(z|x) for rows in the likelihood's space."""
+        """Return q(z|x), (n_rows, n_components), for rows in the likelihood's space."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's raw output."""
+        """Return the likelihood's raw output for latents (..., n_components)."""
+
+    def kl(self, q: Normal, z: Tensor) -> Tensor:
+        """Return KL(q || p) per row and block of components, perhaps estimated at draws `z` of `q`."""
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return log p(z), (..., n_rows)."""
 
 
 class Classifier(Model, Protocol):
@@ -88,9 +93,15 @@ class Objective(BaseEstimator, ABC):
         Parameters
         ----------
         model : Model
-            With `encode`, `decode`, `likelihood` and `prior`.
+            With `encode`, `decode`, `kl`, `log_prior` and `likelihood`.
         batch : Batch
         beta : float
             Weight of the KL term at this step.
         generator : torch.Generator
         """
+
+
+def draw(q: Normal, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draw z of shape (*shape, n_rows, n_components) from q, reparametrised, from `generator` alone."""
+    noise = torch.randn((*shape, *q.loc.shape), generator=generator, dtype=q.loc.dtype, device=q.loc.device)
+    return q.loc + q.scale * noise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sklearn_vae.objectives.base import Batch, Model, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Model, Objective, Terms, draw
 
 
 class ELBO(Objective):
@@ -25,7 +25,7 @@ class ELBO(Objective):
     def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
         q = model.encode(batch.y, generator)
-        noise = torch.randn(q.loc.shape, generator=generator, dtype=q.loc.dtype, device=q.loc.device)
-        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(q.loc + q.scale * noise), batch.weight)
-        kl = model.prior.kl(q).sum(-1)
+        z = draw(q, (), generator)
+        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(z), batch.weight)
+        kl = model.kl(q, z).sum(-1)
         return Terms(reconstruction + beta * kl, reconstruction, kl)

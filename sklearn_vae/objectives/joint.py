@@ -81,7 +81,13 @@ class _Encoded:
     """A model whose rows are encoded already."""
 
     def __init__(self, model: Classifier, q: Normal):
-        self.likelihood, self.prior, self.decode, self._q = model.likelihood, model.prior, model.decode, q
+        self.likelihood, self.decode, self.kl, self.log_prior = (
+            model.likelihood,
+            model.decode,
+            model.kl,
+            model.log_prior,
+        )
+        self._q = q
 
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
         return self._q

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Independent, Normal, kl_divergence
 
-from sklearn_vae.priors.base import Prior, PriorModule
+from sklearn_vae.priors.base import Encode, Prior, PriorModule
 
 
 class StandardNormal(Prior):
@@ -14,12 +14,12 @@ class StandardNormal(Prior):
 
     Examples
     --------
+    >>> from sklearn_vae import VAETransformer
     >>> from sklearn_vae.priors import StandardNormal
-    >>> StandardNormal().build(n_components=2)().sample().shape
-    torch.Size([2])
+    >>> vae = VAETransformer(prior=StandardNormal())
     """
 
-    def build(self, n_components: int) -> PriorModule:
+    def build(self, n_components: int, n_inputs: int) -> PriorModule:
         """Make the torch module for `n_components` latent variables."""
         return StandardNormalModule(n_components)
 
@@ -35,11 +35,19 @@ class StandardNormalModule(PriorModule):
         self.register_buffer("loc", torch.zeros(n_components), persistent=False)
         self.register_buffer("scale", torch.ones(n_components), persistent=False)
 
-    def forward(self) -> Normal:
+    def forward(self, encode: Encode) -> Independent:
         """Return N(0, I)."""
-        return Normal(self.loc, self.scale, validate_args=False)
+        return Independent(Normal(self.loc, self.scale, validate_args=False), 1, validate_args=False)
 
-    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+    def sample(self, n_samples: int, generator: torch.Generator, encode: Encode) -> Tensor:
         """Draw from N(0, I)."""
         shape = (n_samples, len(self.loc))
         return torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
+
+    def kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+        """Return KL(q || p) in nats per row and component, in closed form."""
+        return kl_divergence(q, Normal(self.loc, self.scale, validate_args=False))
+
+    def marginal_kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+        """Return KL(q || p) in nats per row and component, in closed form."""
+        return self.kl(q, z, encode)

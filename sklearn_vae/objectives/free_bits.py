@@ -1,0 +1,50 @@
+"""The evidence lower bound with free bits."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval
+
+from sklearn_vae.objectives.base import Batch, Model, Objective, Terms, draw
+
+
+class FreeBits(Objective):
+    r"""Negative evidence lower bound in which each component has some nats of KL for nothing.
+
+    .. math:: -\mathbb{E}_{q(z|x)} \log p(x|z)
+        + \beta \sum_j \max(\lambda, \mathrm{mean}_x \mathrm{KL}(q(z_j|x) \| p(z_j)))
+
+    (Kingma et al. 2016, eq. 15), the mean over a batch: no component gains by carrying
+    less than :math:`\lambda`, so that those that are not needed yet do not collapse. Where the prior
+    does not make the components independent, they have their allowances together.
+
+    Parameters
+    ----------
+    free_bits : float, default=0.1
+        :math:`\lambda`, in nats per component.
+
+    Examples
+    --------
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.objectives import FreeBits
+    >>> vae = VAETransformer(objective=FreeBits(0.25))
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"free_bits": [Interval(Real, 0, None, closed="left")]}
+
+    def __init__(self, free_bits=0.1):
+        self.free_bits = free_bits
+
+    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
+        """Return the loss and its parts per row."""
+        q = model.encode(batch.y, generator)
+        z = draw(q, (), generator)
+        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(z), batch.weight)
+        kl = model.kl(q, z)
+        free = self.free_bits * z.shape[-1] / kl.shape[-1]
+        mean = kl.mean(0) if batch.weight is None else batch.weight @ kl / batch.weight.sum()
+        charged = torch.where(mean > free, kl, free).sum(-1)
+        return Terms(reconstruction + beta * charged, reconstruction, kl.sum(-1))

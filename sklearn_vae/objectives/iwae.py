@@ -1,0 +1,69 @@
+"""The importance-weighted bound."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch.distributions import Normal
+
+from sklearn_vae.objectives.base import Batch, Model, Objective, Terms, draw
+
+
+class IWAE(Objective):
+    r"""Negative importance-weighted bound, tighter than the ELBO.
+
+    .. math:: -\log \frac{1}{K} \sum_k w_k, \qquad
+        w_k = p(x|z_k) \left( \frac{p(z_k)}{q(z_k|x)} \right)^\beta
+
+    (Burda, Grosse & Salakhutdinov 2016, eq. 8). It trains better densities, with posteriors
+    that are wider than with the ELBO: latents are no better as features. A step costs what
+    it costs to decode K draws per row.
+
+    Parameters
+    ----------
+    n_draws : int, default=5
+        K.
+    gradient : {"dreg", "plain"}, default="dreg"
+        Of the encoder. "dreg": doubly reparametrised (Tucker et al. 2019, eq. 8), whose noise
+        does not drown it as K grows. "plain": the bound's own.
+
+    Notes
+    -----
+    A noise scale at its closed-form optimum is the ELBO's, from draws with equal weights.
+
+    Examples
+    --------
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.objectives import IWAE
+    >>> vae = VAETransformer(objective=IWAE(n_draws=10))
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "gradient": [StrOptions({"dreg", "plain"})],
+    }
+
+    def __init__(self, n_draws=5, gradient="dreg"):
+        self.n_draws = n_draws
+        self.gradient = gradient
+
+    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
+        """Return the loss and its parts per row."""
+        q = model.encode(batch.y, generator)
+        z = draw(q, (self.n_draws,), generator)
+        log_p = model.likelihood.log_prob(batch.y, model.decode(z), batch.weight)
+        is_dreg = self.gradient == "dreg" and z.requires_grad
+        # The score of q has expectation 0, and the rest of its gradient comes through z.
+        log_q = (Normal(q.loc.detach(), q.scale.detach(), validate_args=False) if is_dreg else q).log_prob(z).sum(-1)
+        kl = log_q - model.log_prior(z)
+        log_w = log_p - beta * kl
+        if is_dreg:
+            # What comes back to z has the weights once; the encoder's gradient has their squares.
+            share = log_w.detach().softmax(0)[..., None]
+            z.register_hook(lambda gradient: share * gradient)
+        bound = log_w.logsumexp(0) - math.log(self.n_draws)
+        return Terms(-bound, -log_p.mean(0), kl.mean(0))

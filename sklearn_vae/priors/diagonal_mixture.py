@@ -1,0 +1,55 @@
+"""What priors that are mixtures of Gaussians share."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from sklearn_vae.priors.base import Encode, PriorModule
+
+
+class DiagonalMixture(PriorModule):
+    """A mixture of K Gaussians with diagonal covariances."""
+
+    @abstractmethod
+    def parameters_of(self, encode: Encode) -> tuple[Tensor, Normal]:
+        """Return the mixture's log-weights (K,) and its Gaussians (K, n_components)."""
+
+    def forward(self, encode: Encode) -> MixtureSameFamily:
+        """Return the mixture."""
+        log_weight, gaussians = self.parameters_of(encode)
+        weights = Categorical(logits=log_weight, validate_args=False)
+        return MixtureSameFamily(weights, Independent(gaussians, 1, validate_args=False), validate_args=False)
+
+    def sample(self, n_samples: int, generator: torch.Generator, encode: Encode) -> Tensor:
+        """Draw a Gaussian for each row, and z from it."""
+        log_weight, gaussians = self.parameters_of(encode)
+        k = torch.multinomial(log_weight.exp(), n_samples, replacement=True, generator=generator)
+        loc, scale = gaussians.loc[k], gaussians.scale[k]
+        return loc + scale * torch.randn(loc.shape, generator=generator, dtype=loc.dtype, device=loc.device)
+
+    def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
+        """Return log p(z) in nats, (..., n_rows).
+
+        The squares are multiplied out, so that matrix products replace an array of
+        (..., n_rows, K, n_components), around the Gaussians' mean, so that little cancels.
+        """
+        log_weight, gaussians = self.parameters_of(encode)
+        center = gaussians.loc.detach().mean(0)
+        z, loc, precision = z - center, gaussians.loc - center, gaussians.scale.square().reciprocal()
+        constant = (gaussians.scale.log() + 0.5 * loc.square() * precision).sum(-1)
+        constant = log_weight - constant - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+        return (z @ (loc * precision).T - 0.5 * z.square() @ precision.T + constant).logsumexp(-1)
+
+    def marginal_kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+        """Return the estimate at `z` of KL(q(z_j) || p(z_j)), (n_rows, n_components)."""
+        log_weight, gaussians = self.parameters_of(encode)
+        log_p = torch.full_like(z, -math.inf)
+        # One Gaussian at a time: (n_rows, K, n_components) may be large.
+        for log_w, loc, scale in zip(log_weight, gaussians.loc, gaussians.scale, strict=True):
+            log_p = log_p.logaddexp(log_w + Normal(loc, scale, validate_args=False).log_prob(z))
+        return q.log_prob(z) - log_p

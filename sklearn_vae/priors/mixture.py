@@ -1,0 +1,70 @@
+"""A learned mixture of Gaussians as prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from sklearn_vae.priors.base import Encode, Prior, PriorModule
+from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
+
+
+class Mixture(Prior):
+    r"""A mixture of Gaussians, :math:`p(z) = \sum_k \pi_k N(z; m_k, \mathrm{diag}(s_k^2))`.
+
+    Weights, means and scales are learned with the networks (Dilokthanakul et al. 2016, the
+    mixture alone). Their KL to the posterior is estimated with the draw that is decoded.
+
+    Parameters
+    ----------
+    n_mixture_components : int, default=10
+        Number of Gaussians.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.priors import Mixture
+    >>> vae = VAETransformer(2, prior=Mixture(3), max_iter=10, random_state=0).fit(load_iris().data)
+    >>> vae.sample(5, random_state=0).shape
+    (5, 4)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {"n_mixture_components": [Interval(Integral, 1, None, closed="left")]}
+
+    def __init__(self, n_mixture_components=10):
+        self.n_mixture_components = n_mixture_components
+
+    def build(self, n_components: int, n_inputs: int) -> PriorModule:
+        """Make the torch module for `n_components` latent variables."""
+        return MixtureModule(self.n_mixture_components, n_components)
+
+
+class MixtureModule(DiagonalMixture):
+    """Learned weights, means and scales."""
+
+    def __init__(self, n_mixture_components: int, n_components: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(n_mixture_components))
+        self.loc = nn.Parameter(torch.zeros(n_mixture_components, n_components))
+        self.log_scale = nn.Parameter(torch.zeros(n_mixture_components, n_components))
+
+    @torch.no_grad()
+    def start_at(self, rows: Callable[[int], Tensor], encode: Encode) -> None:
+        """Start at a kernel density estimate of posterior means, of Silverman's width and the variance of N(0, I)."""
+        n, d = self.loc.shape
+        z = encode(rows(n)).loc
+        scale = n ** (-1 / (d + 4))
+        # With fewer rows than Gaussians the others start in the middle.
+        self.loc[: len(z)] = z * (1 - scale**2) ** 0.5
+        self.log_scale.fill_(scale).log_()
+
+    def parameters_of(self, encode: Encode) -> tuple[Tensor, Normal]:
+        """Return the mixture's log-weights and Gaussians."""
+        return self.logits.log_softmax(-1), Normal(self.loc, self.log_scale.exp(), validate_args=False)
