@@ -27,8 +27,10 @@ EVALUATION_BATCH = 2048
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64
-# Numbers that one chunk of inference may hold at a time: 4 MiB of float32.
+# Numbers that one chunk of inference may hold at a time: 4 MiB of float32. With draws arrays
+# follow each other fast, and should stay in the cache.
 CHUNK_SIZE = 2**20
+CHUNK_SIZE_OF_DRAWS = 2**18
 
 
 @dataclass(frozen=True)
@@ -448,11 +450,11 @@ class Inference:
     def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
         """Apply `function` of the model and chunks of rows; return an array of X's precision.
 
-        A chunk holds as many rows as make `CHUNK_SIZE` numbers of the widest layer, with
-        `n_draws` of them per row.
+        A chunk holds as many rows as make `CHUNK_SIZE` numbers of the widest layer, or
+        `CHUNK_SIZE_OF_DRAWS` with `n_draws` of them per row.
         """
         model = self.double if X.dtype == np.float64 else self.model
-        chunk = max(1, CHUNK_SIZE // (n_draws * max(self.width, X.shape[1])))
+        chunk = max(1, (CHUNK_SIZE if n_draws == 1 else CHUNK_SIZE_OF_DRAWS) // (n_draws * max(self.width, X.shape[1])))
         return map_rows(partial(function, model), X, self.device, chunk)
 
 

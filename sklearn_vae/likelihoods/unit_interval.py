@@ -98,7 +98,7 @@ class UnitIntervalModule(LikelihoodModule):
 
     def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return log p(x|z) per row."""
-        return (y * raw - self.log_normalizer(raw)).sum(-1)
+        return torch.linalg.vecdot(raw, y) - self.log_normalizer(raw).sum(-1)
 
     @abstractmethod
     def natural(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
