@@ -23,7 +23,7 @@ from sklearn_vae.networks import seeded_global_generator
 from sklearn_vae.objectives import Terms
 
 # Rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
-EVALUATION_BATCH = 2048
+EVALUATION_BATCH = 1024
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64

@@ -12,8 +12,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-# Numbers in a chunk of rows: 4 MiB of float64.
-CHUNK_SIZE = 2**19
+# Numbers in a chunk of rows: 2 MiB of float64.
+CHUNK_SIZE = 2**18
 Eigen = tuple[np.ndarray, np.ndarray, float]
 
 # Above this size of the smaller side, Lanczos iterations replace the full eigendecomposition.
@@ -118,7 +118,7 @@ def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) 
             yield (x - moments.center) * (w[:, None].sqrt() * (scale / moments.unit))
 
     if n_features <= min(n, MAX_EXACT):
-        values, vectors, trace = _from_covariance(rows, n_features, X)
+        values, vectors, trace = _from_covariance(rows, n_features, k, X)
     elif n <= MAX_EXACT:
         y = torch.cat(list(rows()))
         _, singular, axes = torch.linalg.svd(y, full_matrices=False)
@@ -128,14 +128,15 @@ def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) 
     return values[:k].clip(0), vectors[:, :k], trace
 
 
-def _from_covariance(rows: Callable[[], Iterator[Tensor]], n_features: int, X: Tensor) -> Eigen:
+def _from_covariance(rows: Callable[[], Iterator[Tensor]], n_features: int, k: int, X: Tensor) -> Eigen:
     """Decompose the covariance: products in the data's own precision, float32 for bytes, sums in float64."""
     dtype = X.dtype if X.is_floating_point() else torch.float32
     covariance = torch.zeros(n_features, n_features, dtype=torch.float64, device=X.device)
     for y in rows():
         covariance += (y.to(dtype).T @ y.to(dtype)).double()
+    trace = float(covariance.trace())
     values, vectors = torch.linalg.eigh(covariance)
-    return values.flip(0).cpu().numpy(), vectors.flip(1).cpu().numpy(), float(covariance.trace())
+    return values[-k:].flip(0).cpu().numpy(), vectors[:, -k:].flip(1).cpu().numpy(), trace
 
 
 def _from_products(rows: Callable[[], Iterator[Tensor]], n_features: int, k: int, device: torch.device) -> Eigen:

@@ -127,14 +127,15 @@ class GaussianModule(LikelihoodModule):
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Centre and scale; with principal coordinates, rotate and append the dropped norm."""
         x = x if x.is_floating_point() else x.to(self.log_scale.dtype)
-        y = ((x - self.center.to(x.dtype)) / self.unit.to(x.dtype)).to(self.log_scale.dtype)
+        # In place: batches of wide rows are the largest arrays of a fit.
+        y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.log_scale.dtype)
         if self.axes is None:
             return y
         coordinates = y @ self.axes
         if self.n_dropped == 0:
             return coordinates
-        dropped = y.square().sum(-1, keepdim=True) - coordinates.square().sum(-1, keepdim=True)
-        return torch.cat([coordinates, dropped.clamp_min(0).sqrt()], -1)
+        dropped = torch.linalg.vecdot(y, y) - torch.linalg.vecdot(coordinates, coordinates)
+        return torch.cat([coordinates, dropped.clamp_min(0).sqrt()[..., None]], -1)
 
     def forward(self, raw: Tensor) -> Normal:
         """Return N(raw, scale^2) per coordinate, in standardised units."""

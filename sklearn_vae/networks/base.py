@@ -91,16 +91,25 @@ class PosteriorEncoder(nn.Module):
         return out if self.gate is None else self.gate * out
 
 
-def linear(n_in: int, n_out: int, generator: torch.Generator, zero: bool = False) -> nn.Linear:
-    """Make a linear layer with torch's default start, drawn from `generator` alone, or at zero."""
+def linear(
+    n_in: int, n_out: int, generator: torch.Generator, zero: bool = False, initializer: str = "kaiming"
+) -> nn.Linear:
+    """Make a linear layer, drawn from `generator` alone, or at zero.
+
+    "kaiming" is torch's default start (He et al. 2015, with a gain of 1 / sqrt(3)), "glorot" that of Glorot and
+    Bengio (2010, eq. 16), uniform, without biases.
+    """
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
     if zero:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
-        return layer
-    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-    bound = 1 / math.sqrt(n_in)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    elif initializer == "glorot":
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+        nn.init.zeros_(layer.bias)
+    else:
+        nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+        bound = 1 / math.sqrt(n_in)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return layer
 
 

@@ -44,6 +44,10 @@ class MLP(Network):
         return this number of leading principal coordinates instead (8 per latent variable
         where that is more); what is dropped stays in the likelihood as noise. Networks of
         the same width do more in less time on wide data. None: always the columns.
+    initializer : {"kaiming", "glorot"}, default="kaiming"
+        Start of the weights: torch's default, or that of Glorot and Bengio (2010), which keeps
+        the variance of what passes through. With init="random" and many latent variables
+        more of them stay in use with the latter.
 
     Examples
     --------
@@ -62,6 +66,7 @@ class MLP(Network):
         "decoder_activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_hidden_layer_sizes": ["array-like", None],
         "principal_coordinates": [Interval(Integral, 1, None, closed="left"), None],
+        "initializer": [StrOptions({"kaiming", "glorot"})],
     }
 
     def __init__(
@@ -70,11 +75,13 @@ class MLP(Network):
         decoder_activation="relu",
         decoder_hidden_layer_sizes=None,
         principal_coordinates=128,
+        initializer="kaiming",
     ):
         self.activation = activation
         self.decoder_activation = decoder_activation
         self.decoder_hidden_layer_sizes = decoder_hidden_layer_sizes
         self.principal_coordinates = principal_coordinates
+        self.initializer = initializer
 
     def build(
         self,
@@ -89,19 +96,20 @@ class MLP(Network):
         decoder_sizes = self.decoder_hidden_layer_sizes
         decoder_sizes = hidden_layer_sizes[::-1] if decoder_sizes is None else check_sizes(decoder_sizes)
         activation, decoder_activation = ACTIVATIONS[self.activation], ACTIVATIONS[self.decoder_activation]
-        encoder = hidden_layers((n_inputs, *hidden_layer_sizes), activation, generator)
-        hidden = hidden_layers((n_components, *decoder_sizes), decoder_activation, generator)
-        output = linear((n_components, *decoder_sizes)[-1], n_outputs, generator, zero_output)
+        layer = partial(linear, generator=generator, initializer=self.initializer)
+        encoder = hidden_layers((n_inputs, *hidden_layer_sizes), activation, layer)
+        hidden = hidden_layers((n_components, *decoder_sizes), decoder_activation, layer)
+        output = layer((n_components, *decoder_sizes)[-1], n_outputs, zero=zero_output)
         return encoder, nn.Sequential(*hidden, output)
 
 
 def hidden_layers(
-    sizes: Sequence[int], activation: Callable[[], nn.Module], generator: torch.Generator
+    sizes: Sequence[int], activation: Callable[[], nn.Module], layer: Callable[[int, int], nn.Linear]
 ) -> nn.Sequential:
-    """Chain linear layers of these sizes, each followed by an activation."""
+    """Chain linear layers of these sizes, as `layer` makes them, each followed by an activation."""
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes):
-        layers += [linear(n_in, n_out, generator), activation()]
+        layers += [layer(n_in, n_out), activation()]
     return nn.Sequential(*layers)
 
 
