@@ -19,10 +19,11 @@ from torch import Tensor
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._engine import CHUNK_SIZE, limit_threads, to_tensor
+from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE
 
-# The default network, on principal coordinates with linear maps; and networks alone, on all columns.
-NETWORKS = {"default": {}, "networks alone": {"init": "random"}}
+# The default network, on principal coordinates with linear maps; networks alone, on all columns; and convolutions.
+NETWORKS = {"default": {}, "networks alone": {"init": "random"}, "conv": {"network": "conv"}}
 LEARNING_RATE = 1e-3
 
 
@@ -54,10 +55,11 @@ class ByHand:
 
     def __init__(self, model: VAE):
         model = copy.deepcopy(model)
-        self.encoder, self.decoder, self.linear = model.encoder, model.decoder, model.linear
+        self.encoder, self.encoder_head = model.encoder, model.encoder_head
+        self.decoder, self.linear = model.decoder, model.linear
         self.center, self.unit = model.likelihood.center.float(), model.likelihood.unit.float()
         self.axes = model.likelihood.axes
-        layers = [self.encoder, self.decoder] + ([] if self.linear is None else [self.linear])
+        layers = [self.encoder, self.encoder_head, self.decoder] + ([] if self.linear is None else [self.linear])
         self.parameters = [p for layer in layers for p in layer.parameters()]
         self.average = [p.detach().clone() for p in self.parameters]
         self.optimizer = torch.optim.Adam(self.parameters, lr=LEARNING_RATE, fused=True)
@@ -73,9 +75,9 @@ class ByHand:
 
     def encode(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and log-scales."""
-        loc, log_scale = self.encoder(y).chunk(2, 1)
         if self.linear is None:
-            return loc, log_scale
+            return self.encoder_head(self.encoder(y)).chunk(2, 1)
+        loc, log_scale = self.encoder_head(self.encoder(y / self.linear.spread)).chunk(2, 1)
         return loc + self.linear.encoder(y), log_scale + self.linear.log_scale
 
     def loss(self, x: Tensor) -> Tensor:
@@ -116,13 +118,14 @@ class ByHand:
 def epochs(X: np.ndarray, args) -> pd.DataFrame:
     """Time an epoch of the Trainer and one by hand."""
     rows = []
-    for network, options in NETWORKS.items():
+    for network in args.networks:
+        options = NETWORKS[network]
         for averaging in (0.998, 0.0):
             params = {"n_components": args.components, "random_state": 0, "learning_rate_init": LEARNING_RATE}
             params |= {"input_noise": 0.0, "averaging": averaging, **options, **args.params}
             vae = VAETransformer(**params)
             data = vae._rows(X, None)
-            fitter = vae._fitter(data, False)
+            fitter = vae._fitter(data, Recipe(len(data)))
             model = fitter.start(data)
             by_hand, trainer = ByHand(model), fitter.trainer(model, data.x.device)
             batch_size = fitter.settings.batch_size
@@ -199,6 +202,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["epoch", "rows", "row"], choices=["epoch", "rows", "row"])
     parser.add_argument("--data", choices=["random", "mnist"], default="random")
     parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NETWORK")
     parser.add_argument("--components", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--calls", type=int, default=2000, help="of transform, for one row")
