@@ -15,12 +15,13 @@ from torch import nn
 
 from sklearn_vae.networks.base import Network, linear
 
+# In place where the gradient needs the output only: less memory to move.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
-    "leaky_relu": partial(nn.LeakyReLU, 0.1),
+    "leaky_relu": partial(nn.LeakyReLU, 0.1, inplace=True),
     "logistic": nn.Sigmoid,
-    "relu": nn.ReLU,
+    "relu": partial(nn.ReLU, inplace=True),
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
