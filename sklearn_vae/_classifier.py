@@ -87,8 +87,10 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         "bernoulli": values in [0, 1]. An instance from `sklearn_vae.likelihoods` has
         options, such as ``Gaussian(scale="learned")``.
 
-    prior : {"standard_normal"} or Prior, default="standard_normal"
-        Distribution p(z) of the latent variables.
+    prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
+        Distribution p(z) of the latent variables. "mixture": a learned mixture of Gaussians;
+        "vamp": a mixture of posteriors. `sklearn_vae.priors` has their options, such as
+        ``VampPrior(500)``. After training, mixtures for the classes take its place.
 
     beta : float or callable, default=1.0
         Weight of the KL term; a callable gets the number of steps made and returns
@@ -98,9 +100,11 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Encoder and decoder. "conv": convolutions on images, one per row. `sklearn_vae.networks.MLP`
         and `Conv` have options; `Modules` takes your own torch modules.
 
-    objective : {"elbo", "autoencoder"} or Objective, default="elbo"
-        What training maximises. "autoencoder" is the deterministic baseline: no noise,
-        no KL; the classifier then has no ``sample`` and ``score_samples``.
+    objective : {"elbo", "iwae", "free_bits", "autoencoder"} or Objective, default="elbo"
+        What training maximises beside the classes. "iwae": a tighter bound, for densities.
+        "free_bits": the ELBO, with some KL that costs nothing, against components that are
+        not used. "autoencoder" is the deterministic baseline: no noise, no KL; the classifier
+        then has no ``sample`` and ``score_samples``. `sklearn_vae.objectives` has options.
 
     init : {"ppca", "random"}, default="ppca"
         "ppca": encoder and decoder are linear maps plus networks; the maps and the noise

@@ -119,7 +119,8 @@ class Fitter:
         model.likelihood.set_units(moments, axes)
         if model.linear is not None:
             model.linear.start_at(model.likelihood.linear_start(ppca))
-        model = model.to(x.device)
+        # Not in training mode, where layers may draw at random or keep statistics.
+        model = model.to(x.device).eval()
         generator = self._generator(x.device)
         model.prior.start_at(
             lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator), model.encode

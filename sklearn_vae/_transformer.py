@@ -42,8 +42,9 @@ class VAETransformer(BaseVAE):
         "bernoulli": values in [0, 1]. An instance from `sklearn_vae.likelihoods` has
         options, such as ``Gaussian(scale="learned")``.
 
-    prior : {"standard_normal"} or Prior, default="standard_normal"
-        Distribution p(z) of the latent variables.
+    prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
+        Distribution p(z) of the latent variables. "mixture": a learned mixture of Gaussians;
+        "vamp": a mixture of posteriors. `sklearn_vae.priors` has their options.
 
     beta : float or callable, default=1.0
         Weight of the KL term [3]_; a callable gets the number of steps made and returns
@@ -53,9 +54,11 @@ class VAETransformer(BaseVAE):
         Encoder and decoder. "conv": convolutions on images, one per row. `sklearn_vae.networks.MLP`
         and `Conv` have options; `Modules` takes your own torch modules.
 
-    objective : {"elbo", "autoencoder"} or Objective, default="elbo"
-        What training maximises. "autoencoder" is the deterministic baseline: no noise,
-        no KL; it has no ``sample``, ``score_samples`` and ``score``.
+    objective : {"elbo", "iwae", "free_bits", "autoencoder"} or Objective, default="elbo"
+        What training maximises. "iwae": a tighter bound, for densities. "free_bits": the
+        ELBO, with some KL that costs nothing, against components that are not used.
+        "autoencoder" is the deterministic baseline: no noise, no KL; it has no ``sample``,
+        ``score_samples`` and ``score``. `sklearn_vae.objectives` has options.
 
     init : {"ppca", "random"}, default="ppca"
         "ppca": encoder and decoder are linear maps plus networks; the maps and the noise

@@ -7,6 +7,7 @@ import copy
 import itertools
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,6 +175,12 @@ def test_registry_name_stands_for_the_default_instance(family, registry):
         by_name = clone(vae).set_params(**{family: name}).fit_transform(X)
         by_instance = clone(vae).set_params(**{family: cls()}).fit_transform(X)
         np.testing.assert_array_equal(by_name, by_instance)
+
+
+@pytest.mark.parametrize("family", [sklearn_vae.priors, sklearn_vae.objectives], ids=lambda family: family.__name__)
+def test_family_has_its_classes_on_the_api_page(family):
+    page = (Path(__file__).parents[1] / "docs" / "api" / "index.rst").read_text().split()
+    assert {name for name in family.__all__ if isinstance(vars(family)[name], type)} <= set(page)
 
 
 # Likelihoods

@@ -62,8 +62,9 @@ class IWAE(Objective):
         kl = log_q - model.log_prior(z)
         log_w = log_p - beta * kl
         if is_dreg:
-            # What comes back to z has the weights once; the encoder's gradient has their squares.
-            share = log_w.detach().softmax(0)[..., None]
+            # What comes back to z has the weights once. The score, which q^beta has beta times, takes
+            # the weights less their squares from it: with beta 1 the squares remain, with 0 all.
+            share = 1 - beta + beta * log_w.detach().softmax(0)[..., None]
             z.register_hook(lambda gradient: share * gradient)
         bound = log_w.logsumexp(0) - math.log(self.n_draws)
         return Terms(-bound, -log_p.mean(0), kl.mean(0))

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from sklearn_vae.priors.base import Encode, PriorModule
@@ -35,15 +35,18 @@ class DiagonalMixture(PriorModule):
     def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
         """Return log p(z) in nats, (..., n_rows).
 
-        The squares are multiplied out, so that matrix products replace an array of
-        (..., n_rows, K, n_components), around the Gaussians' mean, so that little cancels.
+        The squares are multiplied out, so that a matrix product replaces an array of
+        (..., n_rows, K, n_components). Where Gaussians are narrow nearly all of it cancels:
+        it is made in float64, around the Gaussians' mean.
         """
         log_weight, gaussians = self.parameters_of(encode)
-        center = gaussians.loc.detach().mean(0)
-        z, loc, precision = z - center, gaussians.loc - center, gaussians.scale.square().reciprocal()
-        constant = (gaussians.scale.log() + 0.5 * loc.square() * precision).sum(-1)
-        constant = log_weight - constant - 0.5 * z.shape[-1] * math.log(2 * math.pi)
-        return (z @ (loc * precision).T - 0.5 * z.square() @ precision.T + constant).logsumexp(-1)
+        center, scale, dtype = gaussians.loc.detach().mean(0), gaussians.scale.double(), z.dtype
+        z, loc, precision = z.double() - center, gaussians.loc.double() - center, scale.square().reciprocal()
+        constant = log_weight - (scale.log() + 0.5 * loc.square() * precision).sum(-1)
+        constant = constant - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+        factors = torch.cat([loc * precision, -0.5 * precision], -1)
+        log_p = nn.functional.linear(torch.cat([z, z.square()], -1), factors, constant)
+        return log_p.to(dtype).logsumexp(-1)
 
     def marginal_kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
         """Return the estimate at `z` of KL(q(z_j) || p(z_j)), (n_rows, n_components)."""

@@ -57,13 +57,15 @@ class MixtureModule(DiagonalMixture):
 
     @torch.no_grad()
     def start_at(self, rows: Callable[[int], Tensor], encode: Encode) -> None:
-        """Start at a kernel density estimate of posterior means, of Silverman's width and the variance of N(0, I)."""
+        """Start at a kernel density estimate of the rows' posteriors, of Scott's width, shrunk to keep their variance.
+
+        With fewer rows than Gaussians the others start at N(0, I).
+        """
         n, d = self.loc.shape
-        z = encode(rows(n)).loc
-        scale = n ** (-1 / (d + 4))
-        # With fewer rows than Gaussians the others start in the middle.
-        self.loc[: len(z)] = z * (1 - scale**2) ** 0.5
-        self.log_scale.fill_(scale).log_()
+        q = encode(rows(n))
+        width = n ** (-1 / (d + 4))
+        self.loc[: len(q.loc)] = q.loc * (1 - width**2) ** 0.5
+        self.log_scale[: len(q.loc)] = 0.5 * (q.variance * (1 - width**2) + width**2).log()
 
     def parameters_of(self, encode: Encode) -> tuple[Tensor, Normal]:
         """Return the mixture's log-weights and Gaussians."""
