@@ -104,8 +104,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--components", type=int, default=50)
     parser.add_argument("--activation", default="silu")
-    parser.add_argument("--learning-rate", type=float, default=4e-3, help="the largest")
-    parser.add_argument("--decay", type=float, default=0.5, help="share of the epochs over which it falls to 0")
+    parser.add_argument("--learning-rate", type=float, default=2.5e-3, help="the largest")
+    parser.add_argument("--decay", type=float, default=0.9, help="share of the epochs over which it falls to 0")
     parser.add_argument(
         "--warm-up", type=float, default=0.1, help="share of the epochs over which the KL's weight rises"
     )
