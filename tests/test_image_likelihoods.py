@@ -98,6 +98,13 @@ def test_continuous_bernoulli_gradients_are_the_next_derivative(dtype, tolerance
         np.testing.assert_allclose(gradient.numpy(), expected, atol=tolerance)
 
 
+def test_continuous_bernoulli_log_normalizer_has_a_second_derivative():
+    a = torch.from_numpy(PARAMETERS).requires_grad_()
+    (first,) = torch.autograd.grad(log_normalizer_of(a).sum(), a, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), a)
+    torch.testing.assert_close(second, variance_of(a.detach()), rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("function", [log_normalizer_of, mean_of, variance_of])
 @pytest.mark.parametrize("side", [-SMALL, SMALL])
 def test_continuous_bernoulli_series_join_closed_forms(function, side):

@@ -246,7 +246,7 @@ class _SumOfSigmoids(torch.autograd.Function):
 
 
 def _sigmoids(x: Tensor, rate: Tensor, n: int) -> Iterator[Tensor]:
-    """Yield the terms of the sum."""
-    argument = (x - 0.5) * rate
+    """Yield the terms of the sum, all in the same memory."""
+    argument, term = (x - 0.5) * rate, torch.empty_like(x)
     for k in range(n):
-        yield (argument - k * rate).sigmoid()
+        yield torch.sub(argument, k * rate, out=term).sigmoid_()
