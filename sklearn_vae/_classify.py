@@ -14,11 +14,12 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.base import clone
-from sklearn.decomposition import PCA
+from torch import Tensor
 
 from sklearn_vae._engine import EVALUATION_BATCH, Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._labels import UNLABELLED
+from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._propagation import neighbour_graph, spread_labels
 from sklearn_vae._vae import VAE
 
@@ -212,7 +213,7 @@ class ClassifierFitter:
 
     def _neighbours(self, rows: Rows) -> list[Expert]:
         """Return what spreads labels over a graph of the rows, nearer and farther."""
-        x = principal_components(rows.x.cpu().numpy(), self.fitter.seed)
+        x = principal_components(rows.x)
         graph = neighbour_graph(x, self.n_neighbors, self.fitter.seed)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
@@ -280,11 +281,18 @@ def fit_exponents(
     return np.exp(best), surprise(best)
 
 
-def principal_components(X: np.ndarray, seed: int) -> np.ndarray:
-    """Return the columns, centred, or their leading principal components where there are many."""
-    if X.shape[1] <= GRAPH_COMPONENTS:
-        return X - X.mean(0, dtype=np.float64).astype(X.dtype)
-    return PCA(min(GRAPH_COMPONENTS, len(X)), random_state=seed).fit_transform(X)
+def principal_components(x: Tensor) -> np.ndarray:
+    """Return the columns, centred, or their leading principal components where there are many; float32 for bytes.
+
+    Rows are converted by the batch: unsigned bytes would wrap around, and a copy is large.
+    """
+    moments = fit_moments(x, None)
+    center = moments.center.to(x.dtype if x.is_floating_point() else torch.float32)
+    parts = (part.to(center.dtype) - center for part in x.split(EVALUATION_BATCH))
+    if x.shape[1] > GRAPH_COMPONENTS:
+        axes = fit_ppca(x, None, moments, GRAPH_COMPONENTS).axes[:, :GRAPH_COMPONENTS]
+        parts = (part @ torch.from_numpy(axes).to(center) for part in parts)
+    return torch.cat(list(parts)).cpu().numpy()
 
 
 @torch.inference_mode()

@@ -22,10 +22,11 @@ MAX_EXACT = 4096
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and overall scale of the columns, in the data's units."""
+    """Mean, overall scale and variances of the columns, in the data's units."""
 
     center: Tensor  # (n_features,), float64
     unit: float  # root of the columns' mean variance; 1 if all columns are constant
+    variance: Tensor  # (n_features,), float64
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class LinearGaussian(NamedTuple):
 
 
 def fit_moments(X: Tensor, weight: Tensor | None) -> Moments:
-    """Compute center and unit of the rows of `X` (n_rows, n_features), weighted by `weight` (n_rows,)."""
+    """Compute center, unit and variances of the rows of `X` (n_rows, n_features), weighted by `weight` (n_rows,)."""
     n_features = X.shape[1]
     center = torch.zeros(n_features, dtype=torch.float64, device=X.device)
     for x, w in _chunks(X, weight):
@@ -85,12 +86,13 @@ def fit_moments(X: Tensor, weight: Tensor | None) -> Moments:
     square = torch.zeros_like(center)
     for x, w in _chunks(X, weight):
         square += w @ (x - center).square()
-    variance = float(square.mean()) / _total(X, weight) * _bessel(X, weight)
+    variances = square / _total(X, weight) * _bessel(X, weight)
+    variance = float(variances.mean())
     if not math.isfinite(variance):
         raise ValueError("expected columns with a finite variance in float64, got an overflow; scale the columns.")
     # The rounded mean of constant columns leaves a variance of about (eps * mean)^2.
     rounding = 8 * torch.finfo(torch.float64).eps * float(center.abs().max())
-    return Moments(center, math.sqrt(variance) if variance > rounding**2 else 1.0)
+    return Moments(center, math.sqrt(variance) if variance > rounding**2 else 1.0, variances)
 
 
 def fit_ppca(X: Tensor, weight: Tensor | None, moments: Moments, n_components: int, n_axes: int = 0) -> PPCA:

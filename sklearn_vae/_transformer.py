@@ -37,10 +37,13 @@ class VAETransformer(BaseVAE):
         Widths of the encoder's hidden layers; the decoder has them reversed. "auto" is
         (256, 128) up to 5000 rows and (512, 256) above.
 
-    likelihood : {"gaussian", "bernoulli"} or Likelihood, default="gaussian"
+    likelihood : str or Likelihood, default="gaussian"
         Distribution p(x|z) of the columns. "gaussian": any real columns, on any scale.
-        "bernoulli": values in [0, 1]. An instance from `sklearn_vae.likelihoods` has
-        options, such as ``Gaussian(scale="learned")``.
+        "bernoulli": zeros and ones, or probabilities of a one.
+        "continuous_bernoulli": any values in [0, 1].
+        "discretized_logistic": 256 equally spaced values in [0, 1].
+        Bytes with values above 1 are divided by 255 for the last three. An instance from
+        `sklearn_vae.likelihoods` has options, such as ``Gaussian(scale="learned")``.
 
     prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
         Distribution p(z) of the latent variables. "mixture": a learned mixture of Gaussians;
@@ -155,8 +158,8 @@ class VAETransformer(BaseVAE):
     best_validation_score_ : float
         The largest of them; only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
-        Gaussian noise variance in the data's units, where there was early stopping as
-        measured on held-out rows; only with a Gaussian likelihood.
+        Noise variance in the data's units, for an optimal scale and with early stopping as
+        measured on held-out rows; only with a Gaussian or discretised logistic likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL(q(z_j|x) || p(z_j)) over the training rows, in nats: about 0 for a
         component that is not used. Not for objective="autoencoder".
@@ -259,7 +262,8 @@ class VAETransformer(BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows; at least two. float32 and float64 arrays are not copied.
+            Training rows; at least two. float32, float64 and uint8 arrays are
+            not copied; bytes are converted to float32 by the batch.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None

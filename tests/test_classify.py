@@ -173,7 +173,7 @@ def test_fit_exponents_weigh_rows_by_their_truth():
 @pytest.mark.parametrize("n_features", [3, 200])
 def test_principal_components_keep_distances_that_matter(n_features):
     X = np.random.default_rng(0).normal(size=(50, 4)) @ np.random.default_rng(1).normal(size=(4, n_features))
-    Z = principal_components(X, 0)
+    Z = principal_components(torch.from_numpy(X))
     assert Z.shape[1] <= min(n_features, _classify.GRAPH_COMPONENTS)
     distances = [np.linalg.norm(rows[:, None] - rows, axis=-1) for rows in (X, Z)]
     np.testing.assert_allclose(*distances, rtol=1e-5, atol=1e-5)

@@ -24,7 +24,7 @@ import sklearn_vae.objectives
 import sklearn_vae.priors
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._ppca import fit_moments, fit_ppca
-from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
+from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian
 from sklearn_vae.networks import MLP, NETWORKS, Modules
 from sklearn_vae.networks.mlp import ACTIVATIONS
 from sklearn_vae.objectives import ELBO, IWAE, OBJECTIVES, Autoencoder, FreeBits
@@ -49,7 +49,12 @@ GAUSSIANS = [
     Gaussian(scale="learned", per_column=True),
     Gaussian(scale=0.7),
 ]
-LIKELIHOOD_CASES = [cls() for cls in LIKELIHOODS.values()] + GAUSSIANS[1:]
+LIKELIHOOD_CASES = [
+    *(cls() for cls in LIKELIHOODS.values()),
+    *GAUSSIANS[1:],
+    Bernoulli(dynamic_binarization=True),
+    DiscretizedLogistic(levels=2, per_column=False),
+]
 PRIOR_CASES = [cls() for cls in PRIORS.values()]
 NETWORK_CASES = [
     *(cls() for cls in NETWORKS.values()),

@@ -2,11 +2,24 @@
 
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
+from sklearn_vae.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from sklearn_vae.likelihoods.discretized_logistic import DiscretizedLogistic
 from sklearn_vae.likelihoods.gaussian import Gaussian
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "discretized_logistic": DiscretizedLogistic,
     "gaussian": Gaussian,
 }
 
-__all__ = ["LIKELIHOODS", "Bernoulli", "Gaussian", "Likelihood", "LikelihoodModule", "LinearStart"]
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "Gaussian",
+    "Likelihood",
+    "LikelihoodModule",
+    "LinearStart",
+]

@@ -21,7 +21,7 @@ MAX_BYTE = 255
 
 
 class UnitInterval(Likelihood):
-    """Base of the likelihoods of columns in [0, `max_value`], which become [0, 1] inside."""
+    """Base of the likelihoods of columns in [0, `max_value`]."""
 
     _parameter_constraints: ClassVar[dict] = {
         "max_value": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
@@ -29,12 +29,17 @@ class UnitInterval(Likelihood):
 
     max_value: Any
 
+    @property
+    def max_byte(self) -> int:
+        """What "auto" takes for the largest value of bytes that are an image."""
+        return MAX_BYTE
+
     def for_data(self, X: Tensor) -> Likelihood:
         """Return the specification with `max_value` as a number."""
         if self.max_value != "auto":
             return self
         is_image = X.dtype == torch.uint8 and X.max() > 1
-        return clone(self).set_params(max_value=MAX_BYTE if is_image else 1.0)
+        return clone(self).set_params(max_value=self.max_byte if is_image else 1.0)
 
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError unless all values lie in [0, `max_value`]."""
@@ -76,13 +81,15 @@ class UnitIntervalModule(LikelihoodModule):
         With the natural parameter b at the mean, and the variance there, the step for
         b + V z from V = 0 is the least-squares fit of the working response
         (y - mean) / variance on z, that is W / variance; the posterior's variance is
-        Laplace's at the mean row.
+        Laplace's at the mean row. Where the data vary more than the family does, the
+        step goes beyond where the link is nearly linear: it is shortened by the ratio.
         """
         mean = (ppca.moments.center.cpu().numpy() / self.max_value).clip(MARGIN, 1 - MARGIN)
         unit = ppca.moments.unit / self.max_value
         natural, variance = self.natural(mean)
         maps = ppca.maps(ppca.noise_variance)
-        encoder, decoder = maps.encoder / unit, maps.decoder * unit / variance[:, None]
+        shortened = np.maximum(variance, ppca.moments.variance.cpu().numpy() / self.max_value**2)
+        encoder, decoder = maps.encoder / unit, maps.decoder * unit / shortened[:, None]
         return LinearStart(
             encoder_weight=encoder,
             encoder_bias=-encoder @ ppca.moments.center.cpu().numpy() / self.max_value,
