@@ -107,7 +107,7 @@ def test_conv_wrong_image_shape(digits, image_shape, message):
         {"channels": (0,)},
         {"channels": 16},
         {"decoder_channels": (8, 2.5)},
-        {"n_hidden": 0},
+        {"hidden_layer_sizes": (0,)},
         {"kernel_size": 0},
         {"kernel_size": 3},
         {"kernel_size": 4.0},
