@@ -94,8 +94,9 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Weight of the KL term; a callable gets the number of steps made and returns
         the weight (warm-up). Held-out rows are judged with its value at the last step.
 
-    network : {"mlp"} or Network, default="mlp"
-        Encoder and decoder. `sklearn_vae.networks.MLP` has options;
+    network : {"mlp", "conv"} or Network, default="mlp"
+        Encoder and decoder. "conv" is for images; `sklearn_vae.networks.MLP` and
+        `sklearn_vae.networks.Conv` have options;
         `sklearn_vae.networks.Modules` takes your own torch modules.
 
     objective : {"elbo", "autoencoder"} or Objective, default="elbo"
