@@ -37,15 +37,13 @@ def test_conv_takes_any_height_and_width(shape, dtype):
     assert features.ndim == 2 and len(features) == 4
     raw = decoder(torch.ones(4, 3, dtype=dtype))
     assert raw.shape == (4, n_columns) and raw.dtype == dtype
-    # No column is outside of what the last layer reaches.
-    (raw - decoder(torch.zeros(4, 3, dtype=dtype))).square().sum().backward()
-    assert all(torch.isfinite(p.grad).all() for p in decoder.parameters())
-    assert raw[0].unique().numel() > n_columns / 2
+    # No column is outside of what the last layers reach.
+    assert (raw != decoder(torch.zeros(4, 3, dtype=dtype))).all()
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (3, 9, 11)], ids=str)
 def test_conv_sees_every_column_as_the_image_has_it(shape):
-    """A pixel that moves with the image by a whole stride changes the encoder's features like the pixel it was."""
+    """Padding adds zeros at the end and moves nothing, and every pixel has a part in the features."""
     n_columns = int(np.prod(shape))
     encoder, _ = built(Conv(shape), n_columns)
     x = torch.zeros(1, n_columns).requires_grad_()
@@ -107,7 +105,7 @@ def test_conv_wrong_image_shape(digits, image_shape, message):
         {"channels": (0,)},
         {"channels": 16},
         {"decoder_channels": (8, 2.5)},
-        {"n_hidden": 0},
+        {"hidden_layer_sizes": (0,)},
         {"kernel_size": 0},
         {"kernel_size": 3},
         {"kernel_size": 4.0},

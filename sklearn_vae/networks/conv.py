@@ -12,8 +12,8 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from sklearn_vae.networks.base import Network, linear
-from sklearn_vae.networks.mlp import ACTIVATIONS, check_sizes
+from sklearn_vae.networks.base import Network
+from sklearn_vae.networks.mlp import ACTIVATIONS, check_sizes, hidden_layers
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -40,19 +40,15 @@ class Conv(Network):
     decoder_channels : sequence of int or "auto", default="auto"
         Widths of the decoder's stages, from the latent side on. "auto": twice the widths of
         the encoder's automatic ones, reversed.
-    n_hidden : int, default=256
-        Width of the dense layer between the coarsest stage and the latent variables, on
-        either side.
+    hidden_layer_sizes : sequence of int, default=(256,)
+        Widths of the dense layers between the coarsest stage and the latent variables; the
+        decoder has them reversed. They take the place of the estimator's parameter of this name.
     kernel_size : int, default=4
         Height and width of the kernels, an even number, so that each pixel is in equally many.
     activation : {"relu", "elu", "gelu", "leaky_relu", "logistic", "silu", "tanh"}, default="leaky_relu"
         Activation in the encoder.
     decoder_activation : same as `activation`, default="relu"
         Activation in the decoder.
-
-    Notes
-    -----
-    The estimator's `hidden_layer_sizes` has no part in it.
 
     Examples
     --------
@@ -69,7 +65,7 @@ class Conv(Network):
         "image_shape": [StrOptions({"auto"}), "array-like"],
         "channels": [StrOptions({"auto"}), "array-like"],
         "decoder_channels": [StrOptions({"auto"}), "array-like"],
-        "n_hidden": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like"],
         "kernel_size": [Interval(Integral, 2, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_activation": [StrOptions(set(ACTIVATIONS))],
@@ -80,7 +76,7 @@ class Conv(Network):
         image_shape="auto",
         channels="auto",
         decoder_channels="auto",
-        n_hidden=256,
+        hidden_layer_sizes=(256,),
         kernel_size=4,
         activation="leaky_relu",
         decoder_activation="relu",
@@ -88,7 +84,7 @@ class Conv(Network):
         self.image_shape = image_shape
         self.channels = channels
         self.decoder_channels = decoder_channels
-        self.n_hidden = n_hidden
+        self.hidden_layer_sizes = hidden_layer_sizes
         self.kernel_size = kernel_size
         self.activation = activation
         self.decoder_activation = decoder_activation
@@ -110,28 +106,27 @@ class Conv(Network):
         stages = range(automatic_depth(shape))
         widths = check_widths("channels", self.channels, [16 * 2**i for i in stages])
         decoder_widths = check_widths("decoder_channels", self.decoder_channels, [32 * 2**i for i in stages][::-1])
-        encoder = self._encoder(shape, widths, generator)
-        return encoder, self._decoder(n_components, decoder_widths, shape, zero_output, generator)
+        sizes = check_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        encoder = self._encoder(shape, widths, sizes, generator)
+        sizes = (n_components, *sizes[::-1])
+        return encoder, self._decoder(shape, decoder_widths, sizes, zero_output, generator)
 
-    def _encoder(self, shape: Shape, widths: Sequence[int], generator: torch.Generator) -> nn.Sequential:
-        activation, grid = ACTIVATIONS[self.activation], coarsest(shape, len(widths))
+    def _encoder(
+        self, shape: Shape, widths: Sequence[int], sizes: Sequence[int], generator: torch.Generator
+    ) -> nn.Sequential:
+        activation = ACTIVATIONS[self.activation]
         layers: list[nn.Module] = [ToImages(shape, 2 ** len(widths))]
         for n_in, n_out in itertools.pairwise((shape[0], *widths)):
             layers += [convolution(nn.Conv2d, n_in, n_out, self.kernel_size, generator), activation()]
-        n_features = widths[-1] * math.prod(grid)
-        return nn.Sequential(*layers, ToFeatures(), linear(n_features, self.n_hidden, generator), activation())
+        n_features = widths[-1] * math.prod(coarsest(shape, len(widths)))
+        return nn.Sequential(*layers, ToFeatures(), *hidden_layers((n_features, *sizes), activation, generator))
 
     def _decoder(
-        self, n_components: int, widths: Sequence[int], shape: Shape, zero_output: bool, generator: torch.Generator
+        self, shape: Shape, widths: Sequence[int], sizes: Sequence[int], zero_output: bool, generator: torch.Generator
     ) -> nn.Sequential:
         activation, grid = ACTIVATIONS[self.decoder_activation], coarsest(shape, len(widths))
-        layers = [
-            linear(n_components, self.n_hidden, generator),
-            activation(),
-            linear(self.n_hidden, widths[0] * math.prod(grid), generator),
-            activation(),
-            FromFeatures((widths[0], *grid)),
-        ]
+        layers = [*hidden_layers((*sizes, widths[0] * math.prod(grid)), activation, generator)]
+        layers.append(FromFeatures((widths[0], *grid)))
         for n_in, n_out in itertools.pairwise(widths):
             layers += [convolution(nn.ConvTranspose2d, n_in, n_out, self.kernel_size, generator), activation()]
         output = convolution(nn.ConvTranspose2d, widths[-1], shape[0], self.kernel_size, generator, zero_output)
