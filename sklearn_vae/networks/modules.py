@@ -49,13 +49,16 @@ class Modules(Network):
     TypeError
         If `encoder` or `decoder` does not give an ``nn.Module``.
     ValueError
-        If a module's output has another shape, found on two rows before training.
+        If a module fails, or its output has another shape or precision, found on two rows
+        before training; or if a scale falls below 0 later.
 
     Notes
     -----
     With init="ppca" the encoder sees the columns centred and divided by the spread of the
     leading components, and what the modules return is added to linear maps: a pair
-    (loc, scale) as loc and log(scale), times a trained number that starts at 0. Layers that
+    (loc, scale) as loc and log(scale), times a trained number that starts at 0. Modules work
+    in the precision of their input, which is float64 for rows of float64 after training, and
+    treat each row by itself outside of training. Layers that
     draw random numbers (dropout) do so from torch's global generator, which is seeded for
     each step and put back; fits in several threads then take turns.
 
