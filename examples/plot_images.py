@@ -39,7 +39,7 @@ print(f"training images: {train.shape}")
 pipeline = Pipeline(
     [
         ("flatten", ImageFlattener()),
-        ("vae", VAETransformer(n_components=12, random_state=0)),
+        ("vae", VAETransformer(n_components=8, random_state=0)),
         ("classify", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
     ]
 )
@@ -80,7 +80,7 @@ def draw(rows, title, name, labels=()):
     figure.savefig(output / f"{name}.png", dpi=110)
 
 
-originals = test[[np.flatnonzero(y_test == digit)[0] for digit in range(10)]]
+originals = test[[np.flatnonzero(y_test == digit)[1] for digit in range(10)]]
 reconstructions = autoencoder.inverse_transform(autoencoder.transform(originals))
 draw(
     np.stack([originals, reconstructions]),
@@ -92,18 +92,15 @@ draw(
 # %%
 # Samples
 # -------
-# Latent variables from the prior, a standard normal, decode to new images. `sample` adds the likelihood's noise, as
-# the training images have it; here are means, without it.
+# Latent variables from the prior, a standard normal, decode to new images; `sample` adds the likelihood's noise.
 
-Z = np.random.default_rng(0).normal(size=(40, vae.n_components))
-samples = autoencoder.inverse_transform(Z).reshape(4, 10, 8, 8)
-draw(samples, "samples", "images_samples")
+samples = flatten.inverse_transform(vae.sample(40, random_state=0))
+draw(samples.reshape(4, 10, 8, 8), "samples", "images_samples")
 
 # %%
 # From one image to another
 # -------------------------
-# On the straight line between two images' latent variables, every point decodes to an image. Pixels, which have such
-# a line too, fade.
+# On the straight line between two images' latent variables, every point decodes to an image.
 
 pairs = [(originals[0], originals[6]), (originals[4], originals[9]), (originals[3], originals[5])]
 share = np.linspace(0, 1, 10)[:, None]
@@ -111,13 +108,11 @@ rows = []
 for pair in pairs:
     z_start, z_end = autoencoder.transform(np.stack(pair))
     rows.append(autoencoder.inverse_transform((1 - share) * z_start + share * z_end))
-start, end = pairs[0]
-rows.append((1 - share[:, None]) * start + share[:, None] * end)
 draw(
     np.stack(rows),
     "from one image to another",
     "images_interpolation",
-    ["0 to 6", "4 to 9", "3 to 5", "0 to 6, pixels"],
+    ["0 to 6", "4 to 9", "3 to 5"],
 )
 
 # %%
