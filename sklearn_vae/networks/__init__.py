@@ -1,16 +1,19 @@
 """Encoder and decoder networks: one file each."""
 
 from sklearn_vae.networks.base import Network, PosteriorEncoder, check_output, linear, seeded_global_generator
+from sklearn_vae.networks.conv import Conv
 from sklearn_vae.networks.mlp import MLP, check_sizes
 from sklearn_vae.networks.modules import Modules
 
 NETWORKS: dict[str, type[Network]] = {
     "mlp": MLP,
+    "conv": Conv,
 }
 
 __all__ = [
     "MLP",
     "NETWORKS",
+    "Conv",
     "Modules",
     "Network",
     "PosteriorEncoder",

@@ -1,0 +1,255 @@
+"""Convolutional networks on images as encoder and decoder."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from sklearn_vae.networks.base import Network
+from sklearn_vae.networks.mlp import ACTIVATIONS, check_sizes, hidden_layers
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+# Stages halve the image until this number of positions is left.
+MAX_POSITIONS = 64
+
+
+class Conv(Network):
+    """Convolutions on images: each stage of the encoder halves height and width, each of the decoder's doubles them.
+
+    Rows stay scikit-learn's: an image's pixels one after the other, as
+    ``images.reshape(len(images), -1)`` makes them of (n_images, height, width) or (n_images,
+    channels, height, width). Any height and width will do: the encoder sees images padded with zeros to whole
+    multiples, and the decoder's are cropped.
+
+    Parameters
+    ----------
+    image_shape : "auto", (height, width) or (channels, height, width), default="auto"
+        Shape of an image. "auto": a square, grey if the number of columns is one, otherwise
+        of three channels.
+    channels : sequence of int or "auto", default="auto"
+        Widths of the encoder's stages, from the image on. "auto": 16, and twice as many at each next stage, with as
+        many stages as leave 64 positions or fewer, at least one.
+    decoder_channels : sequence of int or "auto", default="auto"
+        Widths of the decoder's stages, from the latent side on. "auto": twice the widths of
+        the encoder's automatic ones, reversed.
+    hidden_layer_sizes : sequence of int, default=(256,)
+        Widths of the dense layers between the coarsest stage and the latent variables; the
+        decoder has them reversed. They take the place of the estimator's parameter of this name.
+    kernel_size : int, default=4
+        Height and width of the kernels, an even number, so that each pixel is in equally many.
+    activation : {"relu", "elu", "gelu", "leaky_relu", "logistic", "silu", "tanh"}, default="leaky_relu"
+        Activation in the encoder.
+    decoder_activation : same as `activation`, default="relu"
+        Activation in the decoder.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.networks import Conv
+    >>> X = load_digits().data[:200]
+    >>> vae = VAETransformer(2, network=Conv(image_shape=(8, 8)), max_iter=5, random_state=0)
+    >>> vae.fit_transform(X).shape
+    (200, 2)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "image_shape": [StrOptions({"auto"}), "array-like"],
+        "channels": [StrOptions({"auto"}), "array-like"],
+        "decoder_channels": [StrOptions({"auto"}), "array-like"],
+        "hidden_layer_sizes": ["array-like"],
+        "kernel_size": [Interval(Integral, 2, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "decoder_activation": [StrOptions(set(ACTIVATIONS))],
+    }
+
+    def __init__(
+        self,
+        image_shape="auto",
+        channels="auto",
+        decoder_channels="auto",
+        hidden_layer_sizes=(256,),
+        kernel_size=4,
+        activation="leaky_relu",
+        decoder_activation="relu",
+    ):
+        self.image_shape = image_shape
+        self.channels = channels
+        self.decoder_channels = decoder_channels
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.kernel_size = kernel_size
+        self.activation = activation
+        self.decoder_activation = decoder_activation
+
+    def build(
+        self,
+        n_inputs: int,
+        n_components: int,
+        n_outputs: int,
+        hidden_layer_sizes: Sequence[int],
+        zero_output: bool,
+        generator: torch.Generator,
+    ) -> tuple[nn.Module, nn.Module]:
+        """Make the encoder and the decoder."""
+        self._validate_params()
+        if self.kernel_size % 2:
+            raise ValueError(f"network Conv: expected kernel_size to be even, got {self.kernel_size!r}.")
+        shape = check_image_shape(self.image_shape, n_inputs)
+        stages = range(automatic_depth(shape))
+        widths = check_widths("channels", self.channels, [16 * 2**i for i in stages])
+        decoder_widths = check_widths("decoder_channels", self.decoder_channels, [32 * 2**i for i in stages][::-1])
+        sizes = check_sizes(self.hidden_layer_sizes, "hidden_layer_sizes")
+        encoder = self._encoder(shape, widths, sizes, generator)
+        sizes = (n_components, *sizes[::-1])
+        return encoder, self._decoder(shape, decoder_widths, sizes, zero_output, generator)
+
+    def _encoder(
+        self, shape: Shape, widths: Sequence[int], sizes: Sequence[int], generator: torch.Generator
+    ) -> nn.Sequential:
+        activation = ACTIVATIONS[self.activation]
+        layers: list[nn.Module] = [ToImages(shape, 2 ** len(widths))]
+        for n_in, n_out in itertools.pairwise((shape[0], *widths)):
+            layers += [convolution(nn.Conv2d, n_in, n_out, self.kernel_size, generator), activation()]
+        n_features = widths[-1] * math.prod(coarsest(shape, len(widths)))
+        return nn.Sequential(*layers, ToFeatures(), *hidden_layers((n_features, *sizes), activation, generator))
+
+    def _decoder(
+        self, shape: Shape, widths: Sequence[int], sizes: Sequence[int], zero_output: bool, generator: torch.Generator
+    ) -> nn.Sequential:
+        activation, grid = ACTIVATIONS[self.decoder_activation], coarsest(shape, len(widths))
+        layers = [*hidden_layers((*sizes, widths[0] * math.prod(grid)), activation, generator)]
+        layers.append(FromFeatures((widths[0], *grid)))
+        for n_in, n_out in itertools.pairwise(widths):
+            layers += [convolution(nn.ConvTranspose2d, n_in, n_out, self.kernel_size, generator), activation()]
+        output = convolution(nn.ConvTranspose2d, widths[-1], shape[0], self.kernel_size, generator, zero_output)
+        return nn.Sequential(*layers, output, ToRows(shape))
+
+
+class ToImages(nn.Module):
+    """Rows to images, padded with zeros to multiples of `factor`, with the channels last in memory."""
+
+    def __init__(self, shape: Shape, factor: int):
+        super().__init__()
+        self.shape = shape
+        self.padding = (0, -shape[2] % factor, 0, -shape[1] % factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n_rows, n_columns) -> (n_rows, channels, height, width)."""
+        images = x.reshape(-1, *self.shape)
+        if any(self.padding):
+            images = nn.functional.pad(images, self.padding)
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+class ToFeatures(nn.Module):
+    """Images to rows in the order that they have in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n_rows, channels, height, width) -> (n_rows, n_features)."""
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class FromFeatures(nn.Module):
+    """The inverse of `ToFeatures`."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n_rows, n_features) -> (n_rows, channels, height, width)."""
+        channels, height, width = self.shape
+        return x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+class ToRows(nn.Module):
+    """The inverse of `ToImages`: cropped images to rows."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n_rows, channels, at least height, at least width) -> (n_rows, n_columns)."""
+        return x[:, :, : self.shape[1], : self.shape[2]].flatten(1)
+
+
+def convolution(
+    cls: type[nn.Conv2d] | type[nn.ConvTranspose2d],
+    n_in: int,
+    n_out: int,
+    kernel_size: int,
+    generator: torch.Generator,
+    zero: bool = False,
+) -> nn.Conv2d | nn.ConvTranspose2d:
+    """Make a convolution that halves height and width, or a transposed one that doubles them, as `linear` does.
+
+    The start is torch's default for the number of inputs that each output has.
+    """
+    layer = nn.utils.skip_init(cls, n_in, n_out, kernel_size, stride=2, padding=kernel_size // 2 - 1)
+    n_positions = kernel_size**2 if cls is nn.Conv2d else (kernel_size // 2) ** 2
+    bound = 0.0 if zero else 1 / math.sqrt(n_in * n_positions)
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
+def check_image_shape(image_shape: Any, n_columns: int) -> Shape:
+    """Return (channels, height, width); raise ValueError for anything that does not make `n_columns` columns."""
+    if isinstance(image_shape, str):
+        for channels in (1, 3):
+            side = math.isqrt(n_columns // channels)
+            if channels * side**2 == n_columns:
+                return channels, side, side
+        raise ValueError(
+            f"network Conv: expected a number of columns that makes square images, grey or of three channels, got "
+            f"{n_columns}; give image_shape=(height, width) or (channels, height, width), or use network='mlp'."
+        )
+    try:
+        sizes = check_sizes(image_shape, "image_shape")
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (2, 3):
+        raise ValueError(
+            f"network Conv: expected image_shape to be (height, width) or (channels, height, width), integers of at "
+            f"least 1, got {image_shape!r}."
+        )
+    if math.prod(sizes) != n_columns:
+        raise ValueError(
+            f"network Conv: image_shape={sizes} makes {math.prod(sizes)} columns, got {n_columns}; expected rows to be "
+            "flattened images of this shape, as images.reshape(len(images), -1) makes them."
+        )
+    channels, height, width = (1, *sizes)[-3:]
+    return channels, height, width
+
+
+def check_widths(name: str, widths: Any, automatic: Sequence[int]) -> Sequence[int]:
+    """Return the widths of stages, at least one; raise ValueError for anything else."""
+    if isinstance(widths, str):
+        return automatic
+    checked = check_sizes(widths, name)
+    if not checked:
+        raise ValueError(f"network Conv: expected {name} to have one width at least, got {widths!r}.")
+    return checked
+
+
+def automatic_depth(shape: Shape) -> int:
+    """Return the number of halvings that leave `MAX_POSITIONS` or fewer, at least one."""
+    depth = 1
+    while math.prod(coarsest(shape, depth)) > MAX_POSITIONS:
+        depth += 1
+    return depth
+
+
+def coarsest(shape: Shape, n_stages: int) -> tuple[int, int]:
+    """Return height and width after this number of halvings, rounded up."""
+    factor = 2**n_stages
+    return -(-shape[1] // factor), -(-shape[2] // factor)
