@@ -16,8 +16,8 @@ Run as a script, it saves the figures in the folder ``outputs``, or in the one t
 # ----------------------
 # The images have 8 x 8 pixels. :class:`~sklearn_vae.networks.Conv` needs their shape, because it sees rows; networks
 # are parameters as others are, and the name "mlp" or an instance will do. One split of the training images keeps the
-# search short; ``cv=5`` would take five times as long. The prior "vamp" is a mixture of posteriors; it follows the
-# latent variables of the digits' classes closer than one normal distribution does, and its samples look more like digits.
+# search short; ``cv=5`` would take five times as long. The prior "vamp" is a mixture of posteriors; its
+# samples look more like digits than those of one normal distribution do.
 
 import os
 from pathlib import Path
@@ -119,7 +119,8 @@ draw(
 # %%
 # What each component does
 # ------------------------
-# One latent variable at a time goes from -3 to 3, and the others stay those of one image. `kl_per_component_` says how much each carries; the six that carry most are shown.
+# One latent variable at a time goes from -3 to 3, and the others stay those of one image. `kl_per_component_`
+# says how much each carries; the six that carry most are shown.
 
 z = autoencoder.transform(originals[3:4])
 most = np.argsort(-vae.kl_per_component_)[:6]
