@@ -137,10 +137,11 @@ class VAE(nn.Module):
         return self.encoder_head.weight[first:], self.encoder_head.bias[first:]
 
     def _heads(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        d, out = self.n_components, self.features(y)
+        d, features = self.n_components, self.features(y)
+        parts = [self.encoder.posterior(features)] if isinstance(self.encoder, PosteriorEncoder) else []
         if self.encoder_head is not None:
-            read = self.encoder_head(out)
-            out = torch.cat([out, read], -1) if self.gives_posterior else read
+            parts.append(self.encoder_head(features))
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         loc, log_scale, logits = out.tensor_split((d, 2 * d), -1)
         if self.linear is None:
             return loc, log_scale, logits

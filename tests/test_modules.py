@@ -1,14 +1,193 @@
-"""Layers of a user's own, and of objectives, that draw or keep statistics while training."""
+"""A user's own torch modules: each way to give one, their parameters, and what is said where one is wrong."""
+
+import copy
+import pickle
+import re
+from functools import partial
 
 import numpy as np
+import pytest
 import torch
+from naming import shown
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
 from torch import nn
+from torch.nn import functional as F
 
-from sklearn_vae import VAETransformer
+from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae.networks import Modules
+from sklearn_vae.networks.base import PosteriorEncoder
+from sklearn_vae.objectives import IWAE
+
+CLASS = np.arange(150) // 50
 
 
-def test_modules_train_in_training_mode_and_keep_their_statistics(iris, global_random_state):
+def features(n_features, width=8):
+    return nn.Sequential(nn.Linear(n_features, width), nn.Tanh())
+
+
+def columns(n_components, n_features, width=8):
+    return nn.Sequential(nn.Linear(n_components, width), nn.Tanh(), nn.Linear(width, n_features))
+
+
+class Features(nn.Module):
+    def __init__(self, n_features, width=8):
+        super().__init__()
+        self.layers = features(n_features, width)
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Posterior(nn.Module):
+    """An encoder that returns (loc, scale)."""
+
+    def __init__(self, n_features, n_components=2, width=8):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(n_features, width), nn.Tanh(), nn.Linear(width, 2 * n_components))
+
+    def forward(self, x):
+        loc, raw = self.layers(x).chunk(2, -1)
+        return loc, F.softplus(raw)
+
+
+class Factory:
+    """A callable object, whose repr is its address."""
+
+    def __call__(self, n_features, width=8):
+        return features(n_features, width)
+
+
+class Returns(nn.Module):
+    """Anything, made of what a linear layer returns."""
+
+    def __init__(self, function, n_in=4, n_out=2):
+        super().__init__()
+        self.layer, self.function = nn.Linear(n_in, n_out), function
+
+    def forward(self, x):
+        return self.function(self.layer(x))
+
+
+class Convolution(nn.Module):
+    """A decoder that takes (n_rows, n_components) and no draws in front of it."""
+
+    def __init__(self, n_components, n_features):
+        super().__init__()
+        self.dense = nn.Linear(n_components, n_features)
+        self.convolution = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, z):
+        n_rows, _ = z.shape
+        return self.convolution(self.dense(z).view(n_rows, 1, -1)).view(n_rows, -1)
+
+
+def small(**params):
+    return VAETransformer(2, **{"max_iter": 2, "early_stopping": False, "random_state": 0, **params})
+
+
+def small_classifier(**params):
+    return VAEClassifier(2, **{"max_iter": 100, "random_state": 0, **params})
+
+
+def observed(vae, X):
+    """What the encoder sees of the rows."""
+    return vae.module_.likelihood.observe(torch.from_numpy(np.asarray(X, dtype=np.float32)))
+
+
+# Ways to give a module
+
+WAYS = [
+    Features,
+    features,
+    Factory(),
+    partial(features, width=3),
+    Features(4),
+    nn.Sequential(nn.Linear(4, 3), nn.ELU()),
+]
+WAYS_TO_LATENTS = [Posterior, partial(Posterior, width=3), Posterior(4)]
+
+
+@pytest.mark.parametrize("init", ["ppca", "random"])
+@pytest.mark.parametrize("encoder", WAYS + WAYS_TO_LATENTS, ids=shown)
+@pytest.mark.parametrize("decoder", [columns, columns(2, 4), nn.Linear], ids=shown)
+def test_modules_takes_classes_factories_and_instances(iris, encoder, decoder, init):
+    vae = small(network=Modules(encoder, decoder), init=init).fit(iris)
+    assert vae.transform(iris).shape == (150, 2) and vae.sample(3).shape == (3, 4)
+    assert np.isfinite(vae.score_samples(iris)).all()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(vae)).transform(iris), vae.transform(iris))
+
+
+@pytest.mark.parametrize("encoder", WAYS + WAYS_TO_LATENTS, ids=shown)
+def test_modules_go_on_training(iris, encoder):
+    """The model is seen to be the same at each call, whatever the way that it was given."""
+    vae = small(network=Modules(encoder, columns)).partial_fit(iris)
+    before = vae.transform(iris)
+    restored = pickle.loads(pickle.dumps(vae))
+    assert np.abs(vae.partial_fit(iris).transform(iris) - before).max() > 0
+    np.testing.assert_array_equal(restored.partial_fit(iris).transform(iris), vae.transform(iris))
+
+
+def test_modules_instance_is_trained_from_its_weights(iris):
+    encoder, decoder = Features(4), columns(2, 4)
+    before = copy.deepcopy(encoder.state_dict())
+    start, end = (small(network=Modules(encoder, decoder), init="random", max_iter=n).fit(iris) for n in (0, 2))
+    for name, weight in before.items():
+        assert torch.equal(start.module_.encoder.state_dict()[name], weight)
+        assert not torch.equal(end.module_.encoder.state_dict()[name], weight)
+        assert torch.equal(encoder.state_dict()[name], weight)
+
+
+def test_modules_instance_keeps_frozen_weights(iris):
+    encoder = Features(4).requires_grad_(False)
+    vae = small(network=Modules(encoder, columns)).fit(iris)
+    for name, weight in encoder.state_dict().items():
+        assert torch.equal(vae.module_.encoder.state_dict()[name], weight)
+
+
+def test_modules_instance_of_another_precision_is_taken(iris):
+    vae = small(network=Modules(Features(4).double(), columns(2, 4).double())).fit(iris)
+    assert {p.dtype for p in vae.module_.parameters()} == {torch.float32}
+    assert vae.transform(iris).dtype == np.float64 and vae.transform(iris.astype(np.float32)).dtype == np.float32
+
+
+def test_modules_of_classes_start_from_random_state(iris):
+    fits = [small(network=Modules(Features, columns), init="random", random_state=seed).fit(iris) for seed in (0, 0, 1)]
+    first, again, other = (vae.transform(iris) for vae in fits)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
+
+
+def test_modules_with_lazy_layers(iris, global_random_state):
+    """Layers that learn their input's width when first called, as classes, factories and instances."""
+
+    def lazy(n_in, n_out=4):
+        return nn.Sequential(nn.LazyLinear(8), nn.Tanh(), nn.LazyLinear(n_out))
+
+    instance, before = nn.LazyLinear(6), global_random_state()
+    for network in (Modules(lazy, lazy), Modules(instance, nn.LazyLinear(4))):
+        fits = [small(network=network).fit(iris) for _ in range(2)]
+        np.testing.assert_array_equal(*(vae.score_samples(iris) for vae in fits))
+    assert global_random_state() == before and instance.has_uninitialized_params()
+    restored = pickle.loads(pickle.dumps(fits[0]))
+    np.testing.assert_array_equal(restored.transform(iris), fits[0].transform(iris))
+
+
+@pytest.mark.parametrize("objective", ["elbo", IWAE(3)], ids=shown)
+def test_modules_need_not_take_draws_in_front_of_rows(iris, objective):
+    vae = small(network=Modules(features, Convolution), objective=objective, n_draws=5).fit(iris)
+    scores = vae.score_samples(iris)
+    assert scores.shape == (150,) and np.isfinite(scores).all() and vae.sample(1).shape == (1, 4)
+    np.testing.assert_allclose(vae.score_samples(iris[:1]), scores[:1])
+
+
+# Training mode
+
+
+@pytest.mark.parametrize("init", ["ppca", "random"])
+def test_modules_train_in_training_mode_and_keep_their_statistics(iris, global_random_state, init):
     """Dropout and batch normalisation work as the user means them, from a seed, global generators untouched."""
 
     def layers(n_in, n_out=8):
@@ -16,11 +195,21 @@ def test_modules_train_in_training_mode_and_keep_their_statistics(iris, global_r
 
     network = Modules(layers, layers)
     before = global_random_state()
-    fits = [VAETransformer(2, network=network, max_iter=3, random_state=0).fit(iris) for _ in range(2)]
+    fits = [VAETransformer(2, network=network, init=init, max_iter=3, random_state=0).fit(iris) for _ in range(2)]
     assert global_random_state() == before
     module = fits[0].module_.encoder
     assert module[0].num_batches_tracked > 0 and not module.training
     np.testing.assert_array_equal(*(vae.transform(iris) for vae in fits))
+    np.testing.assert_allclose(fits[0].transform(iris[:1]), fits[0].transform(iris)[:1])
+
+
+def test_posterior_encoder_with_dropout_is_deterministic_afterwards(iris):
+    def encoder(n_features):
+        return nn.Sequential(nn.Dropout(0.5), Posterior(n_features))
+
+    vae = small(network=Modules(encoder, columns), init="random").fit(iris)
+    np.testing.assert_array_equal(vae.transform(iris), vae.transform(iris))
+    assert not vae.module_.encoder.module.training
 
 
 def test_autoencoder_draws_nothing(iris):
@@ -30,3 +219,267 @@ def test_autoencoder_draws_nothing(iris):
     model.input_noise = 1.0
     losses = [model(x, 1.0, torch.Generator().manual_seed(seed)).loss for seed in (0, 1)]
     assert torch.equal(*losses)
+
+
+# Encoders that return (loc, scale)
+
+
+@pytest.mark.parametrize("make", [small, partial(small_classifier, max_iter=2)], ids=["transformer", "classifier"])
+@pytest.mark.parametrize("encoder", WAYS_TO_LATENTS, ids=shown)
+def test_posterior_encoder_says_the_posterior_itself(iris, encoder, make):
+    vae = make(network=Modules(encoder, columns), init="random").fit(iris, CLASS)
+    assert isinstance(vae.module_.encoder, PosteriorEncoder)
+    with torch.no_grad():
+        loc, scale = vae.module_.encoder.module(observed(vae, iris))
+        q = vae.module_.posterior(torch.from_numpy(iris.astype(np.float32)))
+    X = iris.astype(np.float32)
+    np.testing.assert_array_equal(vae.transform(X), loc.numpy())
+    np.testing.assert_allclose(q.scale.numpy(), scale.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [small, partial(small_classifier, max_iter=0)], ids=["transformer", "classifier"])
+def test_posterior_encoder_starts_at_pca(iris, make):
+    start = make(network=Modules(Posterior, columns), max_iter=0).fit(iris, CLASS)
+    expected = make(max_iter=0).fit(iris, CLASS)
+    assert start.module_.encoder.gate == 0
+    np.testing.assert_allclose(start.transform(iris), expected.transform(iris), atol=1e-12)
+    x = torch.from_numpy(iris.astype(np.float32))
+    with torch.no_grad():
+        np.testing.assert_allclose(start.module_.posterior(x).scale, expected.module_.posterior(x).scale)
+    Z = start.transform(iris)
+    np.testing.assert_allclose(start.inverse_transform(Z), expected.inverse_transform(Z), atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [small, small_classifier], ids=["transformer", "classifier"])
+def test_posterior_encoder_leaves_pca_through_its_gate(iris, make):
+    """Its loc adds to the linear map's, times the gate."""
+    vae = make(network=Modules(Posterior, columns), max_iter=20).fit(iris, CLASS)
+    gate = vae.module_.encoder.gate
+    assert gate != 0
+    with torch.no_grad():
+        y = observed(vae, iris)
+        loc, _ = vae.module_.encoder.module(y / vae.module_.linear.spread)
+        expected = vae.module_.linear.encoder(y) + gate * loc
+    np.testing.assert_allclose(vae.transform(iris), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("init", ["ppca", "random"])
+@pytest.mark.parametrize("generative_weight", [0, 0.1])
+def test_posterior_encoder_classifies(iris, init, generative_weight):
+    """Classes are read off loc and scale, also where nothing else moves the gate."""
+    network = Modules(Posterior, columns, encoder__width=32)
+    params = {"generative_weight": generative_weight, "consistency_weight": 0, "max_iter": 60}
+    vae = small_classifier(network=network, init=init, **params).fit(iris, CLASS)
+    assert vae.score(iris, CLASS) > 0.65
+    restored = pickle.loads(pickle.dumps(vae))
+    np.testing.assert_array_equal(restored.predict_proba(iris), vae.predict_proba(iris))
+
+
+def test_posterior_encoder_learns(iris):
+    """On its own feet it comes near the networks that the model reads the posterior off."""
+    params = {"init": "random", "max_iter": 100}
+    own = small(network=Modules(Posterior, columns, encoder__width=32), **params).fit(iris)
+    read = small(network=Modules(features, columns, encoder__width=32), **params).fit(iris)
+    start = small(network=Modules(Posterior, columns, encoder__width=32), init="random", max_iter=0).fit(iris)
+    assert own.score(iris) > start.score(iris) + 1 and own.score(iris) > read.score(iris) - 0.5
+
+
+@pytest.mark.parametrize("init", ["ppca", "random"])
+def test_posterior_encoder_whose_scale_underflows(iris, init):
+    """exp(-200) is 0 in float32."""
+
+    class Sure(Posterior):
+        def forward(self, x):
+            loc, scale = super().forward(x)
+            return loc, torch.cat([scale[:, :1], torch.full_like(scale[:, :1], torch.finfo(x.dtype).tiny)], -1) * (
+                1e-30 if self.training else 1.0
+            )
+
+    vae = small(network=Modules(Sure, columns), init=init).fit(iris)
+    assert np.isfinite(vae.loss_curve_).all() and np.isfinite(vae.transform(iris)).all()
+
+
+def test_posterior_encoder_whose_scale_turns_negative_in_training(iris):
+    class Bad(Posterior):
+        def forward(self, x):
+            loc, scale = super().forward(x)
+            return loc, scale - 10 if self.training else scale
+
+    for init in ("ppca", "random"):
+        with pytest.raises(ValueError, match=r"expected the encoder to return scale above 0, got -\d.*softplus, or"):
+            small(network=Modules(Bad, columns), init=init).fit(iris)
+
+
+# Parameters
+
+
+def test_modules_parameters_are_those_given():
+    network = Modules(Features, columns, encoder__width=16, decoder__width=4)
+    assert network.get_params() == {
+        "encoder": Features,
+        "decoder": columns,
+        "encoder__width": 16,
+        "decoder__width": 4,
+    }
+    assert "encoder__width=16" in repr(network) and "Features" in repr(network)
+    assert "decoder=Linear(in_features=2, out_features=4, bias=True)" in repr(Modules(Features, nn.Linear(2, 4)))
+    vae = VAETransformer(network=network)
+    assert vae.get_params()["network__encoder__width"] == 16
+    assert "encoder__width=16" in repr(vae) and "encoder__width" in vae._repr_html_()
+
+
+def test_modules_set_params_and_clone():
+    network = Modules(Features, columns, encoder__width=16)
+    vae = VAETransformer(network=network).set_params(network__encoder__width=4, network__decoder__width=3)
+    assert vae.network is network and network.get_params()["decoder__width"] == 3
+    copied = clone(vae)
+    copied.set_params(network__encoder=features, network__encoder__width=5)
+    assert (network.encoder, network.encoder__width) == (Features, 4)
+    assert (copied.network.encoder, copied.network.encoder__width) == (features, 5)
+    instance = Features(4)
+    assert clone(Modules(instance, columns)).encoder is not instance
+
+
+def test_modules_parameters_reach_the_modules(iris):
+    vae = small(network=Modules(Features, columns)).set_params(network__encoder__width=5, network__decoder__width=3)
+    model = vae.fit(iris).module_
+    assert model.encoder.layers[0].out_features == 5 and model.decoder.module[0].out_features == 3
+
+
+def test_modules_parameters_are_searchable_in_a_pipeline(iris):
+    pipeline = Pipeline([("vae", small(network=Modules(Posterior, columns))), ("classify", LogisticRegression())])
+    grid = {"vae__network__encoder__width": [2, 6], "vae__network__decoder": [columns, nn.Linear]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(iris, CLASS)
+    best = search.best_params_["vae__network__encoder__width"]
+    assert search.best_estimator_["vae"].module_.encoder.module.layers[0].out_features == best
+    assert len(search.cv_results_["params"]) == 4
+    restored = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(restored.predict(iris), search.predict(iris))
+
+
+@pytest.mark.parametrize("name", ["width", "encoder_width", "encoder__", "head__width", "__width"])
+def test_modules_parameter_of_a_wrong_name(name):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'; expected encoder, decoder, encoder__<"):
+        Modules(Features, columns, **{name: 3})
+    network = Modules(Features, columns)
+    with pytest.raises(
+        ValueError, match=f"(?s)Invalid parameter '{name}' for estimator Modules.*expected encoder, dec"
+    ):
+        network.set_params(**{name: 3})
+    assert network.get_params() == {"encoder": Features, "decoder": columns}
+
+
+def test_modules_parameter_that_the_class_does_not_take(iris):
+    with pytest.raises(TypeError, match=r"expected encoder .*got Features\(4, depth=3\), which failed: TypeError: .*"):
+        small(network=Modules(Features, columns, encoder__depth=3)).fit(iris)
+    with pytest.raises(TypeError, match=r"expected encoder to be a class or factory, because encoder__width is given"):
+        small(network=Modules(Features(4), columns, encoder__width=3)).fit(iris)
+
+
+# Wrong modules
+
+POSTERIOR = re.escape(
+    "shape (2, any width), or loc and scale of shape (2, 2) with scale above 0, for an input of shape"
+)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda h: h[0], POSTERIOR + r" \(2, 4\), got shape \(2,\); change the encoder's last layer"),
+        (lambda h: h[:, None], POSTERIOR + r" \(2, 4\), got shape \(2, 1, 2\)"),
+        (lambda h: [h, h.exp()], r"got a list of shape \(2, 2\), shape \(2, 2\); change what the encoder's forward"),
+        (lambda h: (h, h.exp(), h), r"got a tuple of shape \(2, 2\), shape \(2, 2\), shape \(2, 2\)"),
+        (lambda h: (h, h.exp()[:, :1]), r"got a tuple of shape \(2, 2\), shape \(2, 1\)"),
+        (lambda h: (h[:, :1], h[:, :1].exp()), r"got a tuple of shape \(2, 1\), shape \(2, 1\)"),
+        (lambda h: (h, h.exp().numpy()), r"got a tuple of shape \(2, 2\), a ndarray"),
+        (lambda h: (h, 1.0), r"got a tuple of shape \(2, 2\), a float"),
+        (lambda h: torch.distributions.Normal(h, h.exp()), "got a Normal; change what the encoder's forward returns"),
+        (lambda h: None, "got a NoneType"),
+        (lambda h: (h, -h.exp()), r"scale above 0, got a scale of -\d\.\d+; end it with softplus, or with exp \(a log"),
+        (lambda h: (h, torch.zeros_like(h)), "scale above 0, got a scale of 0; end it with softplus"),
+        (lambda h: (h, h * torch.nan), "scale above 0, got a scale of nan"),
+        (lambda h: h.argmax(-1, keepdim=True), "expected the encoder to return float32 for float32, got int64"),
+        (
+            lambda h: (h, h.exp().double()),
+            "float32 for float32, got float32, float64; keep the precision that comes in",
+        ),
+        (lambda h: h.float(), "expected the encoder to return float64 for float64, got float32"),
+        (lambda h: h @ torch.eye(2), "return float64 for float64 .* it failed: RuntimeError: .* same dtype"),
+    ],
+)
+def test_encoder_that_returns_what_it_should_not(iris, function, message):
+    with pytest.raises(ValueError, match=message):
+        small(network=Modules(Returns(function), columns)).fit(iris)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            lambda h: h[:, :3],
+            r"decoder to return shape \(2, 4\) for an input of shape \(2, 2\), got shape \(2, 3\); cha",
+        ),
+        (lambda h: (h, h.exp()), r"got a tuple of shape \(2, 4\), shape \(2, 4\); change what the decoder's forward"),
+        (lambda h: h.numpy(), "got a ndarray"),
+        (lambda h: h.round().int(), "expected the decoder to return float32 for float32, got int32"),
+    ],
+)
+def test_decoder_that_returns_what_it_should_not(iris, function, message):
+    with pytest.raises(ValueError, match=message):
+        small(network=Modules(features, Returns(function, 2, 4))).fit(iris)
+
+
+class Broken(Exception):
+    """An error of the user's own."""
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize("error", [Broken("no"), KeyError("no"), RuntimeError("no"), AssertionError("no")], ids=repr)
+def test_module_that_raises(iris, error):
+    failing = Returns(lambda h: fail(error), 2, 4)
+    message = rf"tried on two rows: expected the decoder .* but it failed: {type(error).__name__}: '?no"
+    with pytest.raises(ValueError, match=message) as caught:
+        small(network=Modules(features, failing)).fit(iris)
+    assert caught.value.__cause__ is error
+    with pytest.raises((TypeError, ValueError), match=rf"expected encoder .*failed: {type(error).__name__}: '?no"):
+        small(network=Modules(lambda n_features: fail(error), columns)).fit(iris)
+
+
+def test_module_without_forward(iris):
+    with pytest.raises(ValueError, match='NotImplementedError: Module .* is missing the required "forward"'):
+        small(network=Modules(nn.Module(), columns)).fit(iris)
+
+
+@pytest.mark.parametrize("encoder", ["linear", None, 3, {}, lambda n: nn.Linear, lambda n: "linear"], ids=shown)
+def test_encoder_that_is_no_module(iris, encoder):
+    message = (
+        r"expected encoder to be a torch.nn.Module, or a class or factory .* \(n_features\) and the encoder__<name>"
+    )
+    with pytest.raises(TypeError, match=message):
+        small(network=Modules(encoder, columns)).fit(iris)
+
+
+def test_modules_without_decoder():
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'decoder'"):
+        Modules(features)
+
+
+def test_class_of_networks_in_place_of_an_instance(iris):
+    with pytest.raises(ValueError, match="'network' parameter .* an instance of 'sklearn_vae.networks.base.Network'"):
+        small(network=Modules).fit(iris)
+
+
+def test_wrong_module_is_found_before_training(iris):
+    """Two rows are all that the encoder has seen when the decoder's shape is refused."""
+    seen = []
+
+    def encoder(n_features):
+        return Returns(lambda h: seen.append(len(h)) or h)
+
+    with pytest.raises(ValueError, match="decoder"):
+        small(network=Modules(encoder, nn.Linear(2, 5))).fit(iris)
+    assert set(seen) == {2}

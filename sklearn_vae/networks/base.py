@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from abc import ABC, abstractmethod
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
+
+POSITIVE = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
 
 
 class Network(BaseEstimator, ABC):
@@ -76,7 +79,8 @@ class PosteriorEncoder(nn.Module):
     module : nn.Module
         (n_rows, n_inputs) -> loc and scale, (n_rows, n_components) each, scale above 0.
     zero_output : bool
-        Whether both are multiplied, scale as its logarithm, by a trained number that starts at 0.
+        Whether `posterior` multiplies both, scale as its logarithm, by a trained number that
+        starts at 0.
     """
 
     def __init__(self, module: nn.Module, zero_output: bool):
@@ -85,9 +89,19 @@ class PosteriorEncoder(nn.Module):
         self.gate = nn.Parameter(torch.zeros(())) if zero_output else None
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return means and log-scales side by side, (n_rows, 2 * n_components)."""
+        """Return means and log-scales side by side, (n_rows, 2 * n_components): what classes are read off."""
         loc, scale = self.module(y)
-        out = torch.cat([loc, scale.log()], -1)
+        # The dry run has seen two rows only, and a NaN later would not say whose it is.
+        if self.training and bool((scale < 0).any()):
+            raise ValueError(
+                f"network: expected the encoder to return scale above 0, got {scale.min().item():.3g} in training; "
+                f"{POSITIVE}."
+            )
+        # A scale may underflow to 0.
+        return torch.cat([loc, (scale + torch.finfo(scale.dtype).tiny).log()], -1)
+
+    def posterior(self, out: Tensor) -> Tensor:
+        """Return what `forward` gave, gated: the posterior's parameters, or what adds to those of linear maps."""
         return out if self.gate is None else self.gate * out
 
 
@@ -122,35 +136,53 @@ def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> 
     return out.shape[1]
 
 
-def try_out(role: str, module: nn.Module, n_in: int, expected: str) -> Any:
+def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return what the module makes of two rows; raise ValueError if it fails."""
     module.eval()
     try:
         with torch.no_grad():
-            return module(torch.zeros(2, n_in))
+            return module(torch.zeros(2, n_in, dtype=dtype))
     except Exception as error:
         raise ValueError(
-            f"network: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
+            f"network, tried on two rows: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
             f"but it failed: {type(error).__name__}: {error}"
         ) from error
     finally:
         module.train()
 
 
+def check_precision(role: str, module: nn.Module, n_in: int) -> None:
+    """Raise ValueError unless the module computes in its input's precision: rows of float64 are transformed in it."""
+    for dtype in (torch.float32, torch.float64):
+        name = _name(dtype)
+        out = try_out(role, copy.deepcopy(module).to(dtype), n_in, f"{name} for {name}", dtype)
+        got = {part.dtype for part in (out if isinstance(out, tuple) else (out,))}
+        if got != {dtype}:
+            raise ValueError(
+                f"network, tried on two rows: expected the {role} to return {name} for {name}, "
+                f"got {', '.join(sorted(map(_name, got)))}; keep the precision that comes in (x.new_zeros(...))."
+            )
+
+
 def wrong_output(role: str, n_in: int, expected: str, out: Any) -> ValueError:
     """Return the error for an output that is not what is expected."""
+    change = f"the {role}'s last layer" if isinstance(out, Tensor) else f"what the {role}'s forward returns"
     return ValueError(
-        f"network: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
-        f"got {_described(out)}; change the {role}'s last layer."
+        f"network, tried on two rows: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
+        f"got {_described(out)}; change {change}."
     )
 
 
 def _described(out: Any) -> str:
     if isinstance(out, Tensor):
         return f"shape {tuple(out.shape)}"
-    if isinstance(out, tuple):
-        return f"a tuple of {', '.join(map(_described, out))}"
+    if isinstance(out, tuple | list):
+        return f"a {type(out).__name__} of {', '.join(map(_described, out))}"
     return f"a {type(out).__name__}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 _GLOBAL_GENERATOR = threading.Lock()

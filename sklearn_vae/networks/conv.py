@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from sklearn_vae.networks.base import Network
+from sklearn_vae.networks.base import Network, linear
 from sklearn_vae.networks.mlp import ACTIVATIONS, check_sizes, hidden_layers
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -99,7 +100,6 @@ class Conv(Network):
         generator: torch.Generator,
     ) -> tuple[nn.Module, nn.Module]:
         """Make the encoder and the decoder."""
-        self._validate_params()
         if self.kernel_size % 2:
             raise ValueError(f"network Conv: expected kernel_size to be even, got {self.kernel_size!r}.")
         shape = check_image_shape(self.image_shape, n_inputs)
@@ -114,19 +114,19 @@ class Conv(Network):
     def _encoder(
         self, shape: Shape, widths: Sequence[int], sizes: Sequence[int], generator: torch.Generator
     ) -> nn.Sequential:
-        activation = ACTIVATIONS[self.activation]
+        activation, layer = ACTIVATIONS[self.activation], partial(linear, generator=generator)
         layers: list[nn.Module] = [ToImages(shape, 2 ** len(widths))]
         for n_in, n_out in itertools.pairwise((shape[0], *widths)):
             layers += [convolution(nn.Conv2d, n_in, n_out, self.kernel_size, generator), activation()]
         n_features = widths[-1] * math.prod(coarsest(shape, len(widths)))
-        return nn.Sequential(*layers, ToFeatures(), *hidden_layers((n_features, *sizes), activation, generator))
+        return nn.Sequential(*layers, ToFeatures(), *hidden_layers((n_features, *sizes), activation, layer))
 
     def _decoder(
         self, shape: Shape, widths: Sequence[int], sizes: Sequence[int], zero_output: bool, generator: torch.Generator
     ) -> nn.Sequential:
         activation, grid = ACTIVATIONS[self.decoder_activation], coarsest(shape, len(widths))
-        layers = [*hidden_layers((*sizes, widths[0] * math.prod(grid)), activation, generator)]
-        layers.append(FromFeatures((widths[0], *grid)))
+        dense = hidden_layers((*sizes, widths[0] * math.prod(grid)), activation, partial(linear, generator=generator))
+        layers = [*dense, FromFeatures((widths[0], *grid))]
         for n_in, n_out in itertools.pairwise(widths):
             layers += [convolution(nn.ConvTranspose2d, n_in, n_out, self.kernel_size, generator), activation()]
         output = convolution(nn.ConvTranspose2d, widths[-1], shape[0], self.kernel_size, generator, zero_output)

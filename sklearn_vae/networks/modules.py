@@ -7,18 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from sklearn.base import clone
 from torch import Tensor, nn
 
 from sklearn_vae.networks.base import (
+    POSITIVE,
     Network,
     PosteriorEncoder,
     check_output,
+    check_precision,
     seeded_global_generator,
     try_out,
     wrong_output,
 )
 
-ROLES = ("encoder", "decoder")
+# What a class or factory is called with.
+SIZES = {"encoder": "n_features", "decoder": "n_components, n_features"}
 ARGUMENTS = "expected encoder, decoder, encoder__<name> or decoder__<name>"
 
 
@@ -45,13 +49,16 @@ class Modules(Network):
     TypeError
         If `encoder` or `decoder` does not give an ``nn.Module``.
     ValueError
-        If a module's output has another shape, found on two rows before training.
+        If a module fails, or its output has another shape or precision, found on two rows
+        before training; or if a scale falls below 0 later.
 
     Notes
     -----
     With init="ppca" the encoder sees the columns centred and divided by the spread of the
     leading components, and what the modules return is added to linear maps: a pair
-    (loc, scale) as loc and log(scale), times a trained number that starts at 0. Layers that
+    (loc, scale) as loc and log(scale), times a trained number that starts at 0. Modules work
+    in the precision of their input, which is float64 for rows of float64 after training, and
+    treat each row by itself outside of training. Layers that
     draw random numbers (dropout) do so from torch's global generator, which is seeded for
     each step and put back; fits in several threads then take turns.
 
@@ -84,14 +91,19 @@ class Modules(Network):
 
     def get_params(self, deep=True):
         """Return the modules and the arguments that they are called with."""
-        return super().get_params(deep=False) | {k: v for k, v in vars(self).items() if k.partition("__")[0] in ROLES}
+        return super().get_params(deep=False) | {k: v for k, v in vars(self).items() if k.partition("__")[0] in SIZES}
 
     def set_params(self, **params):
         """Set the modules, or arguments that they are called with."""
-        if unknown := [name for name in params if name not in ROLES and not is_argument(name)]:
+        if unknown := [name for name in params if name not in SIZES and not is_argument(name)]:
             raise ValueError(f"Invalid parameter {unknown[0]!r} for estimator {self}; {ARGUMENTS}.")
         vars(self).update(params)
         return self
+
+    def __sklearn_clone__(self):
+        """Copy modules and arguments; share classes and factories, so that two copies are seen to be alike."""
+        made = {role: getattr(self, role) for role in SIZES if not isinstance(getattr(self, role), nn.Module)}
+        return type(self)(**{k: clone(v, safe=False) for k, v in self.get_params().items() if k not in made}, **made)
 
     def build(
         self,
@@ -106,9 +118,12 @@ class Modules(Network):
         with seeded_global_generator(generator):
             encoder = instantiate("encoder", self.encoder, self._arguments("encoder"), n_inputs)
             decoder = instantiate("decoder", self.decoder, self._arguments("decoder"), n_components, n_outputs)
-            if gives_posterior(encoder, n_inputs, n_components):
-                encoder = PosteriorEncoder(encoder, zero_output)
+            posterior = gives_posterior(encoder, n_inputs, n_components)
             check_output("decoder", decoder, n_components, n_outputs)
+            check_precision("encoder", encoder, n_inputs)
+            check_precision("decoder", decoder, n_components)
+        if posterior:
+            encoder = PosteriorEncoder(encoder, zero_output)
         return encoder, Gated(decoder) if zero_output else decoder
 
     def _arguments(self, role: str) -> dict[str, Any]:
@@ -122,22 +137,27 @@ def instantiate(
     """Copy an instance; call a class or factory with its sizes and arguments."""
     if isinstance(module, nn.Module):
         if arguments:
+            name = f"{role}__{next(iter(arguments))}"
             raise TypeError(
-                f"network Modules: expected {role} to be a class or factory, which {role}__{next(iter(arguments))} is "
-                "an argument of, got an instance."
+                f"network Modules: expected {role} to be a class or factory, because {name} is given, got an instance "
+                f"of {type(module).__name__}; pass its class, or leave {name} out."
             )
         return copy.deepcopy(module).to("cpu", torch.float32)
+    expected = (
+        f"network Modules: expected {role} to be a torch.nn.Module, or a class or factory that returns one when called "
+        f"with ({SIZES[role]}) and the {role}__<name> arguments"
+    )
+    if not callable(module):
+        raise TypeError(f"{expected}, got {module!r}.")
+    call = ", ".join([*map(str, sizes), *(f"{name}={value!r}" for name, value in arguments.items())])
+    call = f"{getattr(module, '__name__', repr(module))}({call})"
     try:
         made = module(*sizes, **arguments)
-    except TypeError as error:
-        raise TypeError(
-            f"network Modules: expected {role} to be a torch.nn.Module, or a callable with the sizes {sizes} "
-            f"{f'and {arguments} ' if arguments else ''}that returns one, got {module!r}: {error}"
-        ) from error
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{expected}, got {call}, which failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
-        raise TypeError(
-            f"network Modules: expected {role} to be a torch.nn.Module, or a callable that returns one, got {made!r}."
-        )
+        raise TypeError(f"{expected}, got {made!r} from {call}.")
     return made.to("cpu", torch.float32)
 
 
@@ -148,15 +168,25 @@ def gives_posterior(encoder: nn.Module, n_inputs: int, n_components: int) -> boo
     out = try_out("encoder", encoder, n_inputs, expected)
     if isinstance(out, Tensor) and out.ndim == 2 and len(out) == 2:
         return False
-    if isinstance(out, tuple) and [getattr(part, "shape", None) for part in out] == [shape, shape] and out[1].min() > 0:
-        return True
-    raise wrong_output("encoder", n_inputs, expected, out)
+    if not is_pair(out, shape):
+        raise wrong_output("encoder", n_inputs, expected, out)
+    if not out[1].min() > 0:
+        raise ValueError(
+            f"network, tried on two rows: expected the encoder to return loc and scale with scale above 0, got a scale "
+            f"of {out[1].min().item():.3g}; {POSITIVE}."
+        )
+    return True
+
+
+def is_pair(out: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are two tensors of this shape."""
+    return isinstance(out, tuple) and len(out) == 2 and all(isinstance(t, Tensor) and t.shape == shape for t in out)
 
 
 def is_argument(name: str) -> bool:
     """Whether a parameter's name is that of a module's argument."""
     role, _, argument = name.partition("__")
-    return role in ROLES and bool(argument)
+    return role in SIZES and bool(argument)
 
 
 class Gated(nn.Module):
