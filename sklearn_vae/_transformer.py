@@ -35,7 +35,8 @@ class VAETransformer(BaseVAE):
 
     hidden_layer_sizes : array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers; the decoder has them reversed. "auto" is
-        (256, 128) up to 5000 rows and (512, 256) above.
+        (256, 128) up to 5000 rows and (512, 256) above. For network="mlp"; others have widths
+        of their own.
 
     likelihood : str or Likelihood, default="gaussian"
         Distribution p(x|z) of the columns. "gaussian": any real columns, on any scale.
