@@ -162,7 +162,7 @@ class VAETransformer(BaseVAE):
         Noise variance in the data's units, for an optimal scale and with early stopping as
         measured on held-out rows; only with a Gaussian or discretised logistic likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
-        Mean KL(q(z_j|x) || p(z_j)) over the training rows, in nats: about 0 for a
+        Mean KL(q(z_j|x) || p(z_j)) over training rows, 8192 at most, in nats: about 0 for a
         component that is not used. Not for objective="autoencoder".
     latent_scale_ : ndarray of shape (n_components,)
         What ``transform`` multiplies posterior means by: the root of the decoder's mean
