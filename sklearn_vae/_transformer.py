@@ -281,13 +281,14 @@ class VAETransformer(BaseVAE):
             If parameters or data are not valid, or the loss becomes non-finite.
         """
         previous = getattr(self, "module_", None) if self.warm_start else None
+        if previous is None:
+            # A fit that fails must not leave an earlier model behind new data's names and widths.
+            self.__dict__.pop("module_", None)
         X = self._check_rows(X, reset=previous is None)
         weight = self._check_weight(sample_weight, X)
         with limit_threads(effective_n_jobs(self.n_jobs)):
             rows = self._rows(X, weight)
             fitter = self._fitter(rows, Recipe(len(rows)), goes_on=previous is not None)
-            # A fit that fails must not leave an earlier model behind new data's names and widths.
-            self.__dict__.pop("module_", None)
             self._set_fitted(fitter, rows, self._run(fitter, rows, copy.deepcopy(previous)))
         self._training_state = None
         return self
