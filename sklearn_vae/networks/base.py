@@ -137,11 +137,12 @@ def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> 
 
 
 def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Return what the module makes of two rows; raise ValueError if it fails."""
+    """Return what the module makes of two rows; raise ValueError if it fails, or writes to its input."""
     module.eval()
+    x = torch.zeros(2, n_in, dtype=dtype)
     try:
         with torch.no_grad():
-            return module(torch.zeros(2, n_in, dtype=dtype))
+            out = module(x)
     except Exception as error:
         raise ValueError(
             f"network, tried on two rows: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
@@ -149,6 +150,13 @@ def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch
         ) from error
     finally:
         module.train()
+    # Rows and latents are read again: by the likelihood, and by the linear maps.
+    if x._version:
+        raise ValueError(
+            f"network, tried on two rows: expected the {role} to leave its input as it is, but a layer writes to it; "
+            "use inplace=False in the first layer."
+        )
+    return out
 
 
 def check_precision(role: str, module: nn.Module, n_in: int) -> None:
