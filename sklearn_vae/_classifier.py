@@ -215,7 +215,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Noise variance in the data's units; only with a Gaussian or discretised logistic
         likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
-        Mean KL(q(z_j|x) || p(z_j)) over the training rows, in nats; only with a generative
+        Mean KL(q(z_j|x) || p(z_j)) over training rows, 8192 at most, in nats; only with a generative
         model.
     latent_scale_ : ndarray of shape (n_components,)
         What ``transform`` multiplies posterior means by; only with whiten=False.

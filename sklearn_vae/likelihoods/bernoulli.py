@@ -18,7 +18,8 @@ class Bernoulli(UnitInterval):
 
     Values between 0 and 1 are taken as probabilities of a one (the usual cross-entropy
     on grey pixels); log-likelihoods are true log-probabilities for values 0 and 1 only.
-    ``sample`` draws zeros and ones, ``inverse_transform`` gives the probabilities.
+    ``sample`` draws zeros and ones, ``inverse_transform`` gives the probabilities, both times
+    `max_value`.
 
     Parameters
     ----------

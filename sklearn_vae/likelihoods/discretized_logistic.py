@@ -38,7 +38,7 @@ class DiscretizedLogistic(UnitInterval):
     (Kingma et al. 2016 [1]_; Salimans et al. 2017, eq. 2 [2]_). Log-likelihoods are true
     log-probabilities, whatever the units. Columns are centred and divided by one global
     unit inside, as those of a `Gaussian`. ``inverse_transform`` gives the mean of the
-    rounded values, ``sample`` draws some of these.
+    rounded values, in time proportional to `levels`; ``sample`` draws some of these.
 
     Parameters
     ----------
@@ -137,8 +137,14 @@ class DiscretizedLogisticModule(LikelihoodModule):
         left = left if len(self.log_scale) > 1 else left.mean(keepdims=True)
         with torch.no_grad():
             self.log_scale.copy_(torch.from_numpy(np.sqrt(left.clip(smallest**2)) / STD_PER_SCALE).log())
-        biases = np.zeros(len(maps.encoder)), np.zeros(self.n_outputs)
-        return LinearStart(maps.encoder, biases[0], maps.posterior_variance, maps.decoder, biases[1], maps.spread)
+        return LinearStart(
+            encoder_weight=maps.encoder,
+            encoder_bias=np.zeros(len(maps.encoder)),
+            posterior_variance=maps.posterior_variance,
+            decoder_weight=maps.decoder,
+            decoder_bias=np.zeros(self.n_outputs),
+            spread=maps.spread,
+        )
 
     @property
     def variance(self) -> Tensor:

@@ -65,7 +65,7 @@ class Network(BaseEstimator, ABC):
         Returns
         -------
         encoder : nn.Module
-            (n_rows, n_inputs) -> (n_rows, any width): features.
+            (n_rows, n_inputs) -> (n_rows, any width): features; or a `PosteriorEncoder`.
         decoder : nn.Module
             (n_rows, n_components) -> (n_rows, n_outputs): the likelihood's raw output.
         """
