@@ -14,8 +14,8 @@ Run as a script, it saves the figures in the folder ``outputs``, or in the one t
 # %%
 # A search over networks
 # ----------------------
-# The images have 8 x 8 pixels. :class:`~sklearn_vae.networks.Conv` needs their shape, because it sees rows; networks
-# are parameters as others are, and the name "mlp" or an instance will do. One split of the training images keeps the
+# The images have 8 x 8 pixels. :class:`~sklearn_vae.networks.Conv` sees rows, and gets their shape (of square images
+# "conv" finds it); networks are parameters as others are, and a name or an instance will do. One split keeps the
 # search short; ``cv=5`` would take five times as long. The prior "vamp" is a mixture of posteriors; its
 # samples look more like digits than those of one normal distribution do.
 
@@ -119,19 +119,18 @@ draw(
 # %%
 # What each component does
 # ------------------------
-# One latent variable at a time goes from -3 to 3, and the others stay those of one image. `kl_per_component_`
-# says how much each carries; the six that carry most are shown.
+# One latent variable at a time goes through the middle 98% of its values, and the others stay those of one image.
+# `kl_per_component_` says how much each carries; the six that carry most are shown.
 
-z = autoencoder.transform(originals[3:4])
+z, latents = autoencoder.transform(originals[3:4]), autoencoder.transform(train)
 most = np.argsort(-vae.kl_per_component_)[:6]
-values = np.linspace(-3, 3, 11)
-codes = np.repeat(z, len(most) * len(values), axis=0).reshape(len(most), len(values), -1)
+codes = np.repeat(z, len(most) * 11, axis=0).reshape(len(most), 11, -1)
 for row, component in zip(codes, most, strict=True):
-    row[:, component] = values
+    row[:, component] = np.linspace(*np.percentile(latents[:, component], [1, 99]), 11)
 traversals = autoencoder.inverse_transform(codes.reshape(-1, vae.n_components)).reshape(len(most), -1, 8, 8)
 draw(
     traversals,
-    "one component from -3 to 3",
+    "one component over its range",
     "images_traversals",
     [f"component {component}, {vae.kl_per_component_[component]:.1f} nats" for component in most],
 )

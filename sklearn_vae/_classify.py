@@ -298,7 +298,7 @@ def principal_components(x: Tensor) -> np.ndarray:
 @torch.inference_mode()
 def predict_log_proba(model: VAE, rows: Rows) -> np.ndarray:
     """Return log p(y|x) of rows, (n_rows, n_classes), float64."""
-    parts = [model.log_proba(batch["x"]) for batch in rows.batches(EVALUATION_BATCH)]
+    parts = [model.log_proba(batch["x"]) for batch in rows.chunks()]
     return torch.cat(parts).double().cpu().numpy()
 
 
@@ -313,7 +313,7 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
     class_prior : ndarray of shape (n_classes,)
     """
     with torch.inference_mode():
-        posteriors = [model.posterior(batch["x"]) for batch in rows.batches(EVALUATION_BATCH)]
+        posteriors = [model.posterior(batch["x"]) for batch in rows.chunks()]
         loc, scale = (
             torch.cat([getattr(q, name) for q in posteriors]).double().cpu().numpy() for name in ("loc", "scale")
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sklearn_vae._engine import EVALUATION_BATCH, Rows
+from sklearn_vae._engine import Rows
 from sklearn_vae._vae import VAE
 from sklearn_vae.objectives import draw
 
@@ -21,7 +21,7 @@ def kl_per_component(model: VAE, rows: Rows) -> np.ndarray:
     """Return the rows' weighted mean KL(q(z_j|x) || p(z_j)) in nats, (n_components,), or that of evenly spaced ones."""
     generator = torch.Generator(rows.x.device).manual_seed(0)
     total, total_weight = torch.zeros((), dtype=torch.float64), 0.0
-    for batch in evenly_spaced(rows, MAX_KL_ROWS).batches(EVALUATION_BATCH):
+    for batch in evenly_spaced(rows, MAX_KL_ROWS).chunks():
         q = model.posterior(batch["x"])
         kl = model.marginal_kl(q, draw(q, (), generator)).double()
         weight = batch.get("weight", torch.ones_like(kl[:, 0])).double()

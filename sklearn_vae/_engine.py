@@ -22,7 +22,7 @@ from sklearn_vae._vae import VAE
 from sklearn_vae.networks import seeded_global_generator
 from sklearn_vae.objectives import Terms
 
-# Rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
+# Rows that are evaluated at a time, of wide ones fewer: enough for a scale's optimum, few enough for the cache.
 EVALUATION_BATCH = 1024
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
@@ -152,6 +152,10 @@ class Rows(Dataset):
         )
         for index in order.tensor_split(self.n_batches(batch_size)):
             yield self[index]
+
+    def chunks(self) -> Iterator[dict[str, Tensor]]:
+        """Yield batches in order, of a size to be evaluated."""
+        return self.batches(max(1, min(EVALUATION_BATCH, CHUNK_SIZE // self.x.shape[1])))
 
 
 class _Batches:
@@ -327,7 +331,7 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     repeated = torch.arange(len(rows), device=rows.x.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
     rows = rows.select(repeated) if len(repeated) > len(rows) else rows
     model.likelihood.train()
-    for batch in rows.batches(EVALUATION_BATCH):
+    for batch in rows.chunks():
         weight = batch.get("weight")
         share = len(batch["x"]) if weight is None else float(weight.sum())
         score -= float(_mean(model(**batch, beta=beta, generator=generator).loss, weight)) * len(batch["x"])

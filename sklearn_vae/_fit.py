@@ -14,7 +14,7 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from sklearn_vae._engine import EVALUATION_BATCH, Rows, Settings, Trainer, evaluate
+from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._vae import VAE, Architecture
 
@@ -217,7 +217,7 @@ def _median_norm(model: VAE, rows: Rows) -> Tensor:
     """Return the median norm of what the encoder sees, centred."""
 
     def batches() -> Iterator[Tensor]:
-        return (model.likelihood.observe(batch["x"]) for batch in rows.batches(EVALUATION_BATCH))
+        return (model.likelihood.observe(batch["x"]) for batch in rows.chunks())
 
     center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)
     return torch.cat([(y - center).norm(dim=1) for y in batches()]).median()

@@ -483,3 +483,12 @@ def test_wrong_module_is_found_before_training(iris):
     with pytest.raises(ValueError, match="decoder"):
         small(network=Modules(encoder, nn.Linear(2, 5))).fit(iris)
     assert set(seen) == {2}
+
+
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_module_that_writes_to_its_input(iris, role):
+    """Rows and latents are read again; a model of what a layer left of them would be wrong without a word."""
+    modules = {"encoder": nn.Linear(4, 6), "decoder": nn.Linear(2, 4)}
+    modules[role] = nn.Sequential(nn.ReLU(inplace=True), modules[role])
+    with pytest.raises(ValueError, match=f"expected the {role} to leave its input as it is, .* use inplace=False"):
+        small(network=Modules(**modules)).fit(iris)

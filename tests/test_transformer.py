@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -346,3 +347,13 @@ def test_n_draws_raises_the_score(fitted, iris):
 
 def test_score_samples_finds_outliers(fitted, iris):
     assert fitted.score_samples(iris + np.array([0, 10, -10, 0])).max() < fitted.score_samples(iris).min()
+
+
+def test_transformer_refused_refit_leaves_no_earlier_model(digits):
+    """A model of other columns would be behind the new width."""
+    vae = VAETransformer(2, max_iter=1, random_state=0).fit(digits)
+    vae.set_params(beta=lambda step: -1.0)
+    with pytest.raises(ValueError, match="expected beta"):
+        vae.fit(digits[:, :10])
+    with pytest.raises(NotFittedError):
+        vae.transform(digits[:, :10])

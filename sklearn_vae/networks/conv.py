@@ -41,7 +41,7 @@ class Conv(Network):
     decoder_channels : sequence of int or "auto", default="auto"
         Widths of the decoder's stages, from the latent side on. "auto": twice the widths of
         the encoder's automatic ones, reversed.
-    hidden_layer_sizes : sequence of int, default=(256,)
+    hidden_layer_sizes : int or sequence of int, default=(256,)
         Widths of the dense layers between the coarsest stage and the latent variables; the
         decoder has them reversed. They take the place of the estimator's parameter of this name.
     kernel_size : int, default=4
@@ -66,7 +66,7 @@ class Conv(Network):
         "image_shape": [StrOptions({"auto"}), "array-like"],
         "channels": [StrOptions({"auto"}), "array-like"],
         "decoder_channels": [StrOptions({"auto"}), "array-like"],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "kernel_size": [Interval(Integral, 2, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "decoder_activation": [StrOptions(set(ACTIVATIONS))],

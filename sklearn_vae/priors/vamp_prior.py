@@ -26,7 +26,7 @@ class VampPrior(Prior):
     Parameters
     ----------
     n_pseudo_inputs : int, default=100
-        K. Each step encodes all of them.
+        K. Each step, and each chunk of rows that is scored, encodes all of them.
 
     Examples
     --------
