@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -219,7 +220,9 @@ class VAE(nn.Module):
         """
         y = self.likelihood.observe(x)
         q = self.encode(y)
-        log_latent = self.log_prior if self.class_mixture is None else self.class_mixture.log_prob
+        # Priors made of posteriors ask for the same ones for each block.
+        log_prior = partial(self.prior.log_prob, encode=cache(self.encode))
+        log_latent = log_prior if self.class_mixture is None else self.class_mixture.log_prob
         total = q.loc.new_full((len(y),), -math.inf)
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)
