@@ -15,7 +15,7 @@ demo: $(VENV)/.plot
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal
-	for example in examples/plot_*.py; do $(BIN)/python -W error $$example || exit 1; done
+	printf '%s\n' examples/plot_*.py | xargs -n 1 -P 2 $(BIN)/python -W error
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
