@@ -382,7 +382,8 @@ def test_values_that_an_image_likelihood_cannot_have(digits, likelihood, dtype, 
 
 @pytest.mark.parametrize("X", [np.float32, np.float64])
 def test_discretized_logistic_takes_levels_that_were_rounded(images, X):
-    small(likelihood="discretized_logistic", max_iter=1).fit((images / 255).astype(X))
+    vae = small(likelihood="discretized_logistic", max_iter=1).fit((images / 255).astype(X))
+    assert (vae.score_samples((images / 255).astype(X)) < 0).all()
 
 
 @pytest.mark.parametrize("params", [{"levels": 1}, {"levels": 2.5}, {"max_value": 0}, {"per_column": "no"}])
