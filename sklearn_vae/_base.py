@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
-from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +23,7 @@ from sklearn_vae import _recipe
 from sklearn_vae._diagnostics import kl_per_component, latent_scale
 from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
+from sklearn_vae._progress import CallbackSupportMixin, Progress
 from sklearn_vae._recipe import ClassifierRecipe, Recipe
 from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
@@ -48,6 +48,7 @@ STRUCTURE = (
 # Fitted attributes that depend on the components.
 OPTIONAL_ATTRIBUTES = (
     "validation_scores_",
+    "validation_iter_",
     "best_validation_score_",
     "noise_variance_",
     "kl_per_component_",
@@ -63,7 +64,7 @@ def is_generative(estimator: BaseVAE) -> bool:
     return estimator._component("objective", OBJECTIVES).generative and getattr(estimator, "generative_weight", 1) > 0
 
 
-class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
     """What both estimators share; their constructors set the parameters."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -291,7 +292,12 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return replace(fitted, objective=new.objective)
 
     def _fitter(
-        self, rows: Rows, recipe: Recipe | ClassifierRecipe, goes_on: bool = False, passes: bool = False
+        self,
+        rows: Rows,
+        recipe: Recipe | ClassifierRecipe,
+        progress: Progress,
+        goes_on: bool = False,
+        passes: bool = False,
     ) -> Fitter:
         """Resolve every "auto" for these rows.
 
@@ -300,6 +306,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rows : Rows
         recipe : Recipe or ClassifierRecipe
             The rules behind every "auto".
+        progress : Progress
         goes_on : bool
             Whether the fitted architecture is used again.
         passes : bool
@@ -330,29 +337,39 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             input_noise=unless_auto(self.input_noise, recipe.input_noise),
         )
         stopping = Stopping(max_epochs, _recipe.STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
-        return Fitter(
-            architecture, settings, stopping, _seed(self.random_state), _Printer() if self.verbose else _silent
-        )
+        return Fitter(architecture, settings, stopping, _seed(self.random_state), progress)
 
-    def _set_fitted(self, fitter: Fitter, rows: Rows, run: Run) -> None:
-        self._architecture = fitter.architecture
-        self.module_ = run.model
-        self._inference = Inference(self.module_)
-        self.n_iter_, self.best_iter_, self.n_steps_ = run.n_epochs_run, run.n_epochs, run.n_steps
-        self.loss_curve_ = run.losses
+    def _fitted_attributes(self, rows: Rows, fitter: Fitter, run: Run) -> dict[str, Any]:
+        """Return what is fitted, and what is measured on it."""
+        model = run.model
+        attributes: dict[str, Any] = {
+            "_architecture": fitter.architecture,
+            "_inference": Inference(model),
+            "module_": model,
+            "n_iter_": run.n_epochs_run,
+            "best_iter_": run.n_epochs,
+            "n_steps_": run.n_steps,
+            "loss_curve_": [parts.loss for parts in run.curve],
+            "reconstruction_curve_": [parts.reconstruction for parts in run.curve],
+            "kl_curve_": [parts.kl for parts in run.curve],
+        }
+        if run.scores:
+            attributes["validation_scores_"] = list(run.scores)
+            attributes["validation_iter_"] = list(run.epochs)
+            attributes["best_validation_score_"] = max(run.scores)
+        variance = model.likelihood.variance
+        if variance is not None:
+            attributes["noise_variance_"] = variance.cpu().numpy() if len(variance) > 1 else float(variance[0])
+        if fitter.architecture.generative:
+            attributes["kl_per_component_"] = kl_per_component(model, rows)
+        if not self.whiten:
+            attributes["latent_scale_"] = latent_scale(model, rows)
+        return attributes
+
+    def _set_fitted(self, attributes: dict[str, Any]) -> None:
         for name in OPTIONAL_ATTRIBUTES:
             self.__dict__.pop(name, None)
-        if run.scores:
-            self.validation_scores_ = run.scores
-            self.best_validation_score_ = max(run.scores)
-        variance = self.module_.likelihood.variance
-        if variance is not None:
-            variance = variance.cpu().numpy()
-            self.noise_variance_ = variance if len(variance) > 1 else float(variance[0])
-        if self._architecture.generative:
-            self.kl_per_component_ = kl_per_component(self.module_, rows)
-        if not self.whiten:
-            self.latent_scale_ = latent_scale(self.module_, rows)
+        self.__dict__.update(attributes)
 
     def _generate(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
         """Return what `draw` makes with a generator on the model's device; None stands for the estimator's own seed."""
@@ -365,22 +382,6 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Apply `function` of the model and chunks of rows in X's own precision."""
         with limit_threads(effective_n_jobs(self.n_jobs)):
             return self._inference.map(function, X, n_draws)
-
-
-class _Printer:
-    """Prints a line per call, with the seconds since it was made."""
-
-    def __init__(self) -> None:
-        self.start = perf_counter()
-
-    def __call__(self, name: str, epoch: int, step: int, loss: float, score: float | None) -> None:
-        validation = "" if score is None else f"  validation {score:12.4f}"
-        seconds = perf_counter() - self.start
-        print(f"{name:<12} epoch {epoch:5d}  step {step:6d}  loss {loss:12.4f}{validation}  {seconds:7.1f} s")
-
-
-def _silent(name: str, epoch: int, step: int, loss: float, score: float | None) -> None:
-    """Print nothing."""
 
 
 def _beta_at(beta: Any, step: int) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from sklearn_vae._base import BaseVAE, check_n_samples, is_generative, unless_auto
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
 from sklearn_vae._engine import Rows, limit_threads
+from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._labels import encode_labels
+from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import ClassifierRecipe
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.objectives import Joint
@@ -205,10 +208,14 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     n_steps_ : int
         Number of steps that the kept weights were trained for.
     loss_curve_ : list of float
-        Mean training loss of each epoch.
+        Mean training loss of each epoch, in nats per row.
+    reconstruction_curve_, kl_curve_ : list of float
+        Parts of the generative loss in each epoch, in nats per row; 0 with generative_weight=0.
     validation_scores_ : list of float
         Minus the mean loss of held-out labelled rows at each validation; only with early
         stopping.
+    validation_iter_ : list of float
+        Number of epochs before each validation; only with early stopping.
     best_validation_score_ : float
         The largest of them; only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
@@ -382,6 +389,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             raise TypeError(
                 "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
             )
+        given = X, y, sample_weight
         X, y = self._check_rows(X, reset=previous is None, y=y)
         weight = self._check_weight(sample_weight, X)
         if weight is not None and not weight.all():
@@ -408,13 +416,13 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         with limit_threads(effective_n_jobs(self.n_jobs)), config_context(array_api_dispatch=False):
             rows = self._rows(X, weight)
             self._n_classes = len(classes)
-            fitter = self._classifier_fitter(rows, labels, previous is not None)
+            self.classes_ = classes
+            progress = Progress(self, *given, partial(self._classifier_attributes, rows, labels))
+            fitter = self._classifier_fitter(rows, labels, progress, previous is not None)
             fraction = self.validation_fraction if self.early_stopping else 0.0
             run = fitter.fit(rows, labels, fraction, copy.deepcopy(previous))
-            self._set_fitted(fitter.fitter, rows, run)
-            self.classes_ = classes
-            if is_generative(self):
-                self.class_prior_ = fit_class_mixture(self.module_, rows, labels, fitter.fitter.seed)
+            self._set_fitted(progress.attributes(fitter.fitter, run))
+            progress.end(dict)
         return self
 
     def predict_log_proba(self, X):
@@ -523,11 +531,18 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             architecture, objective=joint, n_classes=self._n_classes, n_mixture_components=self.n_mixture_components
         )
 
-    def _classifier_fitter(self, rows: Rows, labels: Labels, goes_on: bool) -> ClassifierFitter:
+    def _classifier_attributes(self, rows: Rows, labels: Labels, fitter: Fitter, run: Run) -> dict[str, Any]:
+        """Return what is fitted, with the mixtures of the classes."""
+        attributes = self._fitted_attributes(rows, fitter, run)
+        if fitter.architecture.generative:
+            attributes["class_prior_"] = fit_class_mixture(run.model, rows, labels, fitter.seed)
+        return attributes
+
+    def _classifier_fitter(self, rows: Rows, labels: Labels, progress: Progress, goes_on: bool) -> ClassifierFitter:
         """Resolve every "auto" for these rows and labels."""
         n_labelled = len(labels.labelled)
         fitter, clustered = (
-            self._fitter(rows, ClassifierRecipe(len(rows), n_labelled, clustered), goes_on)
+            self._fitter(rows, ClassifierRecipe(len(rows), n_labelled, clustered), progress, goes_on)
             for clustered in (False, True)
         )
         n_steps = clustered.stopping.max_epochs * rows.n_batches(clustered.settings.batch_size)
@@ -535,7 +550,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         settings = replace(clustered.settings, target_weight=target_weight)
         clustered = replace(clustered, settings=settings, seed=fitter.seed)
         labelled = rows.select(rows.tensor(labels.labelled))
-        expert = self._fitter(labelled, ClassifierRecipe(n_labelled, n_labelled), goes_on)
+        expert = self._fitter(labelled, ClassifierRecipe(n_labelled, n_labelled), progress, goes_on)
         objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
         expert = replace(expert, architecture=replace(fitter.architecture, objective=objective), seed=fitter.seed)
         return ClassifierFitter(fitter, clustered, expert, self.n_neighbors, self.unlabelled == "auto")

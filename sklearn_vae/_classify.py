@@ -154,6 +154,7 @@ class ClassifierFitter:
         # Experts must not have seen the labels that they are judged by.
         network = self._network(rows, start if model is None else self.expert.start(rows))
         supervised = len(labels.labelled) == len(rest)
+        self._begin(labels, supervised)
         lesson = Lesson(self.fitter, labels.target()) if supervised else self._lesson(rows, labels, network)
         taught = rows.with_target(lesson.target, lesson.labelled).select(rest)
         run = lesson.fitter.train(taught, lesson.fitter.stopping.max_epochs, judges, copy.deepcopy(start))
@@ -167,6 +168,13 @@ class ClassifierFitter:
             predicted = predict_log_proba(run.model, rows.select(rows.tensor(unlabelled)))
             self._temper(run.model, predicted, lesson.target[unlabelled], labels)
         return run
+
+    def _begin(self, labels: Labels, supervised: bool) -> None:
+        """Say of how many runs the fit consists, if of several."""
+        judged = not supervised or len(labels.labelled) <= MAX_CALIBRATED
+        n_experts = (len(labels.folds(self.fitter.seed)) if judged else 0) + (not supervised)
+        if n_experts:
+            self.fitter.progress.begin(n_experts + 1)
 
     def _lesson(self, rows: Rows, labels: Labels, network: Expert) -> Lesson:
         """Ask experts about the unlabelled rows.
@@ -206,7 +214,8 @@ class ClassifierFitter:
 
         def network(labels: Labels, index: np.ndarray) -> np.ndarray:
             training = rows.with_target(labels.target()).select(rows.tensor(labels.labelled))
-            run = self.expert.train(training, self.expert.stopping.max_epochs, model=copy.deepcopy(start))
+            n_epochs = self.expert.stopping.max_epochs
+            run = self.expert.train(training, n_epochs, model=copy.deepcopy(start), name="labelled rows")
             return predict_log_proba(run.model, rows.select(rows.tensor(index)))
 
         return network

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,6 +66,14 @@ class Settings:
     averaging: float
     input_noise: float
     target_weight: Callable[[int], float] = lambda step: 1.0
+
+
+class Parts(NamedTuple):
+    """Means over the rows of an objective's terms in nats; 0 for what it does not have."""
+
+    loss: float
+    reconstruction: float
+    kl: float
 
 
 class Rows(Dataset):
@@ -183,7 +191,10 @@ class _Net(NeuralNet):
             super()._set_training(training)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        return _mean(y_pred.loss, X.get("weight"))
+        weight = X.get("weight")
+        if training:
+            self.trainer.terms.append([term.detach() if weight is None else term.detach() * weight for term in y_pred])
+        return _mean(y_pred.loss, weight)
 
     def on_batch_begin(self, net, **kwargs):
         super().on_batch_begin(net, **kwargs)
@@ -217,6 +228,8 @@ class Trainer:
         self.settings = settings
         self.generator = generator
         self.step = 0
+        # Of the epoch's batches, per row: to be reduced once, at its end.
+        self.terms: list[list[Tensor]] = []
         self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
@@ -245,9 +258,10 @@ class Trainer:
         self._net.trainer = self
         self._net.initialize()
 
-    def run_epoch(self, rows: Rows) -> float:
-        """Pass over the rows once, in random order; return the mean loss per row."""
+    def run_epoch(self, rows: Rows) -> Parts:
+        """Pass over the rows once, in random order; return the mean terms per row."""
         self._net.history.clear()
+        self.terms.clear()
         self._labelled = rows.labelled
         if rows.labelled is not None:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
@@ -256,7 +270,7 @@ class Trainer:
         # Statistics that a user's layers keep (batch normalisation).
         for average, buffer in self._other:
             average.copy_(buffer)
-        return float(np.mean(self._net.history[-1, "batches", :, "train_loss"]))
+        return Parts(*(float(torch.cat(term).mean()) for term in zip(*self.terms, strict=True)))
 
     def forward(self, batch: dict[str, Tensor]) -> Terms:
         """Return the objective's terms for a batch."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
+from sklearn_vae._engine import Parts, Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
+from sklearn_vae._progress import Progress
 from sklearn_vae._vae import VAE, Architecture
 
 T = TypeVar("T")
-Report = Callable[[str, int, int, float, "float | None"], None]
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class Run:
         Made until `model`.
     n_epochs_run : int
         Made in all; of several runs, in the longest.
-    losses : list of float
-        Mean training loss of each epoch.
+    curve : list of Parts
+        Mean training loss of each epoch, and its parts.
     scores : list of float
         Score of each validation, the start's first.
     steps : list of int
         Steps made before each validation.
+    epochs : list of float
+        Epochs made before each validation.
     optima : list of tuple of Tensor
         Closed-form parameters on the held-out rows at each validation.
     """
@@ -68,9 +71,10 @@ class Run:
     n_epochs: int = 0
     n_steps: int = 0
     n_epochs_run: int = 0
-    losses: list[float] = field(default_factory=list)
+    curve: list[Parts] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    epochs: list[float] = field(default_factory=list)
     optima: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
@@ -79,6 +83,7 @@ class Run:
         best = max(self.scores, default=-math.inf)
         self.scores.append(score)
         self.steps.append(trainer.step)
+        self.epochs.append(n_epochs)
         self.optima.append(optima)
         if score > best:
             self.model, self.n_epochs, self.n_steps = copy.deepcopy(trainer.average), n_epochs, trainer.step
@@ -95,16 +100,15 @@ class Fitter:
     settings : Settings
     stopping : Stopping
     seed : int
-    report : callable
-        Called with the run's name, epoch, step, loss and validation score, after every
-        validation, or after every epoch where the score is None.
+    progress : Progress
+        Is told of runs and epochs.
     """
 
     architecture: Architecture
     settings: Settings
     stopping: Stopping
     seed: int
-    report: Report
+    progress: Progress
 
     def start(self, rows: Rows) -> VAE:
         """Build a model at its start, which these rows alone determine."""
@@ -145,6 +149,7 @@ class Fitter:
         name: str = "fit",
     ) -> Run:
         """Train `model`, or one at its start, and keep what scores best on the held-out rows."""
+        progress = self.progress.begin_run(name, n_epochs)
         trainer = self.trainer(self.start(rows) if model is None else model, rows.x.device)
         run = Run(trainer.average)
         interval = max(1, round(self.stopping.interval / rows.n_batches(self.settings.batch_size)))
@@ -152,17 +157,23 @@ class Fitter:
         if held_out is not None:
             run.validate(trainer, held_out, 0, 0.0)
         for epoch in range(1, n_epochs + 1):
-            run.losses.append(trainer.run_epoch(rows))
-            run.n_epochs_run = epoch
+            progress.begin_epoch()
+            run.curve.append(trainer.run_epoch(rows))
+            run.n_epochs_run, score = epoch, None
+            is_due = epoch % interval == 0 or epoch == n_epochs
             if held_out is None:
                 run.n_epochs, run.n_steps = epoch, trainer.step
-                self.report(name, epoch, trainer.step, run.losses[-1], None)
-            elif epoch % interval == 0 or epoch == n_epochs:
-                better = run.validate(trainer, held_out, epoch, self.stopping.tol)
-                self.report(name, epoch, trainer.step, run.losses[-1], run.scores[-1])
-                n_worse = 0 if better else n_worse + 1
-                if n_worse == self.stopping.patience:
-                    break
+            elif is_due:
+                n_worse = 0 if run.validate(trainer, held_out, epoch, self.stopping.tol) else n_worse + 1
+                score = run.scores[-1]
+            attributes = partial(self._attributes, run, trainer)
+            asked_to_stop = progress.end_epoch(epoch, trainer.step, run.curve[-1], score, is_due, attributes)
+            if asked_to_stop or n_worse == self.stopping.patience:
+                break
+        if held_out is not None and run.epochs[-1] < run.n_epochs_run:
+            # A callback has stopped the run between two validations.
+            run.validate(trainer, held_out, run.n_epochs_run, self.stopping.tol)
+        progress.end(partial(self._attributes, run, trainer))
         return run
 
     def fit(self, rows: Rows, model: VAE | None = None) -> Run:
@@ -184,6 +195,7 @@ class Fitter:
         optimum on the training rows where that is larger.
         """
         folds = KFold(n_splits, shuffle=True, random_state=self.seed).split(np.arange(len(rows)))
+        self.progress.begin(n_folds + 1)
         runs = []
         for i, (training, held_out) in enumerate(islice(folds, n_folds), start=1):
             training, held_out = (torch.from_numpy(index).to(rows.x.device) for index in (training, held_out))
@@ -198,15 +210,24 @@ class Fitter:
         longest = max(runs, key=lambda run: len(run.scores))
         scores = np.mean([_extend(run.scores, len(longest.scores)) for run in runs], axis=0)
         best = int(scores.argmax())
-        final = self.train(rows, round(longest.steps[best] / rows.n_batches(self.settings.batch_size)))
+        n_batches = rows.n_batches(self.settings.batch_size)
+        final = self.train(rows, round(longest.steps[best] / n_batches), name="all rows")
         optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
         _, own_optima = evaluate(final.model, rows, self.settings.final_beta)
         for target, values, own in zip(final.model.likelihood.optima(), optima, own_optima, strict=True):
             # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
             target.copy_(torch.stack(values).mean(0).maximum(own))
         final.scores = scores.tolist()
+        final.epochs = [step / n_batches for step in longest.steps]
         final.n_epochs_run = max(run.n_epochs_run for run in runs)
         return final
+
+    def _attributes(self, run: Run, trainer: Trainer) -> dict[str, Any]:
+        """Return the fitted attributes that the estimator would have with the averaged model of now."""
+        model = copy.deepcopy(trainer.average)
+        return self.progress.attributes(
+            self, replace(run, model=model, n_epochs=run.n_epochs_run, n_steps=trainer.step)
+        )
 
     def _generator(self, device: torch.device | str) -> torch.Generator:
         return torch.Generator(device).manual_seed(self.seed)

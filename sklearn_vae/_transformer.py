@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae import _recipe
 from sklearn_vae._base import BaseVAE, check_n_samples, is_generative
-from sklearn_vae._engine import Rows, limit_threads
+from sklearn_vae._engine import Parts, Rows, limit_threads
 from sklearn_vae._fit import Fitter, Run
+from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE
 
@@ -137,7 +138,8 @@ class VAETransformer(BaseVAE):
         The only source of randomness. None draws a fresh seed from the operating system.
 
     verbose : bool or int, default=False
-        Whether to print a line per validation, or per epoch without validation.
+        1 or True prints a line per validation, and as often without one; 2 prints one per
+        epoch. ``partial_fit`` prints nothing.
 
     Attributes
     ----------
@@ -152,10 +154,16 @@ class VAETransformer(BaseVAE):
         Number of steps that the kept weights were trained for.
     loss_curve_ : list of float
         Mean training loss of each epoch, in nats per row.
+    reconstruction_curve_, kl_curve_ : list of float
+        Its parts: the loss is the first plus `beta` times the second, with "elbo". The
+        second is 0 with objective="autoencoder".
     validation_scores_ : list of float
         Minus the mean loss of held-out rows, in nats per row, at the start and at each
         validation, with an optimal noise scale at its optimum on these rows and `beta` as
         at the last step; only with early stopping.
+    validation_iter_ : list of float
+        Number of epochs before each validation: of epochs over all rows where the number was
+        chosen on held-out parts; only with early stopping.
     best_validation_score_ : float
         The largest of them; only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
@@ -284,13 +292,16 @@ class VAETransformer(BaseVAE):
         if previous is None:
             # A fit that fails must not leave an earlier model behind new data's names and widths.
             self.__dict__.pop("module_", None)
-        X = self._check_rows(X, reset=previous is None)
-        weight = self._check_weight(sample_weight, X)
+        checked = self._check_rows(X, reset=previous is None)
+        weight = self._check_weight(sample_weight, checked)
         with limit_threads(effective_n_jobs(self.n_jobs)):
-            rows = self._rows(X, weight)
-            fitter = self._fitter(rows, Recipe(len(rows)), goes_on=previous is not None)
-            self._set_fitted(fitter, rows, self._run(fitter, rows, copy.deepcopy(previous)))
-        self._training_state = None
+            rows = self._rows(checked, weight)
+            progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows))
+            fitter = self._fitter(rows, Recipe(len(rows)), progress, goes_on=previous is not None)
+            run = self._run(fitter, rows, copy.deepcopy(previous))
+            self._set_fitted(self._fitted_attributes(rows, fitter, run))
+            self._training_state = None
+            progress.end(dict)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -319,21 +330,22 @@ class VAETransformer(BaseVAE):
         weight = self._check_weight(sample_weight, X)
         with limit_threads(effective_n_jobs(self.n_jobs)):
             rows = self._rows(X, weight)
-            fitter = self._fitter(rows, Recipe(len(rows)), goes_on=not first, passes=True)
+            progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows))
+            fitter = self._fitter(rows, Recipe(len(rows)), progress, goes_on=not first, passes=True)
             model = fitter.start(rows) if first else copy.deepcopy(self.module_)
             trainer = fitter.trainer(model, rows.x.device)
             if getattr(self, "_training_state", None) is not None:
                 trainer.load_state_dict(self._training_state)
-            before = Run(model) if first else Run(model, self.best_iter_, self.n_steps_, self.n_iter_, self.loss_curve_)
-            n_steps_before, loss = trainer.step, trainer.run_epoch(rows)
+            before = Run(model) if first else Run(model, self.best_iter_, self.n_steps_, self.n_iter_, self._curve())
+            n_steps_before, parts = trainer.step, trainer.run_epoch(rows)
             run = Run(
                 trainer.average,
                 before.n_epochs + 1,
                 before.n_steps + trainer.step - n_steps_before,
                 before.n_epochs_run + 1,
-                [*before.losses, loss],
+                [*before.curve, parts],
             )
-            self._set_fitted(fitter, rows, run)
+            self._set_fitted(self._fitted_attributes(rows, fitter, run))
             self._training_state = trainer.state_dict()
         return self
 
@@ -373,6 +385,11 @@ class VAETransformer(BaseVAE):
             Mean of ``score_samples``, in nats per row.
         """
         return float(np.mean(self.score_samples(X)))
+
+    def _curve(self) -> list[Parts]:
+        """Return the loss and its parts in the epochs so far."""
+        curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
+        return [Parts(*parts) for parts in curves]
 
     def _run(self, fitter: Fitter, rows: Rows, previous: VAE | None) -> Run:
         """Choose how to decide when to stop."""

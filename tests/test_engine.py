@@ -102,7 +102,7 @@ def test_selection_weight_is_zero_outside_the_selection():
 
 def test_trainer_lowers_the_loss(iris, rows):
     trainer = trainer_of(iris, learning_rate=lambda step: 0.003)
-    losses = [trainer.run_epoch(rows) for _ in range(30)]
+    losses = [trainer.run_epoch(rows).loss for _ in range(30)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
     assert trainer.step == 30 * rows.n_batches(32)
 

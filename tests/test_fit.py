@@ -142,14 +142,6 @@ def test_fit_of_duplicated_rows_is_finite(iris, route):
     assert np.isfinite(vae.transform(X)).all() and np.isfinite(vae.loss_curve_).all()
 
 
-def test_verbose_prints_a_line_per_validation(capsys, iris):
-    small(max_iter=3, early_stopping=False, verbose=True).fit(iris)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and all("epoch" in line and "loss" in line for line in lines)
-    small(max_iter=3).fit(iris)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_fit_diverging_raises_and_keeps_no_weights(iris):
     vae = small(max_iter=20, learning_rate_init=1e30, warmup_steps=0, early_stopping=False)
     with pytest.raises(ValueError, match="diverged.*smaller learning_rate_init"):
