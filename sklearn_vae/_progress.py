@@ -140,7 +140,9 @@ class _Table:
         if not self._has_head:
             self._print_cells("", COLUMNS)
             self._has_head = True
-        numbers = ["" if value is None else f"{value:.6g}" for value in values]
+        numbers = [
+            "" if value is None else str(value) if isinstance(value, int) else f"{value:.6g}" for value in values
+        ]
         self._print_cells(name, [*numbers, f"{perf_counter() - self._start:.1f}"])
 
     def _print_cells(self, name: str, cells: Iterable[str]) -> None:
