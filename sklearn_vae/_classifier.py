@@ -190,7 +190,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         The only source of randomness. None draws a fresh seed from the operating system.
 
     verbose : bool or int, default=False
-        Whether to print a line per validation, or per epoch without validation.
+        1 or True prints a line per validation, and as often without one; 2 prints one per
+        epoch.
 
     Attributes
     ----------
