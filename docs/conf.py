@@ -1,7 +1,11 @@
 """Sphinx configuration."""
 
 import os
+import re
 from pathlib import Path
+
+import docutils.nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 
 import sklearn_vae
 
@@ -15,7 +19,6 @@ version = release = sklearn_vae.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
@@ -23,13 +26,25 @@ extensions = [
 exclude_patterns = ["_build", "benchmarks/README.md", "benchmarks/results"]
 templates_path = ["_templates"]
 default_role = "literal"
-myst_heading_anchors = 2
+toc_object_entries_show_parents = "hide"
+myst_heading_anchors = 3
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"sklearn_vae {release}"
 html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
-html_sidebars = {"**": []}
+html_math_renderer = "mathml"
+html_theme_options = {
+    "header_links_before_dropdown": 8,
+    "navbar_persistent": ["search-button"],
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+# Pages that are no section of others have nothing to show beside them.
+html_sidebars = {page: [] for page in ("index", "install", "quickstart", "benchmarks", "faq", "changelog")}
 
 autosummary_generate = True
 autodoc_typehints = "none"
@@ -45,3 +60,28 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "remove_config_comments": True,
 }
+
+
+def mathml(node, **options):
+    """Translate a formula to MathML, which browsers draw themselves: pages read the same offline."""
+    # Browsers leave out the space after the name of a function.
+    return re.sub(
+        r"(&ApplyFunction;</mo>)(?!\s*<mo)", r'\1<mspace width="0.17em"/>', tex2mathml(node.astext(), **options)
+    )
+
+
+def visit_math(self, node):
+    """Write a formula in a line."""
+    self.body.append(mathml(node))
+    raise docutils.nodes.SkipNode
+
+
+def visit_displaymath(self, node):
+    """Write a formula between lines."""
+    self.body.append(f'<div class="formula">{mathml(node, as_block=True)}</div>')
+    raise docutils.nodes.SkipNode
+
+
+def setup(app):
+    """Register what writes formulas."""
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))

@@ -102,6 +102,6 @@ class Objective(BaseEstimator, ABC):
 
 
 def draw(q: Normal, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw z of shape (*shape, n_rows, n_components) from q, reparametrised, from `generator` alone."""
+    """Draw z of shape ``(*shape, n_rows, n_components)`` from q, reparametrised, from `generator` alone."""
     noise = torch.randn((*shape, *q.loc.shape), generator=generator, dtype=q.loc.dtype, device=q.loc.device)
     return q.loc + q.scale * noise
