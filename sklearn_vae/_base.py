@@ -22,13 +22,15 @@ from torch import Tensor
 
 from sklearn_vae import _recipe
 from sklearn_vae._diagnostics import kl_per_component, latent_scale
+from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
 from sklearn_vae._persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._recipe import ClassifierRecipe, Recipe
 from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
-from sklearn_vae.networks import NETWORKS, Network, check_sizes
+from sklearn_vae.networks import NETWORKS, Network
+from sklearn_vae.networks.mlp import check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
@@ -64,7 +66,7 @@ def is_generative(estimator: BaseVAE) -> bool:
     return estimator._component("objective", OBJECTIVES).generative and getattr(estimator, "generative_weight", 1) > 0
 
 
-class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseVAE(DocumentationLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """What both estimators share; their constructors set the parameters."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -103,6 +105,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
@@ -149,11 +152,12 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            log p(x) in nats, in the data's units.
+            Values of log p(x) in nats, in the data's units.
         """
         X = self._check_new_rows(X)
         self._validate_params()

@@ -423,6 +423,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
@@ -437,6 +438,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
@@ -451,10 +453,12 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
+            Labels from `classes_`.
         """
         log_p = self.predict_log_proba(X)
         return self.classes_[log_p.argmax(1)]
