@@ -21,13 +21,16 @@ from torch import Tensor
 
 from sklearn_vae import _recipe
 from sklearn_vae._diagnostics import kl_per_component, latent_scale
+from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
+from sklearn_vae._persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._progress import CallbackSupportMixin, Progress
 from sklearn_vae._recipe import ClassifierRecipe, Recipe
 from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
-from sklearn_vae.networks import NETWORKS, Network, check_sizes
+from sklearn_vae.networks import NETWORKS, Network
+from sklearn_vae.networks.mlp import check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
@@ -64,7 +67,9 @@ def is_generative(estimator: BaseVAE) -> bool:
     return estimator._component("objective", OBJECTIVES).generative and getattr(estimator, "generative_weight", 1) > 0
 
 
-class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
+class BaseVAE(
+    DocumentationLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator
+):
     """What both estimators share; their constructors set the parameters."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -103,6 +108,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
@@ -149,11 +155,12 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            log p(x) in nats, in the data's units.
+            Values of log p(x) in nats, in the data's units.
         """
         X = self._check_new_rows(X)
         self._validate_params()
@@ -174,19 +181,21 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return tags
 
     def __getstate__(self):
-        """Return parameters, arrays and plain numbers: neither torch objects nor training rows."""
-        state = dict(super().__getstate__())
+        """Return parameters, arrays, plain numbers and versions: neither torch objects nor training rows."""
+        state = dict(super().__getstate__(), _versions=versions())
         state.pop("_inference", None)
         if "module_" in state:
-            state["module_"] = {k: v.cpu().numpy() for k, v in state["module_"].state_dict().items()}
+            state["module_"] = to_arrays(state["module_"])
         return state
 
     def __setstate__(self, state):
         """Rebuild the model on its device, or on the CPU where this machine lacks that."""
+        state = dict(state)
+        saved_with = state.pop("_versions", {})
+        warn_of_other_versions(type(self).__name__, saved_with)
         super().__setstate__(state)
         if "module_" in state:
-            model = self._architecture.build(torch.Generator().manual_seed(0))
-            model.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state["module_"].items()})
+            model = rebuild(self._architecture, state["module_"], saved_with)
             try:
                 device = resolve_device(self.device)
             except ValueError:

@@ -432,6 +432,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
@@ -446,6 +447,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
@@ -460,10 +462,12 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
+            Labels from `classes_`.
         """
         log_p = self.predict_log_proba(X)
         return self.classes_[log_p.argmax(1)]

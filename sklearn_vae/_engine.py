@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
 from sklearn_vae._vae import VAE
-from sklearn_vae.networks import seeded_global_generator
+from sklearn_vae.networks.base import seeded_global_generator
 from sklearn_vae.objectives import Terms
 
 # Rows that are evaluated at a time, of wide ones fewer: enough for a scale's optimum, few enough for the cache.

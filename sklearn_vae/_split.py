@@ -25,6 +25,10 @@ class LabelledKFold(BaseCrossValidator):
     random_state : int, RandomState instance or None, default=None
         Of the shuffling.
 
+    See Also
+    --------
+    sklearn.model_selection.StratifiedKFold : Folds where all rows are labelled.
+
     Examples
     --------
     >>> import numpy as np
@@ -52,6 +56,7 @@ class LabelledKFold(BaseCrossValidator):
         Returns
         -------
         n_splits : int
+            The parameter.
         """
         return self.n_splits
 
@@ -61,6 +66,7 @@ class LabelledKFold(BaseCrossValidator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, of which only the number matters.
         y : array-like of shape (n_samples,)
             Labels; -1 marks an unlabelled row.
         groups : object

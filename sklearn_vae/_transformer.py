@@ -356,6 +356,7 @@ class VAETransformer(BaseVAE):
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows.
         random_state : int, RandomState instance or None, default=None
             None uses the estimator's `random_state`.
 
@@ -376,6 +377,7 @@ class VAETransformer(BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
         y : None
             Ignored.
 

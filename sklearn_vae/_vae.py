@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
-from sklearn_vae.networks import Network, PosteriorEncoder, check_output, linear
+from sklearn_vae.networks import Network, PosteriorEncoder
+from sklearn_vae.networks.base import check_output, linear
 from sklearn_vae.objectives import Batch, Joint, Objective, Terms
 from sklearn_vae.priors import ClassMixture, Prior, PriorModule
 

@@ -136,16 +136,35 @@ def test_number_of_threads_is_left_as_it_was_by_a_failure(iris, threads):
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize(("n_jobs", "expected"), [(None, 1), (1, 1), (2, 2)])
-def test_n_jobs_is_the_number_of_threads(iris, threads, n_jobs, expected):
+def threads_of_a_fit(X, n_jobs=None):
+    """The numbers of threads that torch has while it trains."""
     seen = []
 
     def beta(step):
         seen.append(torch.get_num_threads())
         return 1.0
 
-    small(beta=beta, n_jobs=n_jobs, early_stopping=False).fit(iris)
-    assert set(seen[1:]) == {expected}
+    small(beta=beta, n_jobs=n_jobs, early_stopping=False).fit(X)
+    # The first call is before training starts.
+    return set(seen[1:])
+
+
+@pytest.mark.parametrize(("n_jobs", "expected"), [(None, 1), (1, 1), (2, 2)])
+def test_n_jobs_is_the_number_of_threads(iris, threads, n_jobs, expected):
+    assert threads_of_a_fit(iris, n_jobs) == {expected}
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_fits_in_parallel_have_one_thread_each_or_n_jobs(iris, backend):
+    with parallel_config(backend=backend, n_jobs=2):
+        found = joblib.Parallel()(joblib.delayed(threads_of_a_fit)(iris, n_jobs) for n_jobs in (None, None, 2))
+    assert found == [{1}, {1}, {2}]
+
+
+def test_parallel_config_sets_the_threads_of_a_fit_that_is_alone(iris):
+    with parallel_config(n_jobs=2):
+        assert threads_of_a_fit(iris) == {2}
+    assert threads_of_a_fit(iris) == {1}
 
 
 def test_n_jobs_does_not_change_the_result_much(iris):

@@ -12,10 +12,11 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._ppca import PPCA, Moments
 
 
-class Likelihood(BaseEstimator, ABC):
+class Likelihood(DocumentationLinkMixin, BaseEstimator, ABC):
     """Specification of a likelihood p(x|z), given to an estimator as ``likelihood=``.
 
     Its constructor's parameters are searchable as ``likelihood__<name>``. The estimator
@@ -38,17 +39,40 @@ class Likelihood(BaseEstimator, ABC):
         Parameters
         ----------
         n_features : int
+            Number of columns.
         n_coordinates : int or None
             Number of principal coordinates to work in, for an isotropic likelihood only;
             None for the columns themselves.
         """
 
     def for_data(self, X: Tensor) -> Likelihood:
-        """Return the specification with what it takes from training rows (n_rows, n_features), if anything."""
+        """Return the specification with what it takes from training rows, if anything.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_rows, n_features)
+            Training rows in the data's units.
+
+        Returns
+        -------
+        likelihood : Likelihood
+            Itself, or a copy.
+        """
         return self
 
     def check_data(self, X: np.ndarray) -> None:
-        """Raise ValueError if `X` of shape (n_samples, n_features) has values that p(x|z) cannot have."""
+        """Raise an error for values that p(x|z) cannot have.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in the data's units.
+
+        Raises
+        ------
+        ValueError
+            If there are such values.
+        """
 
 
 class LinearStart(NamedTuple):
@@ -63,7 +87,7 @@ class LinearStart(NamedTuple):
 
 
 class LikelihoodModule(nn.Module, ABC):
-    """p(x|z) as a torch module, and the one place that knows the data's units.
+    """Distribution p(x|z) as a torch module, and the one place that knows the data's units.
 
     `observe` maps rows to what the encoder sees, (n_rows, `n_inputs`); the decoder
     answers with raw outputs (..., n_rows, `n_outputs`).
@@ -83,45 +107,121 @@ class LikelihoodModule(nn.Module, ABC):
         return 1.0
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over center, unit and principal axes (n_features, n_coordinates) of the data."""
+        """Take over what describes the data.
+
+        Parameters
+        ----------
+        moments : Moments
+            Center, unit and second moments of the columns.
+        axes : ndarray of shape (n_features, n_coordinates) or None
+            Principal axes, where the networks work in their coordinates.
+        """
 
     def optima(self) -> Iterator[Tensor]:
-        """Yield the log-scales that `log_prob` sets to their closed-form optimum in training mode."""
+        """Yield the log-scales that `log_prob` sets to their closed-form optimum in training mode.
+
+        Yields
+        ------
+        log_scale : Tensor
+            A buffer, in nats.
+        """
         yield from ()
 
     @abstractmethod
     def linear_start(self, ppca: PPCA) -> LinearStart:
-        """Translate probabilistic PCA into linear maps between inputs, latents and raw outputs."""
+        """Translate probabilistic PCA into linear maps between inputs, latents and raw outputs.
+
+        Parameters
+        ----------
+        ppca : PPCA
+            The solution for the training rows.
+
+        Returns
+        -------
+        start : LinearStart
+            The maps.
+        """
 
     @abstractmethod
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Map rows (n_rows, n_features) in the data's units and precision, or in bytes, to the encoder's inputs.
+        """Map rows to the encoder's inputs.
 
-        With a generator, as in training, what is observed may be drawn at random.
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+            In the data's units and precision, or in bytes.
+        generator : torch.Generator or None
+            With one, as in training, what is observed may be drawn at random.
+
+        Returns
+        -------
+        y : Tensor of shape (n_rows, n_inputs)
+            In the module's precision.
         """
 
     @abstractmethod
     def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log p(x|z) in nats and the data's units, summed over columns, (..., n_rows).
+        """Return log p(x|z) per row, summed over columns.
 
         Parameters
         ----------
         y : Tensor of shape (n_rows, n_inputs)
             As `observe` returns it.
         raw : Tensor of shape (..., n_rows, n_outputs)
+            The decoder's output, perhaps for several draws.
         weight : Tensor of shape (n_rows,) or None
             In training mode, parameters with a closed form are first set to their optimum
             on these rows, weighted.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (..., n_rows)
+            In nats, and the data's units.
         """
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
-        """Return E[x|z] in the data's units, float64, (..., n_features)."""
+        """Return E[x|z].
+
+        Parameters
+        ----------
+        raw : Tensor of shape (..., n_outputs)
+            The decoder's output.
+
+        Returns
+        -------
+        mean : Tensor of shape (..., n_features)
+            In the data's units, float64.
+        """
 
     @abstractmethod
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw x in the data's units, float64, from `generator` alone."""
+        """Draw x.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (..., n_outputs)
+            The decoder's output.
+        generator : torch.Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        x : Tensor of shape (..., n_features)
+            In the data's units, float64.
+        """
 
     @abstractmethod
     def forward(self, raw: Tensor) -> Distribution:
-        """Return the distribution of the observed cells, (..., n_outputs)."""
+        """Return the distribution of the observed cells.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (..., n_outputs)
+            The decoder's output.
+
+        Returns
+        -------
+        distribution : torch.distributions.Distribution
+            Of shape (..., n_outputs).
+        """

@@ -31,6 +31,11 @@ class Bernoulli(UnitInterval):
         probability, each time that it is seen (Salakhutdinov & Murray 2008). Densities of
         grey images are reported so, on test rows that are drawn once.
 
+    See Also
+    --------
+    ContinuousBernoulli : A density of grey values.
+    DiscretizedLogistic : Probabilities of equally spaced values.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits

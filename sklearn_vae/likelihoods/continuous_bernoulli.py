@@ -39,6 +39,11 @@ class ContinuousBernoulli(UnitInterval):
         is multiplied. "auto": 255 for unsigned bytes with values above 1, else 1.
         Log-densities are in the data's units: each column has :math:`-\log` of it.
 
+    See Also
+    --------
+    Bernoulli : Zeros and ones.
+    DiscretizedLogistic : Probabilities of equally spaced values.
+
     References
     ----------
     .. [1] G. Loaiza-Ganem and J. P. Cunningham (2019). The continuous Bernoulli: fixing a

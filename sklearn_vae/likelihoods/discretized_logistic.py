@@ -51,6 +51,11 @@ class DiscretizedLogistic(UnitInterval):
         One scale :math:`s` per column instead of one for all. It is learnt by gradient, and
         at least a twentieth of b.
 
+    See Also
+    --------
+    Gaussian : A density of real values.
+    ContinuousBernoulli : A density of values in [0, 1].
+
     References
     ----------
     .. [1] D. P. Kingma et al. (2016). Improving variational inference with inverse

@@ -37,6 +37,11 @@ class Gaussian(Likelihood):
     per_column : bool, default=False
         One scale per column instead of one for all. Not for a fixed scale.
 
+    See Also
+    --------
+    DiscretizedLogistic : For values that are equally spaced.
+    sklearn.decomposition.PCA : The linear model; its `noise_variance_` is this one's optimum there.
+
     References
     ----------
     .. [1] O. Rybkin, K. Daniilidis and S. Levine (2021). Simple and effective VAE

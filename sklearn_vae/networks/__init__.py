@@ -1,8 +1,8 @@
 """Encoder and decoder networks: one file each."""
 
-from sklearn_vae.networks.base import Network, PosteriorEncoder, check_output, linear, seeded_global_generator
+from sklearn_vae.networks.base import Network, PosteriorEncoder
 from sklearn_vae.networks.conv import Conv
-from sklearn_vae.networks.mlp import MLP, check_sizes
+from sklearn_vae.networks.mlp import MLP
 from sklearn_vae.networks.modules import Modules
 
 NETWORKS: dict[str, type[Network]] = {
@@ -10,15 +10,4 @@ NETWORKS: dict[str, type[Network]] = {
     "conv": Conv,
 }
 
-__all__ = [
-    "MLP",
-    "NETWORKS",
-    "Conv",
-    "Modules",
-    "Network",
-    "PosteriorEncoder",
-    "check_output",
-    "check_sizes",
-    "linear",
-    "seeded_global_generator",
-]
+__all__ = ["MLP", "NETWORKS", "Conv", "Modules", "Network", "PosteriorEncoder"]

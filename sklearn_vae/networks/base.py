@@ -14,10 +14,12 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from sklearn_vae._documentation import DocumentationLinkMixin
+
 POSITIVE = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
 
 
-class Network(BaseEstimator, ABC):
+class Network(DocumentationLinkMixin, BaseEstimator, ABC):
     """Specification of the encoder and decoder networks, given to an estimator as ``network=``.
 
     The encoder makes features of rows. What is read off them (posterior means and scales,
@@ -50,10 +52,12 @@ class Network(BaseEstimator, ABC):
 
         Parameters
         ----------
-        n_inputs, n_outputs : int
-            Width of what the encoder sees and of what the decoder returns.
+        n_inputs : int
+            Width of what the encoder sees.
         n_components : int
             Number of latent variables, which the decoder sees.
+        n_outputs : int
+            Width of what the decoder returns.
         hidden_layer_sizes : sequence of int
             The estimator's parameter; networks with a shape of their own ignore it.
         zero_output : bool
@@ -89,7 +93,23 @@ class PosteriorEncoder(nn.Module):
         self.gate = nn.Parameter(torch.zeros(())) if zero_output else None
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return means and log-scales side by side, (n_rows, 2 * n_components): what classes are read off."""
+        """Return means and log-scales side by side: what classes are read off.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_inputs)
+            What the encoder sees.
+
+        Returns
+        -------
+        out : Tensor of shape (n_rows, 2 * n_components)
+            Means, then log-scales.
+
+        Raises
+        ------
+        ValueError
+            If the module returns a scale below 0 in training.
+        """
         loc, scale = self.module(y)
         # The dry run has seen two rows only, and a NaN later would not say whose it is.
         if self.training and bool((scale < 0).any()):
@@ -101,7 +121,18 @@ class PosteriorEncoder(nn.Module):
         return torch.cat([loc, (scale + torch.finfo(scale.dtype).tiny).log()], -1)
 
     def posterior(self, out: Tensor) -> Tensor:
-        """Return what `forward` gave, gated: the posterior's parameters, or what adds to those of linear maps."""
+        """Return the posterior's parameters, or what adds to those of linear maps.
+
+        Parameters
+        ----------
+        out : Tensor of shape (n_rows, 2 * n_components)
+            What `forward` returned.
+
+        Returns
+        -------
+        gated : Tensor of shape (n_rows, 2 * n_components)
+            Times the trained number, where there is one.
+        """
         return out if self.gate is None else self.gate * out
 
 

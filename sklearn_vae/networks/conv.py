@@ -51,6 +51,12 @@ class Conv(Network):
     decoder_activation : same as `activation`, default="relu"
         Activation in the decoder.
 
+    See Also
+    --------
+    MLP : Without the images' neighbourhoods.
+    Modules : Networks of your own.
+    sklearn_vae.ImageFlattener : Makes rows of images.
+
     Examples
     --------
     >>> from sklearn.datasets import load_digits

@@ -30,6 +30,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class MLP(Network):
     """Fully connected networks of the widths in the estimator's `hidden_layer_sizes`.
 
+    What ``network="mlp"`` stands for; an instance has options beside the widths.
+
     Parameters
     ----------
     activation : {"relu", "elu", "gelu", "leaky_relu", "logistic", "silu", "tanh"}, default="leaky_relu"
@@ -49,6 +51,11 @@ class MLP(Network):
         Start of the weights: torch's default, or that of Glorot and Bengio (2010), which keeps
         the variance of what passes through. With init="random" and many latent variables
         more of them stay in use with the latter.
+
+    See Also
+    --------
+    Conv : Convolutions, for rows that are images.
+    Modules : Networks of your own.
 
     Examples
     --------

@@ -29,6 +29,9 @@ ARGUMENTS = "expected encoder, decoder, encoder__<name> or decoder__<name>"
 class Modules(Network):
     """Any two ``nn.Module``: an encoder that returns features and a decoder that returns columns.
 
+    Whatever torch can express goes in as it is, without a class derived from one of this
+    package's: layers, connections and outputs are yours.
+
     Parameters
     ----------
     encoder : nn.Module, or callable returning one
@@ -51,6 +54,12 @@ class Modules(Network):
     ValueError
         If a module fails, or its output has another shape or precision, found on two rows
         before training; or if a scale falls below 0 later.
+
+    See Also
+    --------
+    MLP : Fully connected networks.
+    Conv : Convolutions, for rows that are images.
+    Network : The base class of networks with parameters of their own.
 
     Notes
     -----

@@ -13,6 +13,10 @@ class Autoencoder(Objective):
     The baseline that a variational autoencoder is measured against. It is no model of
     p(x): estimators trained with it have no ``sample``, ``score_samples`` and ``score``.
 
+    See Also
+    --------
+    ELBO : The same with noise and a prior.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

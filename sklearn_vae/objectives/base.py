@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.distributions import Normal
 
+from sklearn_vae._documentation import DocumentationLinkMixin
+
 
 class Terms(NamedTuple):
     """An objective's terms in nats, each of shape (n_rows,)."""
@@ -49,16 +51,64 @@ class Model(Protocol):
     likelihood: Any
 
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
-        """Return q(z|x), (n_rows, n_components), for rows in the likelihood's space."""
+        """Return q(z|x).
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_inputs)
+            Rows in the likelihood's space.
+        generator : torch.Generator or None
+            With one, as in training, the input may get noise.
+
+        Returns
+        -------
+        q : Normal
+            Of shape (n_rows, n_components).
+        """
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's raw output for latents (..., n_components)."""
+        """Return the likelihood's raw output.
+
+        Parameters
+        ----------
+        z : Tensor of shape (..., n_components)
+            Latent variables.
+
+        Returns
+        -------
+        raw : Tensor of shape (..., n_outputs)
+            What the likelihood takes.
+        """
 
     def kl(self, q: Normal, z: Tensor) -> Tensor:
-        """Return KL(q || p) per row and block of components, perhaps estimated at draws `z` of `q`."""
+        """Return KL(q || p) per row and block of components that are independent in p.
+
+        Parameters
+        ----------
+        q : Normal
+            The posteriors, of shape (n_rows, n_components).
+        z : Tensor of shape (n_rows, n_components)
+            Drawn from `q`: where there is no closed form, it is estimated there.
+
+        Returns
+        -------
+        kl : Tensor of shape (n_rows, n_blocks)
+            In nats.
+        """
 
     def log_prior(self, z: Tensor) -> Tensor:
-        """Return log p(z), (..., n_rows)."""
+        """Return log p(z).
+
+        Parameters
+        ----------
+        z : Tensor of shape (..., n_rows, n_components)
+            Latent variables.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (..., n_rows)
+            In nats.
+        """
 
 
 class Classifier(Model, Protocol):
@@ -68,13 +118,39 @@ class Classifier(Model, Protocol):
     input_norm: Tensor
 
     def encode_and_classify(self, y: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
-        """Return q(z|x) and class logits for rows in the likelihood's space."""
+        """Return q(z|x) and class logits.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_inputs)
+            Rows in the likelihood's space.
+        generator : torch.Generator or None
+            With one, as in training, the input may get noise.
+
+        Returns
+        -------
+        q : Normal
+            Of shape (n_rows, n_components).
+        logits : Tensor of shape (n_rows, n_classes)
+            Of p(y|x).
+        """
 
     def classify(self, y: Tensor) -> Tensor:
-        """Return class logits."""
+        """Return class logits.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_inputs)
+            Rows in the likelihood's space.
+
+        Returns
+        -------
+        logits : Tensor of shape (n_rows, n_classes)
+            Of p(y|x).
+        """
 
 
-class Objective(BaseEstimator, ABC):
+class Objective(DocumentationLinkMixin, BaseEstimator, ABC):
     """Specification of what training minimises, given to an estimator as ``objective=``.
 
     Attributes
@@ -102,6 +178,21 @@ class Objective(BaseEstimator, ABC):
 
 
 def draw(q: Normal, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw z of shape ``(*shape, n_rows, n_components)`` from q, reparametrised, from `generator` alone."""
+    """Draw z from q, reparametrised: gradients pass to q.
+
+    Parameters
+    ----------
+    q : Normal
+        The posteriors, of shape (n_rows, n_components).
+    shape : tuple of int
+        Of the draws in front of rows; () for one.
+    generator : torch.Generator
+        The only source of randomness.
+
+    Returns
+    -------
+    z : Tensor of shape (..., n_rows, n_components)
+        The draws.
+    """
     noise = torch.randn((*shape, *q.loc.shape), generator=generator, dtype=q.loc.dtype, device=q.loc.device)
     return q.loc + q.scale * noise

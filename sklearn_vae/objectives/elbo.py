@@ -15,6 +15,11 @@ class ELBO(Objective):
     The bound is that of Kingma and Welling (2014, eq. 3); a weight `beta` other than 1
     is Higgins et al. (2017)'s, set by the estimator's `beta`.
 
+    See Also
+    --------
+    IWAE : A tighter bound.
+    FreeBits : With some KL that costs nothing.
+
     Examples
     --------
     >>> from sklearn_vae import VAETransformer

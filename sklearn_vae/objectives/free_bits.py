@@ -26,6 +26,10 @@ class FreeBits(Objective):
     free_bits : float, default=0.1
         :math:`\lambda`, in nats per component.
 
+    See Also
+    --------
+    ELBO : Without free bits.
+
     Examples
     --------
     >>> from sklearn_vae import VAETransformer

@@ -31,6 +31,10 @@ class IWAE(Objective):
         Of the encoder. "dreg": doubly reparametrised (Tucker et al. 2019, eq. 8), whose noise
         does not drown it as K grows. "plain": the bound's own.
 
+    See Also
+    --------
+    ELBO : The bound with one draw.
+
     Notes
     -----
     A noise scale at its closed-form optimum is the ELBO's, from draws with equal weights.

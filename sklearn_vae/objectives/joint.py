@@ -30,15 +30,27 @@ class Joint(Objective):
     objective : Objective
         Gives the generative loss.
     generative_weight : float, default=1e-3
-        w, per nat.
+        The weight w, per nat.
     consistency_weight : float, default=1.0
-        lambda.
+        The weight :math:`\lambda`.
     consistency_radius : float, default=0.1
         Length of r, as a share of the centred rows' median norm.
     entropy_weight : float, default=0.0
-        eta. With it, and with labelled rows apart, the classes' shares in a batch's
+        The weight :math:`\eta`. With it, and with labelled rows apart, the classes' shares in a batch's
         predictions are kept near their shares among labelled rows (Krause, Perona and Gomes
         2010, eq. 3): sure predictions could otherwise leave a class without rows.
+
+    See Also
+    --------
+    sklearn_vae.VAEClassifier : Makes it from its own parameters.
+    ELBO : The usual generative loss.
+
+    Examples
+    --------
+    >>> from sklearn_vae.objectives import ELBO, Joint
+    >>> joint = Joint(ELBO(), generative_weight=0.01)
+    >>> joint.generative, joint.set_params(generative_weight=0.0).generative
+    (True, False)
     """
 
     def __init__(

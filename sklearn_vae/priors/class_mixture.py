@@ -14,7 +14,7 @@ MIN_VARIANCE = 1e-4
 
 
 class ClassMixture(nn.Module):
-    r"""p(y) and p(z|y), a mixture of Gaussians with full covariances for each class.
+    r"""Distributions p(y) and p(z|y), a mixture of Gaussians with full covariances for each class.
 
     Fitted after training to draws from the posteriors of the rows of each class, as
     ex-post density estimation (Ghosh et al. 2020): what the decoder has seen is then what
@@ -23,6 +23,7 @@ class ClassMixture(nn.Module):
     Parameters
     ----------
     n_classes : int
+        Number of classes.
     n_mixture_components : int
         Largest number of Gaussians per class.
     n_components : int
@@ -55,7 +56,14 @@ class ClassMixture(nn.Module):
         z : list of ndarray of shape (n_draws, n_components)
             Draws from the posteriors of each class's rows.
         class_prior : ndarray of shape (n_classes,)
+            Values of p(y).
         seed : int
+            Of the mixtures' starts.
+
+        Returns
+        -------
+        self : ClassMixture
+            The fitted module.
         """
         shape = (self.n_classes, self.n_mixture_components, self.n_components)
         offset, whitening = self.offset.view(shape), self.whitening.view(*shape, self.n_components)
@@ -71,11 +79,33 @@ class ClassMixture(nn.Module):
         return self
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return log p(z) in nats, shape (..., n_rows)."""
+        """Return log p(z).
+
+        Parameters
+        ----------
+        z : Tensor of shape (..., n_rows, n_components)
+            Latent variables.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (..., n_rows)
+            In nats.
+        """
         return (self.log_prob_classes(z) + self.log_class).logsumexp(-1)
 
     def log_prob_classes(self, z: Tensor) -> Tensor:
-        """Return log p(z|y) for each class, (..., n_rows, n_classes)."""
+        """Return log p(z|y) for each class.
+
+        Parameters
+        ----------
+        z : Tensor of shape (..., n_rows, n_components)
+            Latent variables.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (..., n_rows, n_classes)
+            In nats.
+        """
         shape = (self.n_classes, self.n_mixture_components, self.n_components)
         # One product for all components.
         square = (z @ self.whitening.T - self.offset).square().unflatten(-1, shape).sum(-1)
@@ -84,11 +114,37 @@ class ClassMixture(nn.Module):
         return (self.log_weight + log_det - constant - 0.5 * square).logsumexp(-1)
 
     def sample_classes(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw class indices from p(y), (n_samples,)."""
+        """Draw class indices from p(y).
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of draws.
+        generator : torch.Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        y : Tensor of shape (n_samples,)
+            Indices.
+        """
         return torch.multinomial(self.log_class.exp(), n_samples, replacement=True, generator=generator)
 
     def sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw z from p(z|y) for each class index in `y`, (n_samples, n_components)."""
+        """Draw z from p(z|y).
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_samples,)
+            Class indices.
+        generator : torch.Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        z : Tensor of shape (n_samples, n_components)
+            A draw for each index.
+        """
         j = torch.multinomial(self.log_weight.exp()[y], 1, generator=generator)[:, 0]
         index = y * self.n_mixture_components + j
         noise = torch.randn(

@@ -26,6 +26,11 @@ class Mixture(Prior):
     n_mixture_components : int, default=10
         Number of Gaussians.
 
+    See Also
+    --------
+    VampPrior : A mixture of posteriors.
+    StandardNormal : The usual prior.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

@@ -10,7 +10,15 @@ from sklearn_vae.priors.base import Encode, Prior, PriorModule
 
 
 class StandardNormal(Prior):
-    """Independent standard normal components, p(z) = N(0, I) (Kingma & Welling 2014).
+    """Independent standard normal components, p(z) = N(0, I).
+
+    The prior of Kingma and Welling (2014). Its KL to the posterior has a closed form for
+    each component.
+
+    See Also
+    --------
+    Mixture : A learned mixture of Gaussians.
+    VampPrior : A mixture of posteriors.
 
     Examples
     --------

@@ -28,6 +28,11 @@ class VampPrior(Prior):
     n_pseudo_inputs : int, default=100
         K. Each step, and each chunk of rows that is scored, encodes all of them.
 
+    See Also
+    --------
+    Mixture : A mixture with parameters of its own.
+    StandardNormal : The usual prior.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
