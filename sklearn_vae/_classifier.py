@@ -210,8 +210,11 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Number of steps that the kept weights were trained for.
     loss_curve_ : list of float
         Mean training loss of each epoch, in nats per row.
-    reconstruction_curve_, kl_curve_ : list of float
-        Parts of the generative loss in each epoch, in nats per row; 0 with generative_weight=0.
+    reconstruction_curve_ : list of float
+        The part of the generative loss that says how well rows are reconstructed, in nats per
+        row; 0 with generative_weight=0.
+    kl_curve_ : list of float
+        Its KL term; 0 with generative_weight=0.
     validation_scores_ : list of float
         Minus the mean loss of held-out labelled rows at each validation; only with early
         stopping.

@@ -154,9 +154,10 @@ class VAETransformer(BaseVAE):
         Number of steps that the kept weights were trained for.
     loss_curve_ : list of float
         Mean training loss of each epoch, in nats per row.
-    reconstruction_curve_, kl_curve_ : list of float
-        Its parts: the loss is the first plus `beta` times the second, with "elbo". The
-        second is 0 with objective="autoencoder".
+    reconstruction_curve_ : list of float
+        The part of it that says how well rows are reconstructed, minus log p(x|z).
+    kl_curve_ : list of float
+        The KL term, to which `beta` has not been applied; 0 with objective="autoencoder".
     validation_scores_ : list of float
         Minus the mean loss of held-out rows, in nats per row, at the start and at each
         validation, with an optimal noise scale at its optimum on these rows and `beta` as
