@@ -6,6 +6,7 @@ from pathlib import Path
 
 import docutils.nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx_gallery.sorting import ExplicitOrder
 
 import sklearn_vae
 
@@ -40,6 +41,7 @@ html_theme_options = {
     "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
 }
@@ -50,11 +52,23 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
+# From the first to read to the longest; what is not named comes last.
+examples_order = [
+    "plot_digits_pipeline.py",
+    "plot_autoencoder_or_vae.py",
+    "plot_few_labels.py",
+    "plot_conditional_samples.py",
+    "plot_anomalies.py",
+    "plot_images.py",
+    "plot_image_classification.py",
+    "*",
+]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
     "plot_gallery": "True",
+    "within_subsection_order": ExplicitOrder(examples_order),
     "download_all_examples": False,
     "show_memory": False,
     "write_computation_times": False,

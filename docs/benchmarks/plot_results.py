@@ -53,9 +53,8 @@ def few_labels() -> plt.Figure:
     for i, name in enumerate(names):
         style = {"color": f"C{i}", "marker": "o", "linewidth": 2.5 if name == OURS else 1, "label": name}
         axes[0].plot(digits[digits.classifier == name].groupby("n_labels").error.mean(), **style)
-        axes[1].plot(
-            tables[tables.classifier == name].groupby("setting").accuracy.mean().reindex(["5%", "10%", "all"]), **style
-        )
+        accuracy = tables[tables.classifier == name].groupby("setting").accuracy.mean()
+        axes[1].plot(accuracy.reindex(["5%", "10%", "all"]), **style)
     axes[0].set(title="digits, test error in %", xlabel="labels", xscale="log", ylim=(0, None))
     axes[0].set_xticks([50, 100, N_DIGITS], [50, 100, "all"])
     axes[0].minorticks_off()
