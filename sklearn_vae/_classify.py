@@ -20,7 +20,6 @@ from sklearn_vae._engine import EVALUATION_BATCH, Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._labels import UNLABELLED
 from sklearn_vae._ppca import fit_moments, fit_ppca
-from sklearn_vae._propagation import neighbour_graph, spread_labels
 from sklearn_vae._vae import VAE
 
 # Columns beyond which neighbours are searched among as many principal components.
@@ -222,6 +221,9 @@ class ClassifierFitter:
 
     def _neighbours(self, rows: Rows) -> list[Expert]:
         """Return what spreads labels over a graph of the rows, nearer and farther."""
+        # With the clusters and graphs of scikit-learn, which take longer to load than all of this package.
+        from sklearn_vae._propagation import neighbour_graph, spread_labels
+
         x = principal_components(rows.x)
         graph = neighbour_graph(x, self.n_neighbors, self.fitter.seed)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 # Smallest variance of a component, where the prior's is 1.
 MIN_VARIANCE = 1e-4
@@ -157,6 +160,9 @@ class ClassMixture(nn.Module):
 
 def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture:
     """Fit mixtures of more and more Gaussians, until the BIC rises."""
+    # Loading it takes longer than all of this package.
+    from sklearn.mixture import GaussianMixture
+
     best, best_bic = None, math.inf
     for n in sorted({1, 2, 5, n_components}):
         if n > n_components or n > len(z):
