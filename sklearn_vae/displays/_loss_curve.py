@@ -22,7 +22,8 @@ class LossCurveDisplay:
     loss : array-like of shape (n_epochs,)
         Mean training loss of each epoch, `loss_curve_`.
     reconstruction, kl : array-like of shape (n_epochs,), default=None
-        Its parts, `reconstruction_curve_` and `kl_curve_`, in nats per row.
+        Its parts, `reconstruction_curve_` and `kl_curve_`, in nats per row. A classifier's loss
+        is the cross-entropy and more, with a small weight on these.
     validation : array-like of shape (n_validations,), default=None
         Mean loss of held-out rows at each validation, minus `validation_scores_`.
     validation_iter : array-like of shape (n_validations,), default=None
@@ -38,7 +39,7 @@ class LossCurveDisplay:
         The panels: the loss, and with ``parts=True`` the reconstruction and the KL term.
     figure_ : matplotlib Figure
     lines_ : dict of str to matplotlib Line2D
-        "loss", and where drawn "validation", "best_validation", "best_iter", "reconstruction" and "kl".
+        "loss", and where drawn "validation", "best_iter", "reconstruction" and "kl".
 
     See Also
     --------
@@ -50,9 +51,8 @@ class LossCurveDisplay:
     axis ends below them and the line leaves it at the top.
 
     Where the number of steps was chosen on held-out parts of the rows and a last run used all
-    of them, the training loss is that of the last run and validations are those of the runs
-    before, the mean of them. An epoch of the last run has more steps, so that the kept weights
-    (dashed line) come at a smaller number of epochs than the best validation (dot).
+    of them, the training loss is that of the last run, and validations are the mean of those of
+    the runs before, by the number of epochs over all rows that make as many steps.
 
     Examples
     --------
@@ -101,8 +101,8 @@ class LossCurveDisplay:
         scores = getattr(vae, "validation_scores_", None)
         display = cls(
             loss=vae.loss_curve_,
-            reconstruction=getattr(vae, "reconstruction_curve_", None),
-            kl=getattr(vae, "kl_curve_", None),
+            reconstruction=vae.reconstruction_curve_,
+            kl=vae.kl_curve_,
             validation=None if scores is None else -np.asarray(scores),
             validation_iter=None if scores is None else vae.validation_iter_,
             best_iter=None if scores is None else vae.best_iter_,
@@ -135,8 +135,8 @@ class LossCurveDisplay:
         curves = {"reconstruction": self.reconstruction, "kl": self.kl} if parts else {}
         if any(curve is None for curve in curves.values()):
             raise ValueError(
-                "expected a loss with a reconstruction and a KL term for parts=True, got none: the objective is not "
-                "generative; use parts=False."
+                "expected reconstruction and kl for parts=True, got None; LossCurveDisplay takes them, or use "
+                "parts=False."
             )
         self.ax_ = axes_for(self, ax, (6.4, 3.2 + 1.8 * len(curves)))
         self.figure_ = self.ax_.figure
@@ -159,13 +159,8 @@ class LossCurveDisplay:
         if len(self.loss):
             self.lines_["loss"] = self._plot_curve(ax, self.loss, "C0", label="training rows")
         if self.validation is not None:
-            validation, epochs = np.asarray(self.validation), np.asarray(self.validation_iter)
             style = {"color": "C1", "label": "held-out rows", **self._style}
-            (self.lines_["validation"],) = ax.plot(epochs, validation, **style)
-            best = int(validation.argmin())
-            (self.lines_["best_validation"],) = ax.plot(
-                epochs[best], validation[best], "o", color="C1", label="best validation"
-            )
+            (self.lines_["validation"],) = ax.plot(self.validation_iter, self.validation, **style)
         if self.best_iter is not None:
             self.lines_["best_iter"] = ax.axvline(
                 self.best_iter, color="0.5", linestyle="--", linewidth=1, label="weights kept"
