@@ -31,12 +31,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAEClassifier
+from sklearn_vae.displays import SamplesDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratify=y, random_state=0)
 
 vae = VAEClassifier(random_state=0).fit(X_train, y_train)
-X_drawn, y_drawn = vae.sample(y=np.repeat(vae.classes_, 10), random_state=0)
 
 judge = RandomForestClassifier(random_state=0).fit(X_test, y_test)
 X_many, y_many = vae.sample(2000, random_state=1)
@@ -89,10 +89,10 @@ for (name, way), values in scores.items():
 # weights are the better choice, for they cost no second model. It differs between classifiers, so compare on your data.
 
 figure, axes = plt.subplot_mosaic([["grid", "recall"]], figsize=(11, 4.6), width_ratios=[1, 1.25], layout="constrained")
-tiles = np.pad(X_drawn.reshape(10, 10, 8, 8), [(0, 0), (0, 0), (1, 1), (1, 1)])
-axes["grid"].imshow(tiles.transpose(0, 2, 1, 3).reshape(100, 100), cmap="gray_r", vmin=0, vmax=16)
-axes["grid"].set(title="samples of each class", xticks=[], yticks=np.arange(10) * 10 + 4.5, yticklabels=vae.classes_)
-axes["grid"].tick_params(length=0)
+SamplesDisplay.from_estimator(
+    vae, X, image_shape=(8, 8), random_state=0, ax=axes["grid"], image_kwargs={"cmap": "gray_r"}
+)
+axes["grid"].set_title("samples of each class")
 
 ways = {"plain": "C7", "class_weight": "C0", "with samples": "C1"}
 for i, name in enumerate(classifiers):

@@ -34,6 +34,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAETransformer
+from sklearn_vae.displays import LatentSpaceDisplay, LossCurveDisplay, ReconstructionDisplay, SamplesDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
@@ -86,39 +87,23 @@ for size in n_components:
 # Reconstructions, samples and the loss are those of the largest model, the plane is that of
 # the model with two components. The loss is the negative evidence lower bound. It starts at
 # probabilistic PCA. Held-out rows chose the number of steps, and the model was then trained on
-# all training rows for as many. (An epoch has more steps there than in the run with rows held out.)
+# all training rows for as many.
 
 vae = vaes[n_components[-1]]
 originals = X_test[[np.flatnonzero(y_test == digit)[0] for digit in range(10)]]
-reconstructions = vae.inverse_transform(vae.transform(originals))
-samples = vae.sample(20, random_state=0)
-
-
-def show(ax, rows, title):
-    """Draw images in rows of ten."""
-    tiles = np.pad(rows.reshape(-1, 10, 8, 8), [(0, 0), (0, 0), (1, 1), (1, 1)])
-    ax.imshow(tiles.transpose(0, 2, 1, 3).reshape(-1, 100), cmap="gray_r", vmin=0, vmax=16)
-    ax.set(title=title, xticks=[], yticks=[])
-
+style = {"image_shape": (8, 8), "image_kwargs": {"cmap": "gray_r"}}
 
 figure, axes = plt.subplot_mosaic(
     [["pairs", "samples"], ["plane", "loss"]], figsize=(11, 6.6), height_ratios=[1, 2.9], layout="constrained"
 )
-show(axes["pairs"], np.vstack([originals, reconstructions]), f"test images, and from {vae.n_components} components")
-show(axes["samples"], samples, f"samples of the model with {vae.n_components} components")
-
-Z = vaes[2].transform(X_test)
-points = axes["plane"].scatter(*Z.T, c=y_test, s=14, cmap="tab10", vmin=-0.5, vmax=9.5)
-figure.colorbar(points, ax=axes["plane"], ticks=range(10), label="digit")
-axes["plane"].set(title="test images on two components", xlabel="component 1", ylabel="component 2")
-
-held_out_loss = -np.array(vae.validation_scores_)
-best = held_out_loss.argmin()
-axes["loss"].plot(range(1, len(vae.loss_curve_) + 1), vae.loss_curve_, label="all training rows")
-axes["loss"].plot(held_out_loss, label="held-out rows, in the run that chose the end")
-axes["loss"].plot(best, held_out_loss[best], "o", color="C1", label="chosen end")
-axes["loss"].set(title="loss", xlabel="epoch", ylabel="nats per row")
-axes["loss"].legend()
+ReconstructionDisplay.from_estimator(vae, originals, ax=axes["pairs"], **style)
+axes["pairs"].set_title(f"test images, and from {vae.n_components} components")
+SamplesDisplay.from_estimator(vae, X_train, n_samples=20, random_state=0, ax=axes["samples"], **style)
+axes["samples"].set_title(f"samples of the model with {vae.n_components} components")
+LatentSpaceDisplay.from_estimator(vaes[2], X_test, y_test, components=[0, 1], ax=axes["plane"])
+axes["plane"].set_title("test images on two components")
+LossCurveDisplay.from_estimator(vae, ax=axes["loss"])
+axes["loss"].set(title="loss", ylabel="nats per row")
 
 output = Path(os.environ.get("OUTPUT_DIR", "outputs"))
 output.mkdir(parents=True, exist_ok=True)

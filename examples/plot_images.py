@@ -31,6 +31,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import ImageFlattener, VAETransformer
+from sklearn_vae.displays import ReconstructionDisplay, SamplesDisplay, TraversalDisplay
 from sklearn_vae.networks import Conv
 
 images, y = load_digits().images, load_digits().target
@@ -60,77 +61,48 @@ print(f"on the test images, with the better one: {search.score(test, y_test):.3f
 # %%
 # Reconstructions
 # ---------------
-# Without its last step the pipeline goes from images to latent variables, and back to images.
-
-autoencoder = search.best_estimator_[:-1]
-flatten, vae = autoencoder["flatten"], autoencoder["vae"]
+# Displays find the model in the pipeline, and bring what it makes back as images.
 
 output = Path(os.environ.get("OUTPUT_DIR", "outputs"))
 output.mkdir(parents=True, exist_ok=True)
-
-
-def draw(rows, title, name, labels=()):
-    """Draw rows of images, one beside the other, and save the figure."""
-    n_rows, n_columns = rows.shape[:2]
-    tiles = np.pad(rows, [(0, 0), (0, 0), (1, 1), (1, 1)]).transpose(0, 2, 1, 3)
-    figure, ax = plt.subplots(figsize=(0.62 * n_columns + 1.4, 0.62 * n_rows + 0.5), layout="constrained")
-    ax.imshow(tiles.reshape(10 * n_rows, -1), cmap="gray_r", vmin=0, vmax=16)
-    ax.set(title=title, xticks=[], yticks=10 * np.arange(len(labels)) + 4.5, yticklabels=labels)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    figure.savefig(output / f"{name}.png", dpi=110)
-
+ink = {"cmap": "gray_r"}
 
 originals = test[[np.flatnonzero(y_test == digit)[1] for digit in range(10)]]
-reconstructions = autoencoder.inverse_transform(autoencoder.transform(originals))
-draw(
-    np.stack([originals, reconstructions]),
-    f"test images, and from {vae.n_components} components",
-    "images_reconstructions",
-    ["image", "reconstruction"],
-)
+display = ReconstructionDisplay.from_estimator(search, originals, image_kwargs=ink)
+display.figure_.savefig(output / "images_reconstructions.png", dpi=110)
 
 # %%
 # Samples
 # -------
 # Latent variables from the prior decode to new images; `sample` adds the likelihood's noise.
 
-samples = flatten.inverse_transform(vae.sample(40, random_state=0))
-draw(samples.reshape(4, 10, 8, 8), "samples", "images_samples")
+display = SamplesDisplay.from_estimator(search, train, n_samples=40, random_state=0, image_kwargs=ink)
+display.figure_.savefig(output / "images_samples.png", dpi=110)
 
 # %%
 # From one image to another
 # -------------------------
-# On the straight line between two images' latent variables, every point decodes to an image.
+# Without its last step the pipeline goes from images to latent variables, and back to images. On the straight line
+# between two images' latent variables, every point decodes to an image.
 
-pairs = [(originals[0], originals[6]), (originals[4], originals[9]), (originals[3], originals[5])]
+autoencoder = search.best_estimator_[:-1]
+pairs = [(0, 6), (4, 9), (3, 5)]
 share = np.linspace(0, 1, 10)[:, None]
-rows = []
-for pair in pairs:
-    z_start, z_end = autoencoder.transform(np.stack(pair))
-    rows.append(autoencoder.inverse_transform((1 - share) * z_start + share * z_end))
-draw(
-    np.stack(rows),
-    "from one image to another",
-    "images_interpolation",
-    ["0 to 6", "4 to 9", "3 to 5"],
-)
+figure, axes = plt.subplots(len(pairs), 1, figsize=(7, 2.5), layout="constrained")
+for ax, (start, end) in zip(axes, pairs, strict=True):
+    z_start, z_end = autoencoder.transform(originals[[start, end]])
+    between = autoencoder.inverse_transform((1 - share) * z_start + share * z_end)
+    ax.imshow(np.hstack(list(between)), cmap="gray_r", vmin=0, vmax=16)
+    ax.set(yticks=[3.5], yticklabels=[f"{start} to {end}"], xticks=[])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+figure.savefig(output / "images_interpolation.png", dpi=110)
 
 # %%
 # What each component does
 # ------------------------
-# One latent variable at a time goes through the middle 98% of its values, and the others stay those of one image.
-# `kl_per_component_` says how much each carries; the six that carry most are shown.
+# One latent variable at a time goes through the middle 98% of its values, and the others stay those of one image, the
+# first of the digit 3 in the training images. The one that carries most by `kl_per_component_` comes first.
 
-z, latents = autoencoder.transform(originals[3:4]), autoencoder.transform(train)
-most = np.argsort(-vae.kl_per_component_)[:6]
-codes = np.repeat(z, len(most) * 11, axis=0).reshape(len(most), 11, -1)
-for row, component in zip(codes, most, strict=True):
-    row[:, component] = np.linspace(*np.percentile(latents[:, component], [1, 99]), 11)
-traversals = autoencoder.inverse_transform(codes.reshape(-1, vae.n_components)).reshape(len(most), -1, 8, 8)
-draw(
-    traversals,
-    "one component over its range",
-    "images_traversals",
-    [f"component {component}, {vae.kl_per_component_[component]:.1f} nats" for component in most],
-)
+display = TraversalDisplay.from_estimator(search, train, index=np.argmax(y_train == 3), image_kwargs=ink)
+display.figure_.savefig(output / "images_traversals.png", dpi=110)

@@ -1,0 +1,17 @@
+"""Plots of fitted models, as scikit-learn Display classes. They need matplotlib."""
+
+from sklearn_vae.displays._kl import KLDisplay
+from sklearn_vae.displays._latent_space import LatentSpaceDisplay
+from sklearn_vae.displays._loss_curve import LossCurveDisplay
+from sklearn_vae.displays._reconstruction import ReconstructionDisplay
+from sklearn_vae.displays._samples import SamplesDisplay
+from sklearn_vae.displays._traversal import TraversalDisplay
+
+__all__ = [
+    "KLDisplay",
+    "LatentSpaceDisplay",
+    "LossCurveDisplay",
+    "ReconstructionDisplay",
+    "SamplesDisplay",
+    "TraversalDisplay",
+]

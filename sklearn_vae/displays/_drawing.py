@@ -1,0 +1,74 @@
+"""What displays share in drawing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def axes_for(display: object, ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
+    """Return the user's axes, or those of a new figure of `size` inches."""
+    check_matplotlib_support(f"{type(display).__name__}.plot")
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="compressed")[1]
+
+
+def split(ax: Axes, n_rows: int, n_columns: int, gap: float = 0.04) -> np.ndarray:
+    """Turn axes into the frame of a grid of panels, and return these, (n_rows, n_columns).
+
+    Parameters
+    ----------
+    ax : Axes
+    n_rows, n_columns : int
+    gap : float
+        Between panels, as a share of the frame.
+    """
+    ax.set_axis_off()
+    height, width = (1 - gap * (n_rows - 1)) / n_rows, (1 - gap * (n_columns - 1)) / n_columns
+    bounds = [
+        [(j * (width + gap), 1 - height - i * (height + gap), width, height) for j in range(n_columns)]
+        for i in range(n_rows)
+    ]
+    panels = np.empty((n_rows, n_columns), dtype=object)
+    for index in np.ndindex(n_rows, n_columns):
+        panels[index] = ax.inset_axes(bounds[index[0]][index[1]])
+    return panels
+
+
+def column_names(names, n_columns: int) -> list[str]:
+    """Return the names of a table's columns, scikit-learn's where there are none.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer than columns.
+    """
+    if names is None:
+        return [f"x{i}" for i in range(n_columns)]
+    if len(names) != n_columns:
+        raise ValueError(f"expected feature_names to have one name for each of {n_columns} columns, got {len(names)}.")
+    return [str(name) for name in names]
+
+
+def label_columns(ax: Axes, names: list[str]) -> None:
+    """Write a table's column names below the axes, at 0, 1, ..."""
+    turned = max(map(len, names)) * len(names) > 50
+    ax.set_xticks(range(len(names)), names)
+    if turned:
+        ax.tick_params(axis="x", rotation=45)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+
+
+def center_and_scale(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns' means and standard deviations, 1 for constant columns."""
+    scale = X.std(axis=0)
+    return X.mean(axis=0), np.where(scale > 1e-12 * np.abs(X).max(axis=0), scale, 1.0)

@@ -1,0 +1,248 @@
+"""Rows in the plane of two components."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils._plotting import _validate_style_kwargs
+
+from sklearn_vae._labels import is_unlabelled
+from sklearn_vae.displays._drawing import axes_for, split
+from sklearn_vae.displays._steps import find_steps
+
+# With components=None this many are drawn, the most active ones.
+MAX_COMPONENTS = 4
+# More whole numbers than this are taken as amounts, not as classes.
+MAX_CLASSES = 20
+UNLABELLED_COLOR = "0.8"
+
+
+class LatentSpaceDisplay:
+    """Codes of rows, coloured by `y`: in the plane of two components, or of each pair of several.
+
+    Made by `from_estimator` or `from_predictions`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_components)
+        Codes, as ``transform`` returns them.
+    components : array-like of int
+        The components to draw, two at least.
+    y : array-like of shape (n_samples,), default=None
+        Classes or amounts.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn on; with more than two components the frame around `axes_`.
+    axes_ : ndarray of matplotlib Axes of shape (n_pairs,)
+        A panel for each pair.
+    figure_ : matplotlib Figure
+    scatters_ : list of matplotlib PathCollection
+        The points of each panel; unlabelled ones come first, otherwise in the order of rows.
+    legend_ : matplotlib Legend or None
+        For classes.
+    colorbar_ : matplotlib Colorbar or None
+        For amounts.
+
+    See Also
+    --------
+    TraversalDisplay : What the decoder makes of places in this space.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.displays import LatentSpaceDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> vae = VAETransformer(2, max_iter=10, random_state=0).fit(X)
+    >>> display = LatentSpaceDisplay.from_estimator(vae, X, y)
+    >>> display.scatters_[0].get_offsets().shape
+    (150, 2)
+    """
+
+    def __init__(self, *, Z, components, y=None):
+        self.Z = Z
+        self.components = components
+        self.y = y
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y=None, *, components=None, ax=None, scatter_kwargs=None):
+        """Plot the codes of rows.
+
+        Parameters
+        ----------
+        estimator : VAETransformer, VAEClassifier, Pipeline or search
+            Fitted; pipelines and searches with one of the first two as a step.
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them; for a pipeline, images perhaps.
+        y : array-like of shape (n_samples,), default=None
+            Classes, drawn with a legend, or amounts, with a colour bar: fractions, or more than
+            20 different numbers. The integer -1 among classes marks unlabelled rows.
+        components : array-like of int, default=None
+            The components to draw, two at least. None draws the most active ones, four at most,
+            by `kl_per_component_`, or by the variance of the codes where there is none.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        scatter_kwargs : dict, default=None
+            Passed to matplotlib's `scatter`.
+
+        Returns
+        -------
+        display : LatentSpaceDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no such step, or fewer than two components.
+        """
+        steps = find_steps(estimator)
+        Z = steps.encode(steps.shown(X))
+        components = choose_components(steps.activity(Z), components)
+        return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
+
+    @classmethod
+    def from_predictions(cls, Z, y=None, *, components=None, ax=None, scatter_kwargs=None):
+        """Plot codes.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+            Codes, as ``transform`` returns them.
+        y : array-like of shape (n_samples,), default=None
+            As in `from_estimator`.
+        components : array-like of int, default=None
+            The components to draw. None draws those of the largest variance, four at most.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        scatter_kwargs : dict, default=None
+            Passed to matplotlib's `scatter`.
+
+        Returns
+        -------
+        display : LatentSpaceDisplay
+        """
+        Z = check_array(Z, input_name="Z")
+        components = choose_components(Z.var(axis=0), components)
+        return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
+
+    def plot(self, ax=None, *, scatter_kwargs=None):
+        """Plot the codes.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        scatter_kwargs : dict, default=None
+            Passed to matplotlib's `scatter`.
+
+        Returns
+        -------
+        display : LatentSpaceDisplay
+        """
+        k = len(self.components) - 1
+        if k < 1:
+            raise ValueError(f"expected at least two components to draw, got {len(self.components)}.")
+        colors = Colors(self.y, len(self.Z))
+        self.ax_ = axes_for(self, ax, (6.4, 4.8) if k == 1 else (2.4 * k + 1.6, 2.4 * k))
+        self.figure_ = self.ax_.figure
+        panels = split(self.ax_, k, k) if k > 1 else np.array([[self.ax_]])
+        size = float(np.clip(20 * (500 / len(self.Z)) ** 0.5, 2, 20)) / (1 if k == 1 else 2)
+        style = _validate_style_kwargs({"s": size, "linewidths": 0, "alpha": 0.8}, scatter_kwargs or {})
+        self.scatters_, drawn = [], []
+        for j, i in combinations(range(k + 1), 2):
+            panel = panels[i - 1, j]
+            pair = self.Z[colors.order][:, [self.components[j], self.components[i]]]
+            self.scatters_.append(panel.scatter(*pair.T, **{**colors.style, **style}))
+            drawn.append(panel)
+        self.axes_ = np.array(drawn, dtype=object)
+        self._label(panels)
+        self.legend_, self.colorbar_ = colors.explain(self.ax_, self.scatters_[0], k > 1)
+        return self
+
+    def _label(self, panels) -> None:
+        """Name the components at the left and below, and remove the panels of no pair."""
+        k = len(panels)
+        for (i, j), panel in np.ndenumerate(panels):
+            if j > i:
+                panel.remove()
+                continue
+            panel.sharex(panels[k - 1, j])
+            panel.sharey(panels[i, 0])
+            panel.tick_params(labelbottom=i == k - 1, labelleft=j == 0)
+            if i == k - 1:
+                panel.set_xlabel(f"component {self.components[j]}")
+            if j == 0:
+                panel.set_ylabel(f"component {self.components[i + 1]}")
+
+
+class Colors:
+    """How `y` colours points, and what explains it.
+
+    Attributes
+    ----------
+    order : ndarray of int of shape (n_samples,)
+        Unlabelled rows first.
+    style : dict
+        For matplotlib's `scatter`, in this order.
+    """
+
+    def __init__(self, y, n_samples: int):
+        import matplotlib as mpl
+
+        self.handles: dict[Any, Any] = {}
+        self.order = np.arange(n_samples)
+        self.is_amount = False
+        self.style: dict[str, Any] = {"color": "C0"}
+        if y is None:
+            return
+        y = column_or_1d(y)
+        check_consistent_length(np.empty(n_samples), y)
+        unlabelled = is_unlabelled(y)
+        classes = np.unique(y[~unlabelled])
+        if y.dtype.kind in "iuf" and (len(classes) > MAX_CLASSES or (y % 1 != 0).any()):
+            self.is_amount, self.style = True, {"c": y, "cmap": "viridis"}
+            return
+        self.order = np.argsort(~unlabelled, kind="stable")
+        palette = mpl.colormaps["tab10" if len(classes) <= 10 else "tab20"]
+        self.handles = {label: palette(i % palette.N) for i, label in enumerate(classes.tolist())}
+        point_colors = [UNLABELLED_COLOR if u else self.handles[v] for v, u in zip(y.tolist(), unlabelled, strict=True)]
+        self.style = {"c": mpl.colors.to_rgba_array([point_colors[i] for i in self.order])}
+        if unlabelled.any():
+            self.handles["unlabelled (-1)"] = UNLABELLED_COLOR
+
+    def explain(self, ax, points, panels: bool) -> tuple[Any, Any]:
+        """Draw a legend or a colour bar beside `points`, and return both, None for what is not drawn."""
+        if self.is_amount:
+            return None, ax.figure.colorbar(points, ax=ax)
+        if not self.handles:
+            return None, None
+        from matplotlib.lines import Line2D
+
+        lines = [Line2D([], [], linestyle="", marker="o", color=color) for color in self.handles.values()]
+        # Panels leave the upper right corner free.
+        place = {"loc": "upper right"} if panels else {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+        n_columns = -(-len(lines) // (6 if panels else 12))
+        return ax.legend(lines, list(map(str, self.handles)), ncols=n_columns, fontsize="small", **place), None
+
+
+def choose_components(activity: np.ndarray, components, most: int = MAX_COMPONENTS) -> np.ndarray:
+    """Return the components to draw; for None the `most` most active ones, in order.
+
+    Raises
+    ------
+    ValueError
+        If they are not components.
+    """
+    n_components = len(activity)
+    if components is None:
+        return np.argsort(-np.asarray(activity), kind="stable")[:most]
+    chosen = np.asarray(components)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not ((chosen >= 0) & (chosen < n_components)).all():
+        raise ValueError(
+            f"expected components to be a list of indices from 0 to {n_components - 1}, got {components!r}."
+        )
+    return chosen

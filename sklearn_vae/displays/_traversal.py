@@ -1,0 +1,272 @@
+"""What the decoder makes of places in the latent space."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils._plotting import _validate_style_kwargs
+
+from sklearn_vae.displays._drawing import axes_for, center_and_scale, column_names, split
+from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic, mosaic_size, value_range
+from sklearn_vae.displays._latent_space import choose_components
+from sklearn_vae.displays._steps import find_steps
+
+# With components=None: both of two, or the most active ones, one at a time.
+MAX_COMPONENTS = 8
+# Columns of a table drawn over a plane: those that change most.
+MAX_PANELS = 16
+# Percentiles of the rows' codes between which components go.
+RANGE = (1, 99)
+WAY = "from the 1st to the 99th percentile"
+
+
+class TraversalDisplay:
+    """What the decoder makes of codes on a grid: over the plane of two components, or along one at a time.
+
+    All other components stay at the code of one row. Images are drawn where their codes are; a
+    table's columns are drawn as colours, in standard deviations from the column's mean. Made by
+    `from_estimator`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    decoded : ndarray of shape (n_steps, n_steps, ...) or (n_components, n_steps, ...)
+        Decoded rows of a table (n_features,) or images (height, width[, 3]). Over a plane the
+        first axis is that of the second component, otherwise that of the components.
+    values : ndarray of shape (n_components, n_steps)
+        The values that each component goes through.
+    components : array-like of int of shape (n_components,)
+        The components.
+    plane : bool
+        Whether `decoded` is over the plane of two components.
+    X : ndarray of shape (n_samples, ...)
+        Data: they set the units of a table's columns, or the range of an image's grey levels.
+    feature_names : array-like of str of shape (n_features,), default=None
+        Names of a table's columns; None stands for x0, x1, ...
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes drawn on; for a table over a plane the frame around `axes_`.
+    axes_ : ndarray of matplotlib Axes of shape (n_panels,)
+        For a table over a plane one for each column drawn, otherwise `ax_` alone.
+    figure_ : matplotlib Figure
+    images_ : list of matplotlib AxesImage
+        One for each of `axes_`.
+    colorbar_ : matplotlib Colorbar or None
+        For a table.
+
+    See Also
+    --------
+    LatentSpaceDisplay : Where rows are. Over a plane of images it can be drawn on the same axes.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_vae import VAETransformer
+    >>> from sklearn_vae.displays import TraversalDisplay
+    >>> X = load_digits().data[:200]
+    >>> vae = VAETransformer(2, max_iter=5, random_state=0).fit(X)
+    >>> display = TraversalDisplay.from_estimator(vae, X, image_shape=(8, 8), n_steps=6)
+    >>> display.decoded.shape
+    (6, 6, 8, 8)
+    """
+
+    def __init__(self, *, decoded, values, components, plane, X, feature_names=None):
+        self.decoded = decoded
+        self.values = values
+        self.components = components
+        self.plane = plane
+        self.X = X
+        self.feature_names = feature_names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        components=None,
+        n_steps=11,
+        index=None,
+        image_shape=None,
+        feature_names=None,
+        ax=None,
+        image_kwargs=None,
+    ):
+        """Plot what a fitted estimator decodes on a grid of codes.
+
+        Parameters
+        ----------
+        estimator : VAETransformer, VAEClassifier, Pipeline or search
+            Fitted; pipelines and searches with one of the first two as a step. Decoded rows are
+            brought back through the steps before it, from the last one on, as far as these
+            have an `inverse_transform`.
+        X : array-like of shape (n_samples, n_features)
+            Rows as the estimator takes them; for a pipeline, images perhaps. Components go from
+            the 1st to the 99th percentile of their codes.
+        components : array-like of int, default=None
+            The components to change: two span a plane, others change one at a time. None takes
+            the most active ones, eight at most, by `kl_per_component_`, or by the variance of
+            the codes where there is none.
+        n_steps : int, default=11
+            Number of values of each component.
+        index : int, default=None
+            The row of `X` whose code the other components keep. None takes the row whose code
+            is nearest to the mean of all.
+        image_shape : tuple of int, default=None
+            What a row is an image of: (height, width), or with one or three channels first or
+            last. None asks an `ImageFlattener` in the pipeline or a `Conv` network for it; where
+            there is neither, rows are those of a table.
+        feature_names : array-like of str, default=None
+            Names of a table's columns. None asks the estimator.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        image_kwargs : dict, default=None
+            Passed to matplotlib's `imshow`.
+
+        Returns
+        -------
+        display : TraversalDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no such step or component, or rows are not images of `image_shape`.
+        """
+        if n_steps < 2:
+            raise ValueError(f"expected n_steps to be at least 2, got {n_steps!r}.")
+        steps = find_steps(estimator)
+        shown = steps.shown(X)
+        Z = steps.encode(shown)
+        components = choose_components(steps.activity(Z), components, MAX_COMPONENTS)
+        values = np.linspace(*np.percentile(Z[:, components], RANGE, axis=0), n_steps, axis=1)
+        if index is None:
+            index = int(np.square(Z - Z.mean(axis=0)).sum(axis=1).argmin())
+        codes = plane_codes if len(components) == 2 else line_codes
+        grid = codes(Z[index], values, components)
+        decoded = steps.as_images(steps.decode(grid.reshape(-1, Z.shape[1])), image_shape)
+        display = cls(
+            decoded=decoded.reshape(*grid.shape[:2], *decoded.shape[1:]),
+            values=values,
+            components=components,
+            plane=len(components) == 2,
+            X=steps.as_images(shown, image_shape),
+            feature_names=steps.feature_names() if feature_names is None else feature_names,
+        )
+        return display.plot(ax, image_kwargs=image_kwargs)
+
+    def plot(self, ax=None, *, image_kwargs=None):
+        """Plot what was decoded.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        image_kwargs : dict, default=None
+            Passed to matplotlib's `imshow`.
+
+        Returns
+        -------
+        display : TraversalDisplay
+        """
+        self.colorbar_ = None
+        decoded, X = np.asarray(self.decoded, dtype=float), np.asarray(self.X, dtype=float)
+        if decoded.ndim > 3:
+            self.ax_ = axes_for(self, ax, mosaic_size(decoded))
+            self.axes_ = np.array([self.ax_])
+            draw = self._draw_image_plane if self.plane else self._draw_image_lines
+            draw(decoded, value_range(X), image_kwargs)
+        else:
+            center, scale = center_and_scale(X)
+            draw = self._draw_table_plane if self.plane else self._draw_table_lines
+            draw((decoded - center) / scale, column_names(self.feature_names, X.shape[1]), ax, image_kwargs)
+        self.figure_ = self.ax_.figure
+        return self
+
+    def _draw_image_plane(self, decoded, limits, image_kwargs) -> None:
+        """Draw each image where its code is, the second component upwards."""
+        first, second = self.values
+        extent = (*_edges(first), *_edges(second))
+        height, width = mosaic(decoded, limits).shape[:2]
+        aspect = ((extent[1] - extent[0]) / width) / ((extent[3] - extent[2]) / height)
+        style = {"extent": extent, "aspect": aspect, **(image_kwargs or {})}
+        self.images_ = [draw_mosaic(self.ax_, decoded[::-1], limits, style)]
+        self.ax_.set(xlabel=f"component {self.components[0]}", ylabel=f"component {self.components[1]}")
+
+    def _draw_image_lines(self, decoded, limits, image_kwargs) -> None:
+        self.images_ = [draw_mosaic(self.ax_, decoded, limits, image_kwargs)]
+        label_rows(self.ax_, self.images_[0], [f"component {j}" for j in self.components])
+        self.ax_.set_xlabel(WAY)
+
+    def _draw_table_plane(self, decoded, names, ax, image_kwargs) -> None:
+        """Draw a panel for each of the columns that change most, in their order."""
+        spread = decoded.std(axis=(0, 1))
+        columns = np.sort(np.argsort(-spread, kind="stable")[:MAX_PANELS])
+        n_columns = int(np.ceil(np.sqrt(len(columns))))
+        n_rows = -(-len(columns) // n_columns)
+        self.ax_ = axes_for(self, ax, (2.1 * n_columns + 1.4, 2.1 * n_rows + 0.6))
+        panels = split(self.ax_, n_rows, n_columns, 0.28 / max(n_rows, n_columns)).ravel()
+        for panel in panels[len(columns) :]:
+            panel.remove()
+        self.axes_ = panels[: len(columns)]
+        style = {
+            "origin": "lower",
+            "extent": (*_edges(self.values[0]), *_edges(self.values[1])),
+            **(image_kwargs or {}),
+        }
+        self.images_ = []
+        for i, (panel, column) in enumerate(zip(self.axes_, columns, strict=True)):
+            self.images_.append(panel.imshow(decoded[..., column], **_diverging(decoded[..., columns], style)))
+            is_lowest = i + n_columns >= len(columns)
+            panel.set_title(names[column], fontsize="medium")
+            panel.tick_params(labelbottom=is_lowest, labelleft=i % n_columns == 0)
+            panel.set_xlabel(f"component {self.components[0]}" if is_lowest else "")
+            panel.set_ylabel(f"component {self.components[1]}" if i % n_columns == 0 else "")
+        self._add_colorbar()
+
+    def _draw_table_lines(self, decoded, names, ax, image_kwargs) -> None:
+        """Draw a row for each column, and the components' ways beside each other."""
+        n_components, n_steps, n_columns = decoded.shape
+        gaps = np.full((n_components, 1, n_columns), np.nan)
+        image = np.concatenate([decoded, gaps], axis=1).reshape(-1, n_columns).T[:, :-1]
+        self.ax_ = axes_for(self, ax, (min(max(6.4, 1.2 * n_components), 14.0), min(0.28 * n_columns, 12.0) + 1.4))
+        self.axes_ = np.array([self.ax_])
+        self.images_ = [self.ax_.imshow(image, **_diverging(image, image_kwargs or {}))]
+        self.ax_.set_yticks(range(n_columns), names)
+        centers = (n_steps + 1) * np.arange(n_components) + (n_steps - 1) / 2
+        self.ax_.set_xticks(centers, self.components)
+        self.ax_.set_xlabel(f"component, {WAY}")
+        self.ax_.tick_params(length=0)
+        self._add_colorbar()
+
+    def _add_colorbar(self) -> None:
+        label = "standard deviations\nfrom the column's mean"
+        self.colorbar_ = self.ax_.figure.colorbar(self.images_[0], ax=self.ax_, label=label)
+
+
+def line_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """Return a row's code with one component at a time replaced, (n_components, n_steps, len(code))."""
+    codes = np.tile(code, (*values.shape, 1))
+    for line, value, component in zip(codes, values, components, strict=True):
+        line[:, component] = value
+    return codes
+
+
+def plane_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """Return a row's code with two components replaced, (n_steps, n_steps, len(code)); the second goes with axis 0."""
+    codes = np.tile(code, (values.shape[1], values.shape[1], 1))
+    codes[..., components[0]] = values[0]
+    codes[..., components[1]] = values[1][:, None]
+    return codes
+
+
+def _edges(values: np.ndarray) -> tuple[float, float]:
+    """Return where cells around evenly spaced values begin and end."""
+    half = 0.5 * (values[-1] - values[0]) / (len(values) - 1)
+    return values[0] - half, values[-1] + half
+
+
+def _diverging(image: np.ndarray, image_kwargs: dict) -> dict:
+    """Return how deviations from 0 are drawn: alike on both sides."""
+    largest = max(float(np.nanmax(np.abs(image))), 1e-6)
+    defaults = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "aspect": "auto"}
+    return _validate_style_kwargs(defaults, image_kwargs)

@@ -1,0 +1,103 @@
+"""The images and colours that it draws."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import DIGITS, FRAME, IMAGES, TINY, ticks, tiles
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_vae import VAETransformer
+from sklearn_vae.displays import (
+    LatentSpaceDisplay,
+    TraversalDisplay,
+)
+
+
+def test_traversal_draws_images_where_their_codes_are(images):
+    display = TraversalDisplay.from_estimator(images, IMAGES, n_steps=5)
+    first, second = display.components
+    Z = images[:-1].transform(IMAGES)
+    x, y = (np.linspace(*np.percentile(Z[:, j], [1, 99]), 5) for j in (first, second))
+    left, right, bottom, top = display.images_[0].get_extent()
+    np.testing.assert_allclose([left, right], [x[0] - (x[1] - x[0]) / 2, x[4] + (x[1] - x[0]) / 2])
+    np.testing.assert_allclose([bottom, top], [y[0] - (y[1] - y[0]) / 2, y[4] + (y[1] - y[0]) / 2])
+    code = np.zeros((1, 2))
+    code[0, [first, second]] = x[3], y[1]
+    # The first row of an image is at the top.
+    drawn = tiles(display.images_[0], 5, 5)[4 - 1, 3]
+    np.testing.assert_allclose(drawn, images[:-1].inverse_transform(code)[0])
+    assert display.ax_.get_xlabel() == f"component {first}"
+
+
+def test_traversal_pixels_are_square_and_codes_can_be_drawn_over_it(images):
+    display = TraversalDisplay.from_estimator(images, IMAGES, n_steps=3)
+    display.figure_.draw_without_rendering()
+    box, array = display.images_[0].get_window_extent(), display.images_[0].get_array()
+    assert box.width / array.shape[1] == pytest.approx(box.height / array.shape[0], rel=0.01)
+    over = LatentSpaceDisplay.from_estimator(images, IMAGES, DIGITS, ax=display.ax_)
+    assert over.ax_ is display.ax_ and over.scatters_[0].axes is display.images_[0].axes
+
+
+def test_traversal_changes_one_component_at_a_time(flat):
+    X = IMAGES.reshape(120, -1)
+    display = TraversalDisplay.from_estimator(flat, X, components=[2, 0, 1], n_steps=4, index=7)
+    Z = flat.transform(X)
+    codes = np.tile(Z[7], (4, 1))
+    codes[:, 0] = np.linspace(*np.percentile(Z[:, 0], [1, 99]), 4)
+    drawn = tiles(display.images_[0], 3, 4)
+    np.testing.assert_allclose(drawn[1].reshape(4, -1), flat.inverse_transform(codes))
+    assert ticks(display.ax_.yaxis) == [
+        "component 2",
+        "component 0",
+        "component 1",
+    ]
+
+
+def test_traversal_of_a_table_draws_columns_as_colours_along_components(vae):
+    X = FRAME.to_numpy()
+    display = TraversalDisplay.from_estimator(vae, X, n_steps=5, feature_names=list("abcd"))
+    Z = vae.transform(X)
+    code = Z[np.linalg.norm(Z - Z.mean(axis=0), axis=1).argmin()].copy()
+    code[display.components[1]] = np.percentile(Z[:, display.components[1]], 99)
+    expected = (vae.inverse_transform(code[None])[0] - X.mean(axis=0)) / X.std(axis=0)
+    image = display.images_[0].get_array()
+    assert image.shape == (4, 4 * 6 - 1)
+    np.testing.assert_allclose(image[:, 6 + 4], expected)
+    assert np.ma.getmaskarray(np.ma.masked_invalid(image))[:, 5].all()
+    assert ticks(display.ax_.yaxis) == list("abcd")
+    assert ticks(display.ax_.xaxis) == list(map(str, display.components))
+    low, high = display.images_[0].get_clim()
+    assert -low == high == pytest.approx(np.nanmax(np.abs(image)))
+
+
+def test_traversal_of_a_table_draws_a_panel_per_column_over_a_plane(table):
+    display = TraversalDisplay.from_estimator(table, FRAME, n_steps=4)
+    assert [panel.get_title() for panel in display.axes_] == list(FRAME.columns)
+    x, y = display.values
+    code = np.zeros((1, 2))
+    code[0, display.components] = x[3], y[1]
+    expected = (table.inverse_transform(code)[0] - FRAME.mean()) / FRAME.std(ddof=0)
+    drawn = [image.get_array()[1, 3] for image in display.images_]
+    np.testing.assert_allclose(drawn, expected)
+    assert {image.origin for image in display.images_} == {"lower"}
+    assert len({image.get_clim() for image in display.images_}) == 1
+
+
+def test_traversal_of_a_wide_table_draws_the_columns_that_change_most():
+    grid = np.linspace(-1, 1, 3)
+    decoded = grid[:, None, None] * np.arange(1.0, 21) * np.ones((3, 3, 20))
+    X = np.tile([[-1.0], [1.0]], (1, 20))
+    display = TraversalDisplay(decoded=decoded, values=np.array([grid, grid]), components=[0, 1], plane=True, X=X)
+    assert [panel.get_title() for panel in display.plot().axes_] == [f"x{i}" for i in range(4, 20)]
+
+
+def test_traversal_of_one_step(table):
+    with pytest.raises(ValueError, match="n_steps to be at least 2, got 1"):
+        TraversalDisplay.from_estimator(table, FRAME, n_steps=1)
+
+
+def test_traversal_of_frames_keeps_names_through_pandas_output():
+    pipeline = make_pipeline(StandardScaler(), VAETransformer(2, **TINY)).set_output(transform="pandas").fit(FRAME)
+    display = TraversalDisplay.from_estimator(pipeline, pd.DataFrame(FRAME), n_steps=2)
+    assert [panel.get_title() for panel in display.axes_] == list(FRAME.columns)
