@@ -81,6 +81,7 @@ class KLDisplay:
         Returns
         -------
         display : KLDisplay
+            With what is drawn as its attributes.
 
         Raises
         ------
@@ -110,6 +111,7 @@ class KLDisplay:
         Returns
         -------
         display : KLDisplay
+            With what is drawn as its attributes.
         """
         kl = np.asarray(self.kl)
         self.components_ = np.argsort(-kl, kind="stable") if sort else np.arange(len(kl))

@@ -93,6 +93,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            With what is drawn as its attributes.
 
         Raises
         ------
@@ -124,6 +125,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            With what is drawn as its attributes.
         """
         Z = check_array(Z, input_name="Z")
         components = choose_components(Z.var(axis=0), components)
@@ -142,6 +144,7 @@ class LatentSpaceDisplay:
         Returns
         -------
         display : LatentSpaceDisplay
+            With what is drawn as its attributes.
         """
         k = len(self.components) - 1
         if k < 1:

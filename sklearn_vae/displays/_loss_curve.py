@@ -91,6 +91,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            With what is drawn as its attributes.
 
         Raises
         ------
@@ -124,6 +125,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            With what is drawn as its attributes.
 
         Raises
         ------

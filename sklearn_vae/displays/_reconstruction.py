@@ -93,6 +93,7 @@ class ReconstructionDisplay:
         Returns
         -------
         display : ReconstructionDisplay
+            With what is drawn as its attributes.
 
         Raises
         ------
@@ -135,6 +136,7 @@ class ReconstructionDisplay:
         Returns
         -------
         display : ReconstructionDisplay
+            With what is drawn as its attributes.
         """
         feature_names = getattr(X, "columns", None) if feature_names is None else feature_names
         X, X_reconstructed = np.asarray(X), np.asarray(X_reconstructed)
@@ -162,6 +164,7 @@ class ReconstructionDisplay:
         Returns
         -------
         display : ReconstructionDisplay
+            With what is drawn as its attributes.
         """
         self.image_ = self.bars_ = None
         X, X_reconstructed = np.asarray(self.X, dtype=float), np.asarray(self.X_reconstructed, dtype=float)

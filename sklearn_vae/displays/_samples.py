@@ -123,6 +123,7 @@ class SamplesDisplay:
         Returns
         -------
         display : SamplesDisplay
+            With what is drawn as its attributes.
 
         Raises
         ------
@@ -171,6 +172,7 @@ class SamplesDisplay:
         Returns
         -------
         display : SamplesDisplay
+            With what is drawn as its attributes.
         """
         self.image_ = self.boxes_ = None
         X_sampled = np.asarray(self.X_sampled, dtype=float)

@@ -126,6 +126,7 @@ class TraversalDisplay:
         Returns
         -------
         display : TraversalDisplay
+            With what is drawn as its attributes.
 
         Raises
         ------
@@ -167,6 +168,7 @@ class TraversalDisplay:
         Returns
         -------
         display : TraversalDisplay
+            With what is drawn as its attributes.
         """
         self.colorbar_ = None
         decoded, X = np.asarray(self.decoded, dtype=float), np.asarray(self.X, dtype=float)
