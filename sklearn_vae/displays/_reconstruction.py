@@ -23,6 +23,7 @@ class ReconstructionDisplay:
     X : ndarray of shape (n_samples, n_features), (n_samples, height, width) or (n_samples, height, width, 3)
         A table, or images.
     X_reconstructed : ndarray of the same shape
+        What a model made of them.
     feature_names : array-like of str of shape (n_features,), default=None
         Names of a table's columns; None stands for x0, x1, ...
 
@@ -121,7 +122,9 @@ class ReconstructionDisplay:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or images
+            The data.
         X_reconstructed : array-like of the same shape
+            What a model made of them.
         image_shape : tuple of int, default=None
             What a row is an image of, as in `from_estimator`.
         feature_names : array-like of str, default=None
