@@ -133,7 +133,9 @@ class LossCurveDisplay:
             If there is nothing to draw, or no parts that are asked for.
         """
         if len(self.loss) == 0 and self.validation is None:
-            raise ValueError("expected an estimator that has made an epoch, got an empty loss_curve_; max_iter is 0.")
+            raise ValueError(
+                "expected an estimator that has made an epoch, got an empty loss_curve_; fit with max_iter above 0."
+            )
         curves = {"reconstruction": self.reconstruction, "kl": self.kl} if parts else {}
         if any(curve is None for curve in curves.values()):
             raise ValueError(
