@@ -60,6 +60,7 @@ examples_order = [
     "plot_conditional_samples.py",
     "plot_anomalies.py",
     "plot_images.py",
+    "plot_displays.py",
     "plot_image_classification.py",
     "*",
 ]
