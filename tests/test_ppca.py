@@ -191,6 +191,13 @@ def test_bernoulli_start_beats_independent_columns(digits, n_components):
     assert vae.score(X) > independent + 0.5 * n_components
 
 
+@pytest.mark.parametrize("n_rows", [3, 6, 8])
+def test_bernoulli_start_of_fewer_rows_than_components_is_of_unit_scale(n_rows):
+    """Components beyond the rank have variances of rounding size, and no part in the encoder."""
+    X = np.random.default_rng(0).integers(0, 2, (n_rows, 150)).astype(float)
+    assert np.abs(start(8, likelihood="bernoulli").fit_transform(X)).max() < 5
+
+
 def test_bernoulli_start_of_independent_columns_is_their_mean():
     X = (np.random.default_rng(0).random((4000, 3)) < [0.2, 0.5, 0.9]).astype(float)
     vae = start(1, likelihood="bernoulli").fit(X)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
 
-# In units of the data's mean variance: below it float32 residuals are rounding noise.
-MIN_VARIANCE = 1e-6
+# Of a scale that is given, in units of the root of the data's mean variance.
+MIN_FIXED_SCALE = 1e-9
 
 
 class Gaussian(Likelihood):
