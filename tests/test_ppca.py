@@ -89,6 +89,22 @@ def test_ppca_of_constant_data_is_its_mean(value):
     assert np.isfinite(Z).all() and (Z[0] == Z).all()
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(np.float32, 1e26), (np.float64, 1e45)])
+def test_constant_data_far_from_zero_are_fitted(dtype, value):
+    """The mean is rounded, by more than any unit that does not go with it."""
+    X = np.tile(value * np.random.default_rng(0).normal(size=16), (39, 1)).astype(dtype)
+    weight = np.random.default_rng(1).random(39)
+    vae = VAETransformer(2, hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(X, sample_weight=weight)
+    assert np.isfinite(vae.validation_scores_).all() and np.isfinite(vae.score(X))
+    np.testing.assert_allclose(vae.inverse_transform(vae.transform(X)), X, rtol=1e-5)
+
+
+def test_ppca_spread_is_that_of_the_data_whatever_the_noise():
+    ppca = solve(low_rank(), 2)
+    assert ppca.maps(1e100).spread == pytest.approx(6**0.5)
+    assert ppca.maps(0.0).spread == pytest.approx(ppca.variances.mean() ** 0.5)
+
+
 def test_ppca_with_fewer_rows_than_columns_has_the_axes_of_sklearn(digits):
     """The noise is the mean over all D - k dropped axes (Tipping & Bishop, eq. 8); sklearn's is over n - k."""
     X = digits[:12]
