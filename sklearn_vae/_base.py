@@ -36,6 +36,8 @@ from sklearn_vae.priors import PRIORS, Prior
 
 # Of rows that are taken as they are; bytes become float32 by the batch.
 DTYPES = [np.float64, np.float32, np.uint8]
+# Of a row's weight, as a share of the largest.
+SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 # What cannot change while training goes on.
 STRUCTURE = (
     "n_components",
@@ -224,9 +226,14 @@ class BaseVAE(
         if sample_weight is None:
             return None
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if np.count_nonzero(weight) < 2:
+        # Weights that would underflow in float32, in which they are trained with, are those of no row.
+        weight = weight / weight.max()
+        weight[weight < SMALLEST_WEIGHT] = 0
+        n_positive = np.count_nonzero(weight)
+        if n_positive < 2:
             raise ValueError(
-                f"expected at least two rows with a positive sample_weight, got {np.count_nonzero(weight)} of {len(X)}."
+                f"expected at least two rows with a positive sample_weight, got {n_positive} of {len(X)}; "
+                f"less than {SMALLEST_WEIGHT:.0e} of the largest is taken for 0."
             )
         return None if (weight == weight[0]).all() else weight
 

@@ -264,6 +264,24 @@ def test_only_ratios_of_weights_matter(iris):
     np.testing.assert_allclose(first.transform(iris), second.transform(iris), atol=1e-4)
 
 
+def test_weights_of_all_sizes_are_taken(iris):
+    """Those that would be 0 in float32 are 0: a held-out part of such rows would have no mean."""
+    weight = np.where(np.arange(20) < 4, 1e23, 1e-29)
+    vae = small(max_iter=1)
+    some, four = vae.fit_transform(iris[:20], sample_weight=weight), clone(vae).fit(iris[:4])
+    np.testing.assert_array_equal(some, four.transform(iris[:20]))
+    vae.fit(iris[:20], sample_weight=10.0 ** np.arange(-18, 2))
+    assert np.isfinite(vae.validation_scores_).all() and np.isfinite(vae.kl_per_component_).all()
+
+
+def test_weights_whose_sum_overflows_are_taken(iris):
+    weight = np.arange(1.0, 151)
+    vae = small(max_iter=1, early_stopping=False)
+    np.testing.assert_allclose(
+        vae.fit_transform(iris, sample_weight=1e306 * weight), vae.fit_transform(iris, sample_weight=weight), atol=1e-5
+    )
+
+
 def test_weights_shift_the_model_towards_heavy_rows(iris):
     weight = np.where(np.arange(150) < 50, 20.0, 1.0)
     plain, weighted = (small(1, max_iter=0).fit(iris, sample_weight=w) for w in (None, weight))
