@@ -20,7 +20,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from sklearn_vae import _recipe
-from sklearn_vae._diagnostics import kl_per_component, latent_scale
+from sklearn_vae._diagnostics import check_finite, kl_per_component, latent_scale
 from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
@@ -358,6 +358,7 @@ class BaseVAE(
     def _fitted_attributes(self, rows: Rows, fitter: Fitter, run: Run) -> dict[str, Any]:
         """Return what is fitted, and what is measured on it."""
         model = run.model
+        check_finite(model.parameters(), "weights")
         attributes: dict[str, Any] = {
             "_architecture": fitter.architecture,
             "_inference": Inference(model),

@@ -149,6 +149,24 @@ def test_fit_diverging_raises_and_keeps_no_weights(iris):
     assert not hasattr(vae, "module_")
 
 
+@pytest.mark.parametrize("objective", ["elbo", "autoencoder"])
+def test_fit_diverging_in_its_last_step_raises(iris, objective):
+    """No loss comes after it."""
+    vae = small(max_iter=1, batch_size=150, objective=objective, early_stopping=False, warmup_steps=0, averaging=0)
+    with pytest.raises(ValueError, match="diverged: .* not finite after the last step; use a smaller learning_rate"):
+        vae.set_params(learning_rate_init=1e38).fit(iris)
+    assert not hasattr(vae, "module_")
+
+
+def test_held_out_rows_beyond_float32_raise(iris):
+    """Training on the other rows shows nothing of an outlier whose square overflows in their units."""
+    X = iris.copy()
+    X[0] = 1e25
+    with pytest.raises(ValueError, match="diverged: the mean loss of held-out rows is (inf|nan); .*leave outliers out"):
+        small(max_iter=1).fit(X)
+    assert np.isfinite(small(max_iter=1, early_stopping=False).fit_transform(X)).all()
+
+
 # Going on
 
 
