@@ -167,7 +167,7 @@ class BaseVAE(
         X = self._check_new_rows(X)
         self._validate_params()
         noise = torch.randn(
-            (self.n_draws, 1, self._architecture.n_components),
+            (int(self.n_draws), 1, self._architecture.n_components),
             generator=torch.Generator().manual_seed(0),
             dtype=torch.float64,
         )
@@ -268,7 +268,8 @@ class BaseVAE(
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
-        n_components = unless_auto(self.n_components, recipe.n_components(n_features))
+        # Also a number of numpy's, or True: torch and the comparison of architectures take python's.
+        n_components = int(unless_auto(self.n_components, recipe.n_components(n_features)))
         n_coordinates = max(network.principal_coordinates or n_features, 8 * n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = unless_auto(self.hidden_layer_sizes, recipe.hidden_layer_sizes)
