@@ -162,7 +162,8 @@ class BaseVAE(
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Values of log p(x) in nats, in the data's units.
+            Values of log p(x) in nats, in the data's units; -inf where that is beyond the range of X's
+            type, as for float32 rows that are 1e19 standard deviations away.
         """
         X = self._check_new_rows(X)
         self._validate_params()
