@@ -20,7 +20,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from sklearn_vae import _recipe
-from sklearn_vae._diagnostics import kl_per_component, latent_scale
+from sklearn_vae._diagnostics import check_finite, kl_per_component, latent_scale
 from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
 from sklearn_vae._fit import Fitter, Run, Stopping
@@ -36,6 +36,8 @@ from sklearn_vae.priors import PRIORS, Prior
 
 # Of rows that are taken as they are; bytes become float32 by the batch.
 DTYPES = [np.float64, np.float32, np.uint8]
+# Of a row's weight, as a share of the largest.
+SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 # What cannot change while training goes on.
 STRUCTURE = (
     "n_components",
@@ -160,12 +162,13 @@ class BaseVAE(
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Values of log p(x) in nats, in the data's units.
+            Values of log p(x) in nats, in the data's units; -inf where that is beyond the range of X's
+            type, as for float32 rows that are 1e19 standard deviations away.
         """
         X = self._check_new_rows(X)
         self._validate_params()
         noise = torch.randn(
-            (self.n_draws, 1, self._architecture.n_components),
+            (int(self.n_draws), 1, self._architecture.n_components),
             generator=torch.Generator().manual_seed(0),
             dtype=torch.float64,
         )
@@ -224,9 +227,14 @@ class BaseVAE(
         if sample_weight is None:
             return None
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if np.count_nonzero(weight) < 2:
+        # Weights that would underflow in float32, in which they are trained with, are those of no row.
+        weight = weight / weight.max()
+        weight[weight < SMALLEST_WEIGHT] = 0
+        n_positive = np.count_nonzero(weight)
+        if n_positive < 2:
             raise ValueError(
-                f"expected at least two rows with a positive sample_weight, got {np.count_nonzero(weight)} of {len(X)}."
+                f"expected at least two rows with a positive sample_weight, got {n_positive} of {len(X)}; "
+                f"less than {SMALLEST_WEIGHT:.0e} of the largest is taken for 0."
             )
         return None if (weight == weight[0]).all() else weight
 
@@ -261,7 +269,8 @@ class BaseVAE(
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
-        n_components = unless_auto(self.n_components, recipe.n_components(n_features))
+        # Also a number of numpy's, or True: torch and the comparison of architectures take python's.
+        n_components = int(unless_auto(self.n_components, recipe.n_components(n_features)))
         n_coordinates = max(network.principal_coordinates or n_features, 8 * n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = unless_auto(self.hidden_layer_sizes, recipe.hidden_layer_sizes)
@@ -351,6 +360,7 @@ class BaseVAE(
     def _fitted_attributes(self, rows: Rows, fitter: Fitter, run: Run) -> dict[str, Any]:
         """Return what is fitted, and what is measured on it."""
         model = run.model
+        check_finite(model.parameters(), "weights")
         attributes: dict[str, Any] = {
             "_architecture": fitter.architecture,
             "_inference": Inference(model),

@@ -536,7 +536,10 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             unless_auto(self.entropy_weight, recipe.entropy_weight),
         )
         return replace(
-            architecture, objective=joint, n_classes=self._n_classes, n_mixture_components=self.n_mixture_components
+            architecture,
+            objective=joint,
+            n_classes=self._n_classes,
+            n_mixture_components=int(self.n_mixture_components),
         )
 
     def _classifier_attributes(self, rows: Rows, labels: Labels, fitter: Fitter, run: Run) -> dict[str, Any]:

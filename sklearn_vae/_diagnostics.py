@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from sklearn_vae._engine import Rows
 from sklearn_vae._vae import VAE
@@ -16,9 +19,24 @@ MAX_KL_ROWS = 8192
 MIN_STD = 0.1
 
 
+def check_finite(values: Iterable[Tensor], name: str) -> None:
+    """Raise ValueError if one of the values is not finite: what the last step did, no loss has shown."""
+    if not all(bool(v.isfinite().all()) for v in values):
+        raise ValueError(
+            f"training diverged: {name} are not finite after the last step; use a smaller learning_rate_init, or "
+            "scale the columns."
+        )
+
+
 @torch.inference_mode()
 def kl_per_component(model: VAE, rows: Rows) -> np.ndarray:
-    """Return the rows' weighted mean KL(q(z_j|x) || p(z_j)) in nats, (n_components,), or that of evenly spaced ones."""
+    """Return the rows' weighted mean KL(q(z_j|x) || p(z_j)) in nats, (n_components,), or that of evenly spaced ones.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
     generator = torch.Generator(rows.x.device).manual_seed(0)
     total, total_weight = torch.zeros((), dtype=torch.float64), 0.0
     for batch in evenly_spaced(rows, MAX_KL_ROWS).chunks():
@@ -26,6 +44,7 @@ def kl_per_component(model: VAE, rows: Rows) -> np.ndarray:
         kl = model.marginal_kl(q, draw(q, (), generator)).double()
         weight = batch.get("weight", torch.ones_like(kl[:, 0])).double()
         total, total_weight = total + (weight @ kl).cpu(), total_weight + float(weight.sum())
+    check_finite([total], "posteriors")
     return (total / total_weight).numpy()
 
 

@@ -337,6 +337,11 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
         Minus the weighted mean loss per row.
     optima : tuple of Tensor
         The closed-form parameters.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not finite.
     """
     generator = torch.Generator(rows.x.device).manual_seed(0)
     score, total = 0.0, 0.0
@@ -353,6 +358,11 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
         for optimum, value in zip(optima, model.likelihood.optima(), strict=True):
             optimum += share * value
     model.likelihood.eval()
+    if not math.isfinite(score):
+        raise ValueError(
+            f"training diverged: the mean loss of held-out rows is {-score / total}; use a smaller learning_rate_init, "
+            "scale the columns, or leave outliers out."
+        )
     for value, optimum in zip(model.likelihood.optima(), optima, strict=True):
         value.copy_(optimum.div_(total))
     return score / total, tuple(optima)

@@ -25,7 +25,7 @@ class Moments:
     """Mean, overall scale and variances of the columns, in the data's units."""
 
     center: Tensor  # (n_features,), float64
-    unit: float  # root of the columns' mean variance; 1 if all columns are constant
+    unit: float  # root of the columns' mean variance; if all are constant 1, or what rounding may make of them
     variance: Tensor  # (n_features,), float64
 
 
@@ -64,7 +64,9 @@ class PPCA:
         decoder = np.zeros((len(self.axes), len(gain)))
         k = min(self.axes.shape[1], len(gain))
         decoder[:, :k] = self.axes[:, :k] * np.sqrt(gain[:k])
-        return LinearGaussian(decoder, decoder.T / total[:, None], 1 - gain / total, math.sqrt(total.mean()))
+        # Along no axis do the data vary more than this; a noise that is given may be any multiple of it.
+        spread = math.sqrt(np.minimum(total, len(self.axes)).mean())
+        return LinearGaussian(decoder, decoder.T / total[:, None], 1 - gain / total, spread)
 
 
 class LinearGaussian(NamedTuple):
@@ -90,9 +92,12 @@ def fit_moments(X: Tensor, weight: Tensor | None) -> Moments:
     variance = float(variances.mean())
     if not math.isfinite(variance):
         raise ValueError("expected columns with a finite variance in float64, got an overflow; scale the columns.")
-    # The rounded mean of constant columns leaves a variance of about (eps * mean)^2.
-    rounding = 8 * torch.finfo(torch.float64).eps * float(center.abs().max())
-    return Moments(center, math.sqrt(variance) if variance > rounding**2 else 1.0, variances)
+    # The rounded mean of constant columns leaves a variance of about (eps * mean)^2, and rows at a distance from it.
+    largest = float(center.abs().max())
+    is_constant = variance <= (8 * torch.finfo(torch.float64).eps * largest) ** 2
+    precision = torch.finfo(X.dtype if X.is_floating_point() else torch.float32).eps
+    unit = max(1.0, precision * largest) if is_constant else math.sqrt(variance)
+    return Moments(center, unit, variances)
 
 
 def fit_ppca(X: Tensor, weight: Tensor | None, moments: Moments, n_components: int, n_axes: int = 0) -> PPCA:

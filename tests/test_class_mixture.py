@@ -168,6 +168,15 @@ def test_best_mixture_has_the_smallest_bic_that_was_tried(n_mixture_components):
     assert best.bic(z) < one.bic(z) or n_mixture_components == 1
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e14])
+def test_best_mixture_of_posteriors_far_from_the_prior(scale):
+    """Where rounding is more than the smallest variance, and where rows differ by rounding alone."""
+    z = scale * np.random.default_rng(0).normal(size=(40, 3)) @ [[1, 1, 1], [0, 1e-9, 0], [0, 0, 1e-9]]
+    assert np.isfinite(best_mixture(z, 5, 0).bic(z))
+    equal = scale + 1e-3 * np.random.default_rng(0).normal(size=(40, 1))
+    assert best_mixture(equal, 5, 0).n_components == 1
+
+
 def test_class_mixture_refit_forgets_its_earlier_components():
     z = draws(2)
     again = fitted_mixture(z, [0.3, 0.7]).fit([rows[::2] for rows in z], np.array([0.5, 0.5]), 0)

@@ -149,6 +149,24 @@ def test_fit_diverging_raises_and_keeps_no_weights(iris):
     assert not hasattr(vae, "module_")
 
 
+@pytest.mark.parametrize("objective", ["elbo", "autoencoder"])
+def test_fit_diverging_in_its_last_step_raises(iris, objective):
+    """No loss comes after it."""
+    vae = small(max_iter=1, batch_size=150, objective=objective, early_stopping=False, warmup_steps=0, averaging=0)
+    with pytest.raises(ValueError, match="diverged: .* not finite after the last step; use a smaller learning_rate"):
+        vae.set_params(learning_rate_init=1e38).fit(iris)
+    assert not hasattr(vae, "module_")
+
+
+def test_held_out_rows_beyond_float32_raise(iris):
+    """Training on the other rows shows nothing of an outlier whose square overflows in their units."""
+    X = iris.copy()
+    X[0] = 1e25
+    with pytest.raises(ValueError, match="diverged: the mean loss of held-out rows is (inf|nan); .*leave outliers out"):
+        small(max_iter=1).fit(X)
+    assert np.isfinite(small(max_iter=1, early_stopping=False).fit_transform(X)).all()
+
+
 # Going on
 
 
@@ -262,6 +280,24 @@ def test_only_ratios_of_weights_matter(iris):
     vae = small(max_iter=4, early_stopping=False)
     first, second = (clone(vae).fit(iris, sample_weight=factor * weight) for factor in (1, 1000))
     np.testing.assert_allclose(first.transform(iris), second.transform(iris), atol=1e-4)
+
+
+def test_weights_of_all_sizes_are_taken(iris):
+    """Those that would be 0 in float32 are 0: a held-out part of such rows would have no mean."""
+    weight = np.where(np.arange(20) < 4, 1e23, 1e-29)
+    vae = small(max_iter=1)
+    some, four = vae.fit_transform(iris[:20], sample_weight=weight), clone(vae).fit(iris[:4])
+    np.testing.assert_array_equal(some, four.transform(iris[:20]))
+    vae.fit(iris[:20], sample_weight=10.0 ** np.arange(-18, 2))
+    assert np.isfinite(vae.validation_scores_).all() and np.isfinite(vae.kl_per_component_).all()
+
+
+def test_weights_whose_sum_overflows_are_taken(iris):
+    weight = np.arange(1.0, 151)
+    vae = small(max_iter=1, early_stopping=False)
+    np.testing.assert_allclose(
+        vae.fit_transform(iris, sample_weight=1e306 * weight), vae.fit_transform(iris, sample_weight=weight), atol=1e-5
+    )
 
 
 def test_weights_shift_the_model_towards_heavy_rows(iris):

@@ -89,6 +89,22 @@ def test_ppca_of_constant_data_is_its_mean(value):
     assert np.isfinite(Z).all() and (Z[0] == Z).all()
 
 
+@pytest.mark.parametrize(("dtype", "value"), [(np.float32, 1e26), (np.float64, 1e45)])
+def test_constant_data_far_from_zero_are_fitted(dtype, value):
+    """The mean is rounded, by more than any unit that does not go with it."""
+    X = np.tile(value * np.random.default_rng(0).normal(size=16), (39, 1)).astype(dtype)
+    weight = np.random.default_rng(1).random(39)
+    vae = VAETransformer(2, hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(X, sample_weight=weight)
+    assert np.isfinite(vae.validation_scores_).all() and np.isfinite(vae.score(X))
+    np.testing.assert_allclose(vae.inverse_transform(vae.transform(X)), X, rtol=1e-5)
+
+
+def test_ppca_spread_is_that_of_the_data_whatever_the_noise():
+    ppca = solve(low_rank(), 2)
+    assert ppca.maps(1e100).spread == pytest.approx(6**0.5)
+    assert ppca.maps(0.0).spread == pytest.approx(ppca.variances.mean() ** 0.5)
+
+
 def test_ppca_with_fewer_rows_than_columns_has_the_axes_of_sklearn(digits):
     """The noise is the mean over all D - k dropped axes (Tipping & Bishop, eq. 8); sklearn's is over n - k."""
     X = digits[:12]
@@ -189,6 +205,13 @@ def test_bernoulli_start_beats_independent_columns(digits, n_components):
     independent = (X * np.log(mean) + (1 - X) * np.log(1 - mean)).sum(1).mean()
     vae = start(n_components, likelihood="bernoulli", n_draws=32).fit(X)
     assert vae.score(X) > independent + 0.5 * n_components
+
+
+@pytest.mark.parametrize("n_rows", [3, 6, 8])
+def test_bernoulli_start_of_fewer_rows_than_components_is_of_unit_scale(n_rows):
+    """Components beyond the rank have variances of rounding size, and no part in the encoder."""
+    X = np.random.default_rng(0).integers(0, 2, (n_rows, 150)).astype(float)
+    assert np.abs(start(8, likelihood="bernoulli").fit_transform(X)).max() < 5
 
 
 def test_bernoulli_start_of_independent_columns_is_their_mean():

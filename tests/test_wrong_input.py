@@ -12,6 +12,8 @@ from torch import nn
 from sklearn_vae import VAETransformer
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
 from sklearn_vae.networks import MLP, Modules
+from sklearn_vae.objectives import IWAE
+from sklearn_vae.priors import Mixture, VampPrior
 
 
 def small(n_components=2, **params):
@@ -291,6 +293,31 @@ def test_wrong_component_parameter(iris, component, message):
     family = "network" if isinstance(component, MLP) else "likelihood"
     with pytest.raises(ValueError, match=message):
         small(**{family: component}).fit(iris)
+
+
+def test_fixed_scale_that_float32_cannot_resolve(iris):
+    with pytest.raises(ValueError, match="expected scale to be at least 1e-09 of the columns' root mean .*, got 1e-12"):
+        small(likelihood=Gaussian(scale=1e-12)).fit(iris)
+    assert np.isfinite(small(likelihood=Gaussian(scale=1e30)).fit(iris).score(iris))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"n_components": True},
+        {"n_components": np.int64(2)},
+        {"n_draws": True},
+        {"objective": IWAE(n_draws=True)},
+        {"prior": VampPrior(True)},
+        {"prior": Mixture(True)},
+    ],
+    ids=shown,
+)
+def test_integers_that_torch_does_not_know_are_integers(iris, params):
+    """scikit-learn takes True for 1; a warm start takes numpy's integers for python's."""
+    vae = small(**params, warm_start=True).fit(iris)
+    assert np.isfinite(vae.score(iris))
+    vae.set_params(n_components=int(vae.n_components)).fit(iris)
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", "cpu:x"])

@@ -15,6 +15,9 @@ from torch.distributions import Distribution
 from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._ppca import PPCA, Moments
 
+# Of noise, in units of the data's mean variance: below it float32 residuals are rounding noise.
+MIN_VARIANCE = 1e-6
+
 
 class Likelihood(DocumentationLinkMixin, BaseEstimator, ABC):
     """Specification of a likelihood p(x|z), given to an estimator as ``likelihood=``.

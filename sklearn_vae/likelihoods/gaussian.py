@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
 
-# In units of the data's mean variance: below it float32 residuals are rounding noise.
-MIN_VARIANCE = 1e-6
+# Of a scale that is given, in units of the root of the data's mean variance.
+MIN_FIXED_SCALE = 1e-9
 
 
 class Gaussian(Likelihood):
@@ -33,7 +33,8 @@ class Gaussian(Likelihood):
         The standard deviation :math:`\sigma`. "optimal": its maximum-likelihood value
         given the reconstructions, the root mean squared error (sigma-VAE, [1]_): no
         weight to tune and no posterior collapse on any scale of data. "learned": a
-        parameter, trained by gradient. A float: fixed, in the data's units.
+        parameter, trained by gradient. A float: fixed, in the data's units; at least 1e-9 of
+        the columns' root mean variance.
     per_column : bool, default=False
         One scale per column instead of one for all. Not for a fixed scale.
 
@@ -244,12 +245,18 @@ class FixedGaussian(GaussianModule):
 
     def __init__(self, n_features: int, n_coordinates: int | None, scale: float):
         super().__init__(n_features, n_coordinates)
+        self.scale = scale
         self.register_buffer("log_scale", torch.tensor([math.log(scale)]))
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over the data's units, and express the scale in them."""
+        """Take over the data's units, and express the scale in them; raise ValueError if it is too small a part."""
         super().set_units(moments, axes)
         self.log_scale -= math.log(moments.unit)
+        if self.log_scale < math.log(MIN_FIXED_SCALE):
+            raise ValueError(
+                f"Gaussian: expected scale to be at least {MIN_FIXED_SCALE:g} of the columns' root mean variance, "
+                f"which is {moments.unit:.3g}, got {self.scale:g}; float32 resolves no less: use scale='optimal'."
+            )
 
     def set_variance(self, variance: Tensor) -> None:
         """Leave the scale as it was given."""

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
 
 # Means of the start stay this far from 0 and 1, so that logits and Newton steps are finite.
 MARGIN = 0.02
@@ -87,7 +87,8 @@ class UnitIntervalModule(LikelihoodModule):
         mean = (ppca.moments.center.cpu().numpy() / self.max_value).clip(MARGIN, 1 - MARGIN)
         unit = ppca.moments.unit / self.max_value
         natural, variance = self.natural(mean)
-        maps = ppca.maps(ppca.noise_variance)
+        # Components beyond the data's rank would be rounding noise, divided by rounding noise.
+        maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE))
         shortened = np.maximum(variance, ppca.moments.variance.cpu().numpy() / self.max_value**2)
         encoder, decoder = maps.encoder / unit, maps.decoder * unit / shortened[:, None]
         return LinearStart(

@@ -58,7 +58,7 @@ class IWAE(Objective):
     def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
         q = model.encode(batch.y, generator)
-        z = draw(q, (self.n_draws,), generator)
+        z = draw(q, (int(self.n_draws),), generator)
         log_p = model.likelihood.log_prob(batch.y, model.decode(z), batch.weight)
         is_dreg = self.gradient == "dreg" and z.requires_grad
         # The score of q has expectation 0, and the rest of its gradient comes through z.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
-# Smallest variance of a component, where the prior's is 1.
-MIN_VARIANCE = 1e-4
+# Smallest variance of a component, where the prior's is 1; and as a share of all draws', which rounding needs.
+MIN_VARIANCE, MIN_SHARE = 1e-4, 1e-9
 
 
 class ClassMixture(nn.Module):
@@ -164,10 +164,13 @@ def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture
     from sklearn.mixture import GaussianMixture
 
     best, best_bic = None, math.inf
+    min_variance = max(MIN_VARIANCE, MIN_SHARE * z.var())
+    # Posteriors that are narrow and far away may differ by rounding alone.
+    n_different = len(np.unique(z.astype(np.float32), axis=0))
     for n in sorted({1, 2, 5, n_components}):
-        if n > n_components or n > len(z):
+        if n > n_components or n > n_different:
             break
-        mixture = GaussianMixture(n, reg_covar=MIN_VARIANCE, random_state=seed).fit(z)
+        mixture = GaussianMixture(n, reg_covar=min_variance, random_state=seed).fit(z)
         bic = mixture.bic(z)
         if bic >= best_bic:
             break

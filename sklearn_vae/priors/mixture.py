@@ -48,7 +48,7 @@ class Mixture(Prior):
 
     def build(self, n_components: int, n_inputs: int) -> PriorModule:
         """Make the torch module for `n_components` latent variables."""
-        return MixtureModule(self.n_mixture_components, n_components)
+        return MixtureModule(int(self.n_mixture_components), n_components)
 
 
 class MixtureModule(DiagonalMixture):

@@ -50,7 +50,7 @@ class VampPrior(Prior):
 
     def build(self, n_components: int, n_inputs: int) -> PriorModule:
         """Make the torch module for rows of `n_inputs` columns, as the likelihood observes them."""
-        return VampPriorModule(self.n_pseudo_inputs, n_inputs)
+        return VampPriorModule(int(self.n_pseudo_inputs), n_inputs)
 
 
 class VampPriorModule(DiagonalMixture):
