@@ -228,7 +228,7 @@ class BaseVAE(
             return None
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         # Weights that would underflow in float32, in which they are trained with, are those of no row.
-        weight = weight / weight.max()
+        weight = weight / (weight.max() or 1.0)
         weight[weight < SMALLEST_WEIGHT] = 0
         n_positive = np.count_nonzero(weight)
         if n_positive < 2:
