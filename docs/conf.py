@@ -27,6 +27,7 @@ extensions = [
 exclude_patterns = ["_build", "benchmarks/README.md", "benchmarks/results"]
 templates_path = ["_templates"]
 default_role = "literal"
+smartquotes = False
 toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 3
 
