@@ -1,6 +1,6 @@
 """On any rows and parameters fit gives finite, valid results or refuses for a reason that the case has.
 
-``HYPOTHESIS_PROFILE=long python -m pytest tests/test_properties.py`` draws some 2,800 cases at random; by default the
+``HYPOTHESIS_PROFILE=long python -m pytest tests/test_properties.py`` draws some 3,000 cases at random; by default the
 cases are few, and the same each time.
 """
 
@@ -25,6 +25,7 @@ from strategies import (
     PRIORS,
     classifier_parameters,
     labels,
+    seeds,
     tables,
     transformer_parameters,
     weights,
@@ -293,6 +294,23 @@ def test_new_rows_are_mapped_or_refused(data, family):
         except ValueError as error:
             if not any(re.search(pattern, str(error)) for pattern in known):
                 raise
+
+
+@cases(0.5)
+@given(st.data(), st.integers(-90, 90), st.sampled_from(["float32", "float64"]), st.integers(2, 40), st.integers(1, 40))
+def test_unit_of_the_data_does_not_matter(data, exponent, dtype, n, d):
+    """Powers of two round nothing: float32 and float64 rows give what they give on the scale of 1."""
+    X = np.random.default_rng(data.draw(seeds)).normal(size=(n, d)).astype(dtype)
+    params = {"n_components": data.draw(st.integers(1, 5)), "hidden_layer_sizes": (4,), "max_iter": 2}
+    params |= {"random_state": 0, "early_stopping": False}
+    y = np.where(np.arange(n) < max(2, n // 2), np.arange(n) % 2, -1)
+    for vae, targets in ((VAETransformer(**params), []), (VAEClassifier(**params), [y])):
+        with watchdog():
+            near, far = (clone(vae).fit(np.ldexp(X, e), *targets) for e in (0, exponent))
+        np.testing.assert_allclose(far.transform(np.ldexp(X, exponent)), near.transform(X), rtol=1e-4, atol=1e-5)
+        if targets:
+            p = far.predict_proba(np.ldexp(X, exponent))
+            np.testing.assert_allclose(p, near.predict_proba(X), rtol=1e-4, atol=1e-5)
 
 
 def nested_parameters(estimator):
