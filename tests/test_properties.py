@@ -23,6 +23,7 @@ from strategies import (
     NONSENSE,
     OBJECTIVES,
     PRIORS,
+    class_weights,
     classifier_parameters,
     labels,
     seeds,
@@ -95,8 +96,12 @@ def reasons(estimator, table, weight=None, y=None, min_rows=2):
         yield "Gaussian: expected per_column=False with a fixed scale"
     if y is not None and n_classes(y, weight) < 2:
         yield "expected labels of at least two classes"
+    if isinstance(params.get("class_weight"), dict) and 0 in params["class_weight"].values():
+        yield "expected class_weight to be .* one above 0"
     if is_extreme(params):
         yield DIVERGED
+    if table.finite and has_outlier(table):
+        yield "training diverged: the mean loss of held-out rows is .*leave outliers out"
     if isinstance(likelihood, Gaussian) and isinstance(likelihood.scale, float) and is_wide(table, likelihood.scale):
         yield "Gaussian: expected scale to be at least 1e-09 of the columns' root mean variance"
 
@@ -112,6 +117,13 @@ def takes(likelihood, table):
         largest = (levels or 256) - 1 if is_image else 1
     position = values / largest * (levels - 1) if levels else np.zeros(1)
     return values.min() >= 0 and values.max() <= largest and (np.abs(position - np.rint(position)) <= 0.01).all()
+
+
+def has_outlier(table):
+    """Whether a row is so far from most that its square overflows in float32, in units of the others."""
+    distance = np.abs(table.values - np.median(table.values, axis=0)).max(1)
+    # The unit of constant columns is 1.
+    return distance.max() > 1e15 * (np.median(distance) or 1.0)
 
 
 def is_wide(table, scale):
@@ -255,7 +267,8 @@ def test_transformer_is_valid_or_refuses(data, family):
 def test_classifier_is_valid_or_refuses(data, family):
     table = data.draw(tables(family))
     weight, y = data.draw(weights(len(table.values))), data.draw(labels(len(table.values)))
-    check(VAEClassifier(**data.draw(classifier_parameters(family))), table, weight, y)
+    params = data.draw(classifier_parameters(family)) | {"class_weight": data.draw(class_weights(y))}
+    check(VAEClassifier(**params), table, weight, y)
 
 
 @cases(0.5)
