@@ -413,10 +413,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             raise ValueError(
                 f"expected the classes of the first call, {self.classes_!r}, got {classes!r}; use warm_start=False."
             )
-        class_weight = np.ones(len(y))
-        class_weight[codes >= 0] = compute_sample_weight(self.class_weight, y[codes >= 0])
         row_weight = np.ones(len(y)) if weight is None else weight * (len(y) / weight.sum())
-        labels = Labels(codes, class_weight, row_weight, len(classes))
+        labels = Labels(codes, self._check_class_weight(y, codes), row_weight, len(classes))
         with limit_threads(effective_n_jobs(self.n_jobs)), config_context(array_api_dispatch=False):
             rows = self._rows(X, weight)
             self._n_classes = len(classes)
@@ -514,6 +512,17 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
         X = self._generate(draw, random_state)
         return X, self.classes_[drawn[0]]
+
+    def _check_class_weight(self, y: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return the weight of each row's class, 1 for unlabelled rows."""
+        weight = np.ones(len(y))
+        weight[codes >= 0] = compute_sample_weight(self.class_weight, y[codes >= 0])
+        if not (np.isfinite(weight).all() and weight.min() >= 0 and weight[codes >= 0].any()):
+            raise ValueError(
+                "expected class_weight to be finite numbers of at least 0, and one above 0 for a class that occurs, "
+                f"got {self.class_weight!r}."
+            )
+        return weight
 
     def _codes(self, y, n_samples: int) -> torch.Tensor:
         """Return the class indices of labels, one for each of the rows to draw."""

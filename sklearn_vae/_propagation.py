@@ -28,6 +28,8 @@ def neighbour_graph(X: np.ndarray, n_neighbors: int, seed: int) -> sparse.csr_ar
     """
     n = len(X)
     k = min(n_neighbors, n - 1)
+    # Squares must neither overflow nor vanish in float32; a power of two rounds nothing.
+    X = np.ldexp(X, -np.frexp(np.abs(X).max())[1])
     distances, index = (nearest if n <= MAX_EXACT else nearest_in_clusters)(X, k, seed)
     # Rows that have this many copies are at distance 0 from all of their neighbours.
     scale = distances[:, -1].clip(MIN_SCALE)

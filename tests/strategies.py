@@ -246,7 +246,6 @@ CLASSIFIER = {
     "entropy_weight": st.sampled_from([0, 1, 1e6]),
     "unlabelled": st.sampled_from(["auto", "ignore"]),
     "n_neighbors": st.sampled_from([1, 3, 10**6]),
-    "class_weight": st.sampled_from([None, "balanced"]),
     "n_mixture_components": st.sampled_from([1, 2, 20]),
 }
 
@@ -296,6 +295,14 @@ def labels(draw, n: int) -> np.ndarray:
     if kind == "object":
         return np.where(unlabelled, -1, np.array(list("edcba"), dtype=object)[codes])
     return np.where(unlabelled, -1, 3 * codes + 1).astype(kind)
+
+
+@st.composite
+def class_weights(draw, y: np.ndarray) -> dict | str | None:
+    """Draw weights of classes, very different ones too, of which one is 1."""
+    classes = [label for label in dict.fromkeys(y.tolist()) if label != -1]
+    drawn = {label: draw(st.sampled_from([0, 1e-30, 1, 1e30])) for label in classes[1:]}
+    return draw(st.sampled_from([None, None, "balanced", dict.fromkeys(classes[:1], 1) | drawn]))
 
 
 # For any parameter: wrong for nearly all of them.

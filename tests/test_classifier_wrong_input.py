@@ -123,6 +123,12 @@ def test_class_weight_of_unknown_classes(iris, weight):
         small(class_weight=weight).fit(iris, CLASS)
 
 
+@pytest.mark.parametrize("weights", [(-1, 1, 1), (np.nan, 1, 1), (np.inf, 1, 1), (0, 0, 0)], ids=str)
+def test_class_weight_of_wrong_values(iris, weights):
+    with pytest.raises(ValueError, match="expected class_weight to be finite numbers of at least 0, .* got {"):
+        small(class_weight=dict(enumerate(weights))).fit(iris, CLASS)
+
+
 # Samples
 
 

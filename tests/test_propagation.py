@@ -54,6 +54,14 @@ def test_neighbour_graph_equals_brute_force(moons, k):
     np.testing.assert_allclose(graph.toarray(), dense_graph(moons[0], k), atol=1e-12)
 
 
+@pytest.mark.parametrize("exponent", [-100, 100])
+def test_neighbour_graph_does_not_depend_on_the_unit(exponent):
+    """Of many columns in float32, whose squares would overflow or vanish."""
+    X = np.random.default_rng(0).normal(size=(30, 20)).astype(np.float32)
+    graph = neighbour_graph(np.ldexp(X, exponent), 5, 0)
+    np.testing.assert_array_equal(graph.toarray(), neighbour_graph(X, 5, 0).toarray())
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 def test_neighbour_graph_is_symmetric_and_has_no_loops(monkeypatch, moons, approximate):
     monkeypatch.setattr(_propagation, "MAX_EXACT", 0 if approximate else 10_000)
