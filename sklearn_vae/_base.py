@@ -20,9 +20,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import Tensor
 
 from sklearn_vae import _recipe
+from sklearn_vae._devices import limit_threads, resolve_device, to_tensor
 from sklearn_vae._diagnostics import check_finite, kl_per_component, latent_scale
 from sklearn_vae._documentation import DocumentationLinkMixin
-from sklearn_vae._engine import Inference, Rows, Settings, limit_threads, resolve_device, to_tensor
+from sklearn_vae._engine import Inference, Rows, Settings
 from sklearn_vae._fit import Fitter, Run, Stopping
 from sklearn_vae._persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._progress import CallbackSupportMixin, Progress

@@ -20,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_vae._base import BaseVAE, check_n_samples, is_generative, unless_auto
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
-from sklearn_vae._engine import Rows, limit_threads
+from sklearn_vae._devices import limit_threads
+from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._labels import encode_labels
 from sklearn_vae._progress import Progress

@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae import _recipe
 from sklearn_vae._base import BaseVAE, check_n_samples, is_generative
-from sklearn_vae._engine import Parts, Rows, limit_threads
+from sklearn_vae._devices import limit_threads
+from sklearn_vae._engine import Parts, Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe

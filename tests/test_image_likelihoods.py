@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._engine import to_tensor
+from sklearn_vae._devices import to_tensor
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic
 from sklearn_vae.likelihoods.continuous_bernoulli import (

@@ -1,0 +1,136 @@
+"""Arrays as tensors, threads and devices."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_vae._devices import limit_threads, resolve_device, to_tensor
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_to_tensor_shares_memory_with_read_only_arrays(order):
+    X = np.asarray(np.random.default_rng(0).normal(size=(5, 3)), order=order)
+    X.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensor = to_tensor(X)
+    assert tensor.data_ptr() == X.__array_interface__["data"][0]
+    np.testing.assert_array_equal(tensor.numpy(), X)
+    assert not X.flags.writeable
+
+
+def test_to_tensor_shares_memory_with_memory_maps(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(12.0).reshape(4, 3))
+    X = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensor = to_tensor(X)
+    assert tensor.data_ptr() == X.__array_interface__["data"][0]
+    assert tensor.sum() == 66
+
+
+def test_to_tensor_keeps_the_array_alive():
+    def temporary():
+        X = np.arange(100000.0)
+        X.setflags(write=False)
+        return to_tensor(X)
+
+    tensor = temporary()
+    np.full(100000, -1.0)
+    assert torch.equal(tensor, torch.arange(100000.0, dtype=torch.float64))
+
+
+# Threads
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_restores_the_number_of_threads():
+    with limit_threads(1):
+        assert torch.get_num_threads() == 1
+        with limit_threads(3):
+            assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_restores_the_outer_limit():
+    with limit_threads(1):
+        with limit_threads(3):
+            pass
+        assert torch.get_num_threads() == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt])
+def test_limit_threads_restores_after_an_exception(exception):
+    with pytest.raises(exception), limit_threads(1):
+        raise exception
+    assert torch.get_num_threads() == 2
+
+
+def in_new_thread(function):
+    values = []
+    thread = threading.Thread(target=lambda: values.append(function()))
+    thread.start()
+    thread.join(10)
+    return values[0]
+
+
+def overlap():
+    """Two threads enter one after the other, and leave in the same order; what each sees then."""
+    entered, left = (threading.Event(), threading.Event()), threading.Event()
+    seen = {}
+
+    def first():
+        with limit_threads(1):
+            entered[0].set()
+            entered[1].wait(10)
+            seen["first"] = torch.get_num_threads()
+        seen["first after"] = torch.get_num_threads()
+        left.set()
+
+    def second():
+        entered[0].wait(10)
+        with limit_threads(1):
+            entered[1].set()
+            left.wait(10)
+            seen["second"] = torch.get_num_threads()
+        seen["second after"] = torch.get_num_threads()
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    return seen
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_holds_when_another_thread_leaves():
+    """Also where the thread has not computed anything yet: torch sets a thread's number at its first operation."""
+    seen = overlap()
+    assert seen["first"] == 1 and seen["second"] == 1
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_limit_threads_restores_after_threads_that_overlap():
+    seen = overlap()
+    assert seen["first after"] == 2 and seen["second after"] == 2
+    assert torch.get_num_threads() == 2 and in_new_thread(torch.get_num_threads) == 2
+
+
+def test_resolve_device_takes_names_and_devices():
+    cpu = torch.device("cpu")
+    assert resolve_device("cpu") == resolve_device(cpu) == cpu
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
