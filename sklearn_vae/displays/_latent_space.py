@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._plotting import _validate_style_kwargs
 
 from sklearn_vae._labels import is_unlabelled
@@ -146,6 +147,7 @@ class LatentSpaceDisplay:
         display : LatentSpaceDisplay
             With what is drawn as its attributes.
         """
+        check_matplotlib_support("LatentSpaceDisplay.plot")
         k = len(self.components) - 1
         if k < 1:
             raise ValueError(f"expected at least two components to draw, got {len(self.components)}.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._plotting import _validate_style_kwargs
 
 from sklearn_vae import VAEClassifier
@@ -174,6 +175,7 @@ class SamplesDisplay:
         display : SamplesDisplay
             With what is drawn as its attributes.
         """
+        check_matplotlib_support("SamplesDisplay.plot")
         self.image_ = self.boxes_ = None
         X_sampled = np.asarray(self.X_sampled, dtype=float)
         classes = None if self.y_sampled is None else list(dict.fromkeys(np.asarray(self.y_sampled).tolist()))

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, OrdinalEncoder
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae._base import BaseVAE
@@ -18,6 +22,9 @@ from sklearn_vae._images import ImageFlattener
 from sklearn_vae.displays._images import to_images
 from sklearn_vae.networks import Conv
 from sklearn_vae.networks.conv import check_image_shape
+
+# Their inverse takes what they returned, not means of it, and what was missing they do not know.
+OF_OTHER_VALUES = (SimpleImputer, OneHotEncoder, OrdinalEncoder, KBinsDiscretizer, CountVectorizer, DictVectorizer)
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Steps:
     kept : list of transformers
         The first steps, up to the last one that cannot be undone.
     undone : list of transformers
-        The steps after these; all have an `inverse_transform`.
+        The steps after these; all have an `inverse_transform` that is one for decoded rows.
     """
 
     vae: BaseVAE
@@ -64,6 +71,11 @@ class Steps:
 
     def as_images(self, shown, image_shape) -> np.ndarray:
         """Return `shown` as images (n_samples, height, width[, 3]) where it is images, otherwise as a table."""
+        if issparse(shown):
+            raise ValueError(
+                "expected dense rows to draw, got a sparse matrix before the steps that can be undone; give the "
+                "display the steps that follow, pipeline[n:], and the dense rows that pipeline[:n] makes."
+            )
         shown = np.asarray(shown)
         if shown.ndim == 2:
             image_shape = self._image_shape(shown.shape[1]) if image_shape is None else image_shape
@@ -124,12 +136,14 @@ def _flat(estimator) -> Iterator[Any]:
             yield from _flat(step)
     elif hasattr(estimator, "best_estimator_"):
         yield from _flat(estimator.best_estimator_)
-    elif hasattr(estimator, "refit"):
+    elif hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
         raise NotFittedError(f"expected a fitted search with refit=True, got {estimator!r}; call fit first.")
     elif estimator is not None and estimator != "passthrough":
         yield estimator
 
 
 def _can_be_undone(step) -> bool:
-    # An imputer has the method, but what was missing is not known.
-    return hasattr(step, "inverse_transform") and not isinstance(step, SimpleImputer)
+    if isinstance(step, FunctionTransformer):
+        # It has the method without an inverse function too, and then returns rows as they are.
+        return step.func is None or step.inverse_func is not None
+    return hasattr(step, "inverse_transform") and not isinstance(step, OF_OTHER_VALUES)

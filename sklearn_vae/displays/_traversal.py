@@ -262,8 +262,8 @@ def plane_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) ->
 
 
 def _edges(values: np.ndarray) -> tuple[float, float]:
-    """Return where cells around evenly spaced values begin and end."""
-    half = 0.5 * (values[-1] - values[0]) / (len(values) - 1)
+    """Return where cells around evenly spaced values begin and end, apart where all values are the same."""
+    half = 0.5 * (values[-1] - values[0]) / (len(values) - 1) or 0.5
     return values[0] - half, values[-1] + half
 
 

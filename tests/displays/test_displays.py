@@ -6,12 +6,15 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from drawn import FRAME, IMAGES, TINY, ticks
+from drawn import FRAME, IMAGES, SPECIES, TINY, ticks
+from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from sklearn_vae import VAETransformer
 from sklearn_vae.displays import (
@@ -30,6 +33,15 @@ WITHOUT_X = [KLDisplay, LossCurveDisplay]
 def test_matplotlib_is_imported_to_draw_only():
     code = "import sys, sklearn_vae.displays; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("display", [*WITH_X, *WITHOUT_X])
+def test_without_matplotlib_displays_say_so(display, classifier, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    args = (classifier, FRAME)[: 1 + (display in WITH_X)]
+    labels = {"y": SPECIES} if display in (LatentSpaceDisplay, SamplesDisplay) else {}
+    with pytest.raises(ImportError, match=rf"{display.__name__}.plot requires matplotlib"):
+        display.from_estimator(*args, **labels)
 
 
 @pytest.mark.parametrize("name", ["vae", "table", "images", "classifier", "image_classifier"])
@@ -76,3 +88,46 @@ def test_what_cannot_be_undone_is_done_to_the_data():
     Z = pipeline.transform(X)
     np.testing.assert_allclose(display.X_reconstructed, pipeline[1].inverse_transform(pipeline[2].inverse_transform(Z)))
     assert ticks(display.ax_.xaxis) == list(FRAME.columns)
+
+
+CATEGORIES = np.random.default_rng(0).choice(list("abc"), (60, 3))
+
+
+@pytest.mark.parametrize(
+    ("step", "X"),
+    [
+        (FunctionTransformer(np.log1p), FRAME.to_numpy()),
+        (OneHotEncoder(sparse_output=False), CATEGORIES),
+        (OrdinalEncoder(), CATEGORIES),
+    ],
+    ids=["no inverse function", "indicators", "codes"],
+)
+def test_steps_whose_inverse_is_none_for_decoded_rows_are_not_undone(step, X):
+    pipeline = make_pipeline(step, VAETransformer(2, **TINY)).fit(X)
+    display = ReconstructionDisplay.from_estimator(pipeline, X)
+    np.testing.assert_allclose(display.X, pipeline[0].transform(X))
+    np.testing.assert_allclose(display.X_reconstructed, pipeline[1].inverse_transform(pipeline.transform(X)))
+
+
+def test_functions_with_an_inverse_are_undone():
+    X = FRAME.to_numpy()
+    pipeline = make_pipeline(FunctionTransformer(np.log1p, np.expm1), VAETransformer(2, **TINY)).fit(X)
+    display = ReconstructionDisplay.from_estimator(pipeline, X)
+    np.testing.assert_array_equal(display.X, X)
+    np.testing.assert_allclose(display.X_reconstructed, pipeline.inverse_transform(pipeline.transform(X)))
+
+
+def test_sparse_rows_are_drawn_from_where_they_are_dense():
+    texts = [f"word{i % 7} word{i % 5} word{i % 3}" for i in range(60)]
+    pipeline = make_pipeline(CountVectorizer(), TruncatedSVD(3, random_state=0), VAETransformer(2, **TINY)).fit(texts)
+    assert len(LatentSpaceDisplay.from_estimator(pipeline, texts).Z) == 60
+    with pytest.raises(ValueError, match=r"expected dense rows to draw, got a sparse matrix .* pipeline\[n:\]"):
+        ReconstructionDisplay.from_estimator(pipeline, texts)
+    dense = pipeline[:2].transform(texts)
+    np.testing.assert_array_equal(ReconstructionDisplay.from_estimator(pipeline[2:], dense).X, dense)
+
+
+def test_an_estimator_with_a_parameter_of_searches_may_follow(vae):
+    final = LogisticRegression(max_iter=500).fit(vae.transform(FRAME.to_numpy()), SPECIES)
+    final.refit = True  # As LogisticRegressionCV has.
+    assert KLDisplay.from_estimator(make_pipeline(vae, final)).kl is vae.kl_per_component_

@@ -101,3 +101,12 @@ def test_traversal_of_frames_keeps_names_through_pandas_output():
     pipeline = make_pipeline(StandardScaler(), VAETransformer(2, **TINY)).set_output(transform="pandas").fit(FRAME)
     display = TraversalDisplay.from_estimator(pipeline, pd.DataFrame(FRAME), n_steps=2)
     assert [panel.get_title() for panel in display.axes_] == list(FRAME.columns)
+
+
+def test_traversal_of_codes_that_are_all_the_same(images, table):
+    image = TraversalDisplay.from_estimator(images, IMAGES[:1], n_steps=3)
+    for display in (image, TraversalDisplay.from_estimator(table, FRAME[:1], n_steps=3)):
+        np.testing.assert_allclose(display.decoded, np.broadcast_to(display.decoded[0, 0], display.decoded.shape))
+        left, right, bottom, top = display.images_[0].get_extent()
+        assert left < display.values[0, 0] < right and bottom < display.values[1, 0] < top
+        display.figure_.draw_without_rendering()
