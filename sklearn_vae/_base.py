@@ -215,6 +215,18 @@ class BaseVAE(
     def _latent_scale(self) -> np.ndarray | None:
         return getattr(self, "latent_scale_", None)
 
+    def _previous_model(self) -> VAE | None:
+        """Return the model that `fit` goes on from, or None after forgetting what was fitted.
+
+        A fit that fails must not leave an earlier model behind new data's names and widths, nor
+        may callbacks see the attributes of an earlier fit.
+        """
+        if self.warm_start and hasattr(self, "module_"):
+            return self.module_
+        for name in ("module_", *OPTIONAL_ATTRIBUTES):
+            self.__dict__.pop(name, None)
+        return None
+
     def _check_rows(self, X, reset: bool, y="no_validation"):
         """Validate training rows, and labels where there are any."""
         had = None if reset else self._architecture.likelihood

@@ -386,10 +386,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         TypeError
             If labels of several types cannot be compared.
         """
-        previous = getattr(self, "module_", None) if self.warm_start else None
-        if previous is None:
-            # A fit that fails must not leave an earlier model behind new data's names and widths.
-            self.__dict__.pop("module_", None)
+        previous = self._previous_model()
         if isinstance(self.objective, Joint):
             raise TypeError(
                 "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
@@ -418,7 +415,6 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         labels = Labels(codes, self._check_class_weight(y, codes), row_weight, len(classes))
         with limit_threads(effective_n_jobs(self.n_jobs)), config_context(array_api_dispatch=False):
             rows = self._rows(X, weight)
-            self._n_classes = len(classes)
             self.classes_ = classes
             progress = Progress(self, *given, partial(self._classifier_attributes, rows, labels))
             fitter = self._classifier_fitter(rows, labels, progress, previous is not None)
@@ -548,7 +544,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return replace(
             architecture,
             objective=joint,
-            n_classes=self._n_classes,
+            n_classes=len(self.classes_),
             n_mixture_components=int(self.n_mixture_components),
         )
 

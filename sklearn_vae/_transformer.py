@@ -290,10 +290,7 @@ class VAETransformer(BaseVAE):
         ValueError
             If parameters or data are not valid, or the loss becomes non-finite.
         """
-        previous = getattr(self, "module_", None) if self.warm_start else None
-        if previous is None:
-            # A fit that fails must not leave an earlier model behind new data's names and widths.
-            self.__dict__.pop("module_", None)
+        previous = self._previous_model()
         checked = self._check_rows(X, reset=previous is None)
         weight = self._check_weight(sample_weight, checked)
         with limit_threads(effective_n_jobs(self.n_jobs)):

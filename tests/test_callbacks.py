@@ -155,6 +155,14 @@ def test_the_estimator_of_an_epoch_is_what_so_many_epochs_give(iris):
         assert vae.noise_variance_ == expected.noise_variance_
 
 
+def test_the_estimator_of_an_epoch_has_nothing_of_an_earlier_fit(iris):
+    vae = small(whiten=False, early_stopping=True).fit(iris)
+    keeper = Keeper()
+    vae.set_params(whiten=True, early_stopping=False).set_callbacks(keeper).fit(iris)
+    np.testing.assert_array_equal(keeper.estimators[-1].transform(iris), vae.transform(iris))
+    assert set(vars(keeper.estimators[-1])) - set(vars(vae)) == {"_callback_fit_ctx", "_skl_callbacks_to_teardown"}
+
+
 def test_the_classifier_of_an_epoch_is_complete(iris):
     keeper = Keeper()
     y = np.repeat(["a", "b", "c"], 50)
