@@ -16,7 +16,7 @@ except ImportError:
         """Stands in where scikit-learn is older than 1.9 and has no callbacks."""
 
 
-# Gives the fitted attributes of the estimator as it would be if training ended now, when a callback asks for them.
+# Gives the fitted attributes that the estimator would have with the model of now, when a callback asks for them.
 Attributes = Callable[[], dict[str, Any]]
 # Of the lines, with their widths: six digits take up to twelve characters.
 COLUMNS = {

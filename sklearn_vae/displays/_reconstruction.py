@@ -73,7 +73,7 @@ class ReconstructionDisplay:
         estimator : VAETransformer, VAEClassifier, Pipeline or search
             Fitted; pipelines and searches with one of the first two as a step. Reconstructions
             are brought back through the steps before it, from the last one on, as far as these
-            have an `inverse_transform`, and are compared with the data as they are there.
+            can be undone, and are compared with the data as they are there.
         X : array-like of shape (n_samples, n_features)
             Rows as the estimator takes them; for a pipeline, images perhaps.
         n_images : int, default=10

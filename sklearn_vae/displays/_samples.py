@@ -94,7 +94,7 @@ class SamplesDisplay:
         estimator : VAETransformer, VAEClassifier, Pipeline or search
             Fitted; pipelines and searches with one of the first two as a step. Samples are
             brought back through the steps before it, from the last one on, as far as these
-            have an `inverse_transform`; the data are shown as they are there.
+            can be undone; the data are shown as they are there.
         X : array-like of shape (n_samples, n_features), default=None
             Data to compare with, as the estimator takes them; for a pipeline, images perhaps.
         y : array-like of shape (n_samples,), default=None

@@ -99,7 +99,7 @@ class TraversalDisplay:
         estimator : VAETransformer, VAEClassifier, Pipeline or search
             Fitted; pipelines and searches with one of the first two as a step. Decoded rows are
             brought back through the steps before it, from the last one on, as far as these
-            have an `inverse_transform`.
+            can be undone.
         X : array-like of shape (n_samples, n_features)
             Rows as the estimator takes them; for a pipeline, images perhaps. Components go from
             the 1st to the 99th percentile of their codes.
