@@ -22,7 +22,7 @@ from sklearn_vae._base import BaseVAE, check_n_samples, is_generative, unless_au
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
 from sklearn_vae._engine import Rows, limit_threads
 from sklearn_vae._fit import Fitter, Run
-from sklearn_vae._labels import encode_labels
+from sklearn_vae._labels import encode_labels, refuse_missing
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import ClassifierRecipe
 from sklearn_vae._vae import VAE, Architecture
@@ -394,6 +394,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
                 "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
             )
         given = X, y, sample_weight
+        if y is not None:
+            refuse_missing(y)
         X, y = self._check_rows(X, reset=previous is None, y=y)
         weight = self._check_weight(sample_weight, X)
         if weight is not None and not weight.all():
