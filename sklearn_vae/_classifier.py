@@ -417,6 +417,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             )
         class_weight = np.ones(len(y))
         class_weight[codes >= 0] = compute_sample_weight(self.class_weight, y[codes >= 0])
+        if not (np.isfinite(class_weight).all() and (class_weight >= 0).all()):
+            raise ValueError(f"expected class_weight to be of finite numbers of at least 0, got {self.class_weight!r}.")
         row_weight = np.ones(len(y)) if weight is None else weight * (len(y) / weight.sum())
         labels = Labels(codes, class_weight, row_weight, len(classes))
         with limit_threads(effective_n_jobs(self.n_jobs)), config_context(array_api_dispatch=False):

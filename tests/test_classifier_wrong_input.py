@@ -137,6 +137,12 @@ def test_class_weight_of_unknown_classes(iris, weight):
         small(class_weight=weight).fit(iris, CLASS)
 
 
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+def test_class_weight_of_a_wrong_value(iris, value):
+    with pytest.raises(ValueError, match=rf"expected class_weight .* finite numbers of at least 0, got {{0: {value}}}"):
+        small(class_weight={0: value}).fit(iris, CLASS)
+
+
 # Samples
 
 
