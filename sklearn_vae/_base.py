@@ -62,11 +62,24 @@ OPTIONAL_ATTRIBUTES = (
 )
 
 
-def is_generative(estimator: BaseVAE) -> bool:
-    """Whether the objective makes a model of p(x), without which there is nothing to sample or score."""
+def check_generative(estimator: BaseVAE) -> bool:
+    """Return True if the objective makes a model of p(x), without which there is nothing to sample or score.
+
+    Raises
+    ------
+    AttributeError
+        If it does not, which `available_if` makes the cause of its own.
+    """
     if hasattr(estimator, "_architecture"):
-        return estimator._architecture.generative
-    return estimator._component("objective", OBJECTIVES).generative and getattr(estimator, "generative_weight", 1) > 0
+        generative = estimator._architecture.generative
+    else:
+        objective = estimator._component("objective", OBJECTIVES)
+        generative = objective.generative and getattr(estimator, "generative_weight", 1) > 0
+    if not generative:
+        raise AttributeError(
+            "samples and densities need a model of the rows; objective='autoencoder' and generative_weight=0 make none."
+        )
+    return True
 
 
 class BaseVAE(
@@ -146,7 +159,7 @@ class BaseVAE(
             Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
         return self._map(VAE.reconstruct, Z)
 
-    @available_if(is_generative)
+    @available_if(check_generative)
     def score_samples(self, X):
         """Return the log-likelihood of each row.
 

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from sklearn_vae._base import BaseVAE, check_n_samples, is_generative, unless_auto
+from sklearn_vae._base import BaseVAE, check_generative, check_n_samples, unless_auto
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
 from sklearn_vae._engine import Rows, limit_threads
 from sklearn_vae._fit import Fitter, Run
@@ -479,7 +479,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         log_p = self.predict_log_proba(X)
         return self.classes_[log_p.argmax(1)]
 
-    @available_if(is_generative)
+    @available_if(check_generative)
     def sample(self, n_samples=1, y=None, random_state=None):
         """Draw rows and their classes from the model, p(y) p(z|y) p(x|z).
 
