@@ -63,11 +63,24 @@ OPTIONAL_ATTRIBUTES = (
 )
 
 
-def is_generative(estimator: BaseVAE) -> bool:
-    """Whether the objective makes a model of p(x), without which there is nothing to sample or score."""
+def check_generative(estimator: BaseVAE) -> bool:
+    """Return True if the objective makes a model of p(x), without which there is nothing to sample or score.
+
+    Raises
+    ------
+    AttributeError
+        If it does not, which `available_if` makes the cause of its own.
+    """
     if hasattr(estimator, "_architecture"):
-        return estimator._architecture.generative
-    return estimator._component("objective", OBJECTIVES).generative and getattr(estimator, "generative_weight", 1) > 0
+        generative = estimator._architecture.generative
+    else:
+        objective = estimator._component("objective", OBJECTIVES)
+        generative = objective.generative and getattr(estimator, "generative_weight", 1) > 0
+    if not generative:
+        raise AttributeError(
+            "samples and densities need a model of the rows; objective='autoencoder' and generative_weight=0 make none."
+        )
+    return True
 
 
 class BaseVAE(
@@ -147,7 +160,7 @@ class BaseVAE(
             Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
         return self._map(VAE.reconstruct, Z)
 
-    @available_if(is_generative)
+    @available_if(check_generative)
     def score_samples(self, X):
         """Return the log-likelihood of each row.
 
@@ -230,6 +243,7 @@ class BaseVAE(
     def _check_rows(self, X, reset: bool, y="no_validation"):
         """Validate training rows, and labels where there are any."""
         had = None if reset else self._architecture.likelihood
+        _refuse_images(X)
         checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=2)
         X = checked if isinstance(y, str) else checked[0]
         (self._component("likelihood", LIKELIHOODS).for_data(to_tensor(X)) if had is None else had).check_data(X)
@@ -253,6 +267,7 @@ class BaseVAE(
 
     def _check_new_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
+        _refuse_images(X)
         X = validate_data(self, X, reset=False, dtype=DTYPES, order="C")
         self._architecture.likelihood.check_data(X)
         return X
@@ -428,6 +443,15 @@ def check_n_samples(n_samples) -> None:
     """Raise ValueError unless this is a number of rows to draw."""
     if not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
+
+
+def _refuse_images(X) -> None:
+    """Raise ValueError if rows have more than one axis each."""
+    if getattr(X, "ndim", 2) > 2:
+        raise ValueError(
+            f"expected rows as an array of shape (n_samples, n_features), got shape {tuple(X.shape)}; images go in as "
+            "X.reshape(len(X), -1), or in a pipeline with ImageFlattener before."
+        )
 
 
 def _seed(random_state) -> int:

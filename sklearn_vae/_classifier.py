@@ -18,12 +18,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from sklearn_vae._base import BaseVAE, check_n_samples, is_generative, unless_auto
+from sklearn_vae._base import BaseVAE, check_generative, check_n_samples, unless_auto
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
 from sklearn_vae._devices import limit_threads
 from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
-from sklearn_vae._labels import encode_labels
+from sklearn_vae._labels import encode_labels, refuse_missing
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import ClassifierRecipe
 from sklearn_vae._vae import VAE, Architecture
@@ -392,6 +392,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
                 "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
             )
         given = X, y, sample_weight
+        if y is not None:
+            refuse_missing(y)
         X, y = self._check_rows(X, reset=previous is None, y=y)
         weight = self._check_weight(sample_weight, X)
         if weight is not None and not weight.all():
@@ -470,7 +472,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         log_p = self.predict_log_proba(X)
         return self.classes_[log_p.argmax(1)]
 
-    @available_if(is_generative)
+    @available_if(check_generative)
     def sample(self, n_samples=1, y=None, random_state=None):
         """Draw rows and their classes from the model, p(y) p(z|y) p(x|z).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.utils._missing import is_pandas_na
 from sklearn.utils.multiclass import check_classification_targets
 
 UNLABELLED = -1
@@ -17,6 +18,16 @@ def is_unlabelled(y: np.ndarray) -> np.ndarray:
     if y.dtype.kind in "if":
         return y == UNLABELLED
     return np.zeros(len(y), dtype=bool)
+
+
+def refuse_missing(y) -> None:
+    """Raise ValueError if labels, of any kind of array, have None, NaN or pandas' NA among them."""
+    missing = [label for label in np.asarray(y, dtype=object).ravel() if _is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"expected the integer -1 for unlabelled rows, got {missing[0]!r} for {len(missing)} of them; "
+            "in a pandas Series y.astype(object).fillna(-1) replaces it."
+        )
 
 
 def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +61,11 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = np.full(len(y), UNLABELLED)
     codes[~unlabelled] = index
     return classes, codes
+
+
+def _is_missing(label: object) -> bool:
+    """Whether it is None, pandas' NA or NaN."""
+    return label is None or is_pandas_na(label) or (isinstance(label, Real) and bool(label != label))
 
 
 def _kind(label: object) -> str:

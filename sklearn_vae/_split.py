@@ -7,7 +7,7 @@ from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
 from sklearn.utils import indexable
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_vae._labels import is_unlabelled
+from sklearn_vae._labels import is_unlabelled, refuse_missing
 
 
 class LabelledKFold(BaseCrossValidator):
@@ -82,13 +82,18 @@ class LabelledKFold(BaseCrossValidator):
         Raises
         ------
         ValueError
-            If every class has fewer labelled rows than there are folds.
+            If every class has fewer labelled rows than there are folds, or a label is None or NaN.
         """
         X, y = indexable(X, y)
+        refuse_missing(y)
         y = column_or_1d(y)
         unlabelled = is_unlabelled(y)
         labelled = np.flatnonzero(~unlabelled)
         folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
+        if len(labelled) < self.n_splits:
+            raise ValueError(
+                f"expected at least n_splits={self.n_splits} labelled rows, got {len(labelled)} of {len(y)} rows."
+            )
         # Object arrays of labels with -1 taken out have one type again.
         labels = np.array(y[labelled].tolist())
         for _, test in folds.split(labelled, labels):

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae import _recipe
-from sklearn_vae._base import BaseVAE, check_n_samples, is_generative
+from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
 from sklearn_vae._devices import limit_threads
 from sklearn_vae._engine import Parts, Rows
 from sklearn_vae._fit import Fitter, Run
@@ -348,7 +348,7 @@ class VAETransformer(BaseVAE):
             self._training_state = trainer.state_dict()
         return self
 
-    @available_if(is_generative)
+    @available_if(check_generative)
     def sample(self, n_samples=1, random_state=None):
         """Draw rows from the model, p(z) p(x|z).
 
@@ -369,7 +369,7 @@ class VAETransformer(BaseVAE):
         check_n_samples(n_samples)
         return self._generate(partial(self.module_.sample, n_samples), random_state)
 
-    @available_if(is_generative)
+    @available_if(check_generative)
     def score(self, X, y=None):
         """Return the mean log-likelihood of the rows.
 

@@ -405,6 +405,9 @@ def test_classifier_early_stopping_takes_a_class_with_one_labelled_row(iris):
 def test_classifier_without_a_model_of_the_rows_has_nothing_to_sample(iris, params):
     vae = small(max_iter=20, **params)
     assert not hasattr(vae, "sample") and not hasattr(vae, "score_samples")
+    with pytest.raises(AttributeError, match="has no attribute 'sample'") as error:
+        vae.sample(3)
+    assert "samples and densities need a model of the rows" in str(error.value.__cause__)
     vae.fit(iris, CLASS)
     assert not hasattr(vae, "sample") and not hasattr(vae, "score_samples") and not hasattr(vae, "class_prior_")
     assert vae.score(iris, CLASS) > 0.8 and vae.transform(iris).shape == (150, 2)

@@ -1,6 +1,9 @@
 """Wrong labels, weights and parameters of a classifier get an error that says what was expected and what came."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 
@@ -42,9 +45,12 @@ def named(iris):
         (np.full(150, -1, dtype=object), ValueError, "all .*rows are unlabelled"),
         (with_first(3), TypeError, "expected labels of one type in y, got int, str; convert them"),
         (with_first(True), TypeError, "expected labels of one type in y, got bool, str"),
-        (with_first(None), TypeError, "expected labels of one type in y, got NoneType, str"),
-        (with_first(np.nan), ValueError, "Input y? ?contains NaN"),
-        (np.where(CLASS > 0, 1.0, np.nan), ValueError, "Input y contains NaN"),
+        (with_first(None), ValueError, "expected the integer -1 for unlabelled rows, got None for 1 of them"),
+        (with_first(np.nan), ValueError, "expected the integer -1 for unlabelled rows, got nan for 1 of them"),
+        (with_first(pd.NA), ValueError, "expected the integer -1 for unlabelled rows, got <NA> for 1 of them"),
+        (pd.Series(with_first(None), dtype="category"), ValueError, "expected the integer -1 .*, got nan for 1"),
+        (pd.Series(CLASS, dtype="Int64").where(CLASS > 0), ValueError, "expected the integer -1 .*, got <NA> for 50"),
+        (np.where(CLASS > 0, 1.0, np.nan), ValueError, "expected the integer -1 .*, got nan for 50"),
         (np.where(CLASS > 0, 1.0, np.inf), ValueError, "Input y contains infinity"),
         (np.where(CLASS > 0, "ant", "-1"), ValueError, "expected the integer -1 for unlabelled rows, got the string"),
         (with_first("-1"), ValueError, "expected the integer -1 for unlabelled rows, got the string '-1'.*object"),
@@ -63,6 +69,14 @@ def named(iris):
 def test_wrong_labels(iris, y, error, message):
     with pytest.raises(error, match=message):
         small().fit(iris, y)
+
+
+def test_missing_labels_of_a_series_are_replaced_as_the_message_says(iris):
+    y = pd.Series(NAMES).where(CLASS > 0)
+    code = "y.astype(object).fillna(-1)"
+    with pytest.raises(ValueError, match=re.escape(code)):
+        small().fit(iris, y)
+    assert small().fit(iris, eval(code)).classes_.tolist() == ["bee", "cat"]
 
 
 def test_missing_labels(iris):

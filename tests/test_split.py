@@ -78,6 +78,18 @@ def test_labelled_k_fold_with_a_wrong_number_of_folds(n_splits):
         list(LabelledKFold(n_splits).split(np.zeros((60, 1)), CODES))
 
 
+def test_labelled_k_fold_with_missing_labels():
+    with pytest.raises(ValueError, match="expected the integer -1 for unlabelled rows, got nan for 24 of them"):
+        list(LabelledKFold(2).split(np.zeros((60, 1)), np.where(CODES < 0, np.nan, CODES)))
+
+
+@pytest.mark.parametrize("n_labels", [0, 2])
+def test_labelled_k_fold_with_fewer_labelled_rows_than_folds(n_labels):
+    y = np.r_[np.arange(n_labels), np.full(60 - n_labels, -1)]
+    with pytest.raises(ValueError, match=f"expected at least n_splits=5 labelled rows, got {n_labels} of 60 rows"):
+        list(LabelledKFold().split(np.zeros((60, 1)), y))
+
+
 def test_labelled_k_fold_with_more_folds_than_labels():
     with pytest.raises(ValueError, match="n_splits=13 cannot be greater than the number of members in each class"):
         list(LabelledKFold(13).split(np.zeros((60, 1)), CODES))

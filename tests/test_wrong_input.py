@@ -70,10 +70,15 @@ def test_no_columns(iris):
         small().fit(iris[:, :0])
 
 
-@pytest.mark.parametrize(("shape", "message"), [((150,), "Expected 2D array, got 1D"), ((5, 5, 6), "dim 3. .*<= 2")])
-def test_rows_of_another_dimension(shape, message):
-    with pytest.raises(ValueError, match=message):
-        small().fit(np.zeros(shape))
+def test_one_row_as_a_vector():
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D"):
+        small().fit(np.zeros(150))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "transform", "score_samples"])
+def test_images_that_are_no_rows(iris, method):
+    with pytest.raises(ValueError, match=r"got shape \(5, 2, 2\); images go in as X.reshape.* ImageFlattener before"):
+        getattr(small().fit(iris), method)(np.zeros((5, 2, 2)))
 
 
 def test_strings(iris):

@@ -150,7 +150,10 @@ class LatentSpaceDisplay:
         check_matplotlib_support("LatentSpaceDisplay.plot")
         k = len(self.components) - 1
         if k < 1:
-            raise ValueError(f"expected at least two components to draw, got {len(self.components)}.")
+            raise ValueError(
+                f"expected at least two components to draw, got {len(self.components)}; TraversalDisplay shows what a "
+                "single one does, and a histogram of what transform returns how it is distributed."
+            )
         colors = Colors(self.y, len(self.Z))
         self.ax_ = axes_for(self, ax, (6.4, 4.8) if k == 1 else (2.4 * k + 1.6, 2.4 * k))
         self.figure_ = self.ax_.figure

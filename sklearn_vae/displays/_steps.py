@@ -77,6 +77,10 @@ class Steps:
                 "display the steps that follow, pipeline[n:], and the dense rows that pipeline[:n] makes."
             )
         shown = np.asarray(shown)
+        if shown.ndim < 2:
+            raise ValueError(
+                f"expected rows as an array of two axes or images, got shape {shown.shape}; one row goes in as X[:1]."
+            )
         if shown.ndim == 2:
             image_shape = self._image_shape(shown.shape[1]) if image_shape is None else image_shape
         return to_images(shown, image_shape)
@@ -119,9 +123,10 @@ def find_steps(estimator) -> Steps:
     steps = list(_flat(estimator))
     place = next((i for i, step in enumerate(steps) if isinstance(step, BaseVAE)), None)
     if place is None:
+        came = f"data, a {type(estimator).__name__}" if hasattr(estimator, "shape") else repr(estimator)
         raise ValueError(
             "expected a VAETransformer or VAEClassifier, or a pipeline or search with one of them as a step, got "
-            f"{estimator!r}."
+            f"{came}; the estimator is the first argument."
         )
     vae, before = steps[place], steps[:place]
     check_is_fitted(vae)
@@ -138,7 +143,7 @@ def _flat(estimator) -> Iterator[Any]:
         yield from _flat(estimator.best_estimator_)
     elif hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
         raise NotFittedError(f"expected a fitted search with refit=True, got {estimator!r}; call fit first.")
-    elif estimator is not None and estimator != "passthrough":
+    elif estimator is not None and not isinstance(estimator, str):
         yield estimator
 
 

@@ -65,6 +65,9 @@ def test_display_needs_a_fitted_autoencoder(display):
     X = [FRAME][: display in WITH_X]
     with pytest.raises(ValueError, match=r"expected a VAETransformer or VAEClassifier, or a pipeline .* got Standard"):
         display.from_estimator(StandardScaler().fit(FRAME), *X)
+    for data in (FRAME, FRAME.to_numpy()):
+        with pytest.raises(ValueError, match=f"got data, a {type(data).__name__}; the estimator is the first argument"):
+            display.from_estimator(data, *X)
     with pytest.raises(NotFittedError, match="VAETransformer instance is not fitted"):
         display.from_estimator(make_pipeline(StandardScaler(), VAETransformer()), *X)
     with pytest.raises(NotFittedError, match="fitted search with refit=True"):

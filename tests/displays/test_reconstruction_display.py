@@ -81,6 +81,11 @@ def test_image_shape_that_rows_do_not_have(display, image_shape, match, flat):
         display.from_estimator(flat, IMAGES.reshape(120, -1), image_shape=image_shape)
 
 
+def test_one_row_as_a_vector(flat):
+    with pytest.raises(ValueError, match=r"got shape \(64,\); one row goes in as X\[:1\]"):
+        ReconstructionDisplay.from_estimator(flat, IMAGES[0].ravel())
+
+
 def test_image_shape_of_a_convolutional_network_is_known(flat):
     X = IMAGES.reshape(120, -1)
     display = ReconstructionDisplay.from_estimator(flat, X, n_images=3)
