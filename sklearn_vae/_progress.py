@@ -44,7 +44,7 @@ class Progress:
         (Fitter, Run) -> dict of the fitted attributes.
     """
 
-    def __init__(self, estimator, X, y, sample_weight, attributes: Callable[..., dict[str, Any]]):
+    def __init__(self, estimator, X=None, y=None, sample_weight=None, attributes: Callable[..., dict[str, Any]] = dict):
         self.attributes = attributes
         self._estimator = estimator
         self._data = {

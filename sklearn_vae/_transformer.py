@@ -329,8 +329,7 @@ class VAETransformer(BaseVAE):
         weight = self._check_weight(sample_weight, X)
         with limit_threads(effective_n_jobs(self.n_jobs)):
             rows = self._rows(X, weight)
-            progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows))
-            fitter = self._fitter(rows, Recipe(len(rows)), progress, goes_on=not first, passes=True)
+            fitter = self._fitter(rows, Recipe(len(rows)), Progress(self), goes_on=not first, passes=True)
             model = fitter.start(rows) if first else copy.deepcopy(self.module_)
             trainer = fitter.trainer(model, rows.x.device)
             if getattr(self, "_training_state", None) is not None:

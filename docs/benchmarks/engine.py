@@ -20,6 +20,7 @@ from torch import Tensor
 from sklearn_vae import VAETransformer
 from sklearn_vae._devices import limit_threads, to_tensor
 from sklearn_vae._engine import CHUNK_SIZE
+from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE
 
@@ -126,7 +127,7 @@ def epochs(X: np.ndarray, args) -> pd.DataFrame:
             params |= {"input_noise": 0.0, "averaging": averaging, **options, **args.params}
             vae = VAETransformer(**params)
             data = vae._rows(X, None)
-            fitter = vae._fitter(data, Recipe(len(data)))
+            fitter = vae._fitter(data, Recipe(len(data)), Progress(vae))
             model = fitter.start(data)
             by_hand, trainer = ByHand(model), fitter.trainer(model, data.x.device)
             batch_size = fitter.settings.batch_size

@@ -19,6 +19,7 @@ import torch
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._engine import EVALUATION_BATCH, Rows
+from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE
 from sklearn_vae.networks import MLP
@@ -52,7 +53,7 @@ def train(vae: VAETransformer, X: np.ndarray, test: Rows, target: float, max_ste
     clock = common.Clock()
     rows = vae._rows(X, None)
     with clock.running():
-        fitter = vae._fitter(rows, Recipe(len(rows)))
+        fitter = vae._fitter(rows, Recipe(len(rows)), Progress(vae))
         model = fitter.start(rows)
         trainer = fitter.trainer(model, rows.x.device)
     curve = [(clock.seconds, elbo(trainer.average, test))]
