@@ -3,11 +3,13 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV = .venv
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Other packages that train VAEs do not come near the package's own environment.
+BENCH_VENV = .venv-bench
+INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # One thread per process: searches run several processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python examples/plot_digits_pipeline.py
@@ -26,8 +28,12 @@ docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "pages: docs/_build/html/index.html"
 
+bench:
+	$(MAKE) VENV=$(BENCH_VENV) $(BENCH_VENV)/.bench
+	$(BENCH_VENV)/bin/python docs/benchmarks/epoch_seconds.py --sets small medium --threads 1
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info outputs docs/_build docs/api/generated docs/auto_examples
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info outputs docs/_build docs/api/generated docs/auto_examples
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find sklearn_vae tests docs examples -name __pycache__ -prune -exec rm -rf {} +
 
@@ -35,9 +41,9 @@ clean:
 $(VENV)/.torch: constraints.txt
 	test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) torch
+	$(BIN)/python $(INSTALL) torch
 	touch $@
 
-$(VENV)/.plot $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/.torch pyproject.toml
-	$(PIP) --editable ".[$*]"
+$(VENV)/.plot $(VENV)/.test $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+	$(BIN)/python $(INSTALL) --editable ".[$*]"
 	touch $@

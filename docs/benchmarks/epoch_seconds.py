@@ -1,0 +1,100 @@
+"""Seconds per epoch, beside hand-written loops and what else trains VAEs: same layers, batches and threads.
+
+An epoch's time is the difference between a long and a short fit over the difference of their epochs, so that starts,
+checks and what is done once at the end do not count. All take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+import common
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+from vae_peers import OURS, TRAINERS, Size, Train
+
+
+def random_rows(n_rows: int, n_features: int) -> np.ndarray:
+    """Return normal rows of ten dimensions, and noise."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(n_rows, 10)) @ rng.normal(size=(10, n_features)) + rng.normal(size=(n_rows, n_features))
+    return X.astype(np.float32)
+
+
+class Case(NamedTuple):
+    """Rows, layers, and epochs of the short and of the long fit."""
+
+    rows: Callable[[], np.ndarray]
+    size: Size
+    epochs: tuple[int, int]
+
+
+CASES = {
+    "small": Case(lambda: load_digits().data.astype(np.float32), Size((64, 32), 8, 128), (5, 25)),
+    "medium": Case(lambda: random_rows(10_000, 100), Size((256, 128), 8, 128), (1, 4)),
+    "large": Case(lambda: random_rows(60_000, 784), Size((512, 256), 16, 128), (1, 2)),
+}
+
+
+def seconds_per_epoch(train: Train, X: np.ndarray, case: Case, n_threads: int) -> tuple[float, float]:
+    """Return CPU and wall seconds."""
+    times = []
+    for n_epochs in case.epochs:
+        cpu, wall = process_time(), perf_counter()
+        train(X, case.size, n_epochs, n_threads)
+        times.append((process_time() - cpu, perf_counter() - wall))
+    cpu, wall = (np.diff(times, axis=0) / np.diff(case.epochs))[0]
+    return float(cpu), float(wall)
+
+
+def run(args) -> pd.DataFrame:
+    """Time all, in turns; the first turn loads what is loaded at first use, and does not count."""
+    results = common.Results(args.output, args.resume)
+    for name in args.sets:
+        X = CASES[name].rows()
+        X = X[: 10 * CASES[name].size.batch_size] if args.quick else X
+        for n_threads in args.threads:
+            threadpool_limits(n_threads)
+            torch.set_num_threads(n_threads)
+            for trainer in TRAINERS:
+                TRAINERS[trainer](X[:512], CASES[name].size, 1, n_threads)
+            for turn in range(args.turns):
+                for trainer, train in TRAINERS.items():
+                    cell = {"set": name, "n_threads": n_threads, "turn": turn, "trainer": trainer}
+                    if results.lacks(cell):
+                        cpu, wall = seconds_per_epoch(train, X, CASES[name], n_threads)
+                        results.add(cell | {"cpu_s": cpu, "wall_s": wall})
+    return results.frame()
+
+
+def report(frame: pd.DataFrame) -> None:
+    """Print medians over the turns, and the ratios of `OURS` to each: of CPU time, or wall time of several threads."""
+    turn = ["set", "n_threads", "turn"]
+    frame["seconds"] = frame.cpu_s.where(frame.n_threads == 1, frame.wall_s)
+    ours = frame[frame.trainer == OURS].set_index(turn).seconds
+    frame["ratio"] = ours.reindex(pd.MultiIndex.from_frame(frame[turn])).to_numpy() / frame.seconds
+    groups = frame.groupby(["set", "n_threads", "trainer"], sort=False)
+    table = groups[["cpu_s", "wall_s"]].median().round(4)
+    for name in ("median", "min", "max"):
+        table[f"ours / it, {name}"] = getattr(groups.ratio, name)()
+    common.show("Seconds per epoch", table)
+
+
+def main() -> None:
+    """Time epochs, and print them."""
+    parser = common.make_parser(__doc__)
+    parser.add_argument("--sets", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--turns", type=int, default=3)
+    common.add_results_options(parser, peers=False)
+    args = common.parse(parser)
+    report(run(args))
+
+
+if __name__ == "__main__":
+    main()
