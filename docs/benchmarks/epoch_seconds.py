@@ -73,15 +73,16 @@ def run(args) -> pd.DataFrame:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print medians over the turns, and the ratios of `OURS` to each: of CPU time, or wall time of several threads."""
+    """Print medians over the turns, and of each of `OURS` over each: of CPU time, or wall time of several threads."""
     turn = ["set", "n_threads", "turn"]
     frame["seconds"] = frame.cpu_s.where(frame.n_threads == 1, frame.wall_s)
-    ours = frame[frame.trainer == OURS].set_index(turn).seconds
-    frame["ratio"] = ours.reindex(pd.MultiIndex.from_frame(frame[turn])).to_numpy() / frame.seconds
     groups = frame.groupby(["set", "n_threads", "trainer"], sort=False)
-    table = groups[["cpu_s", "wall_s"]].median().round(4)
-    for name in ("median", "min", "max"):
-        table[f"ours / it, {name}"] = getattr(groups.ratio, name)()
+    table = groups[["cpu_s", "wall_s"]].median()
+    for name, column in OURS.items():
+        ours = frame[frame.trainer == name].set_index(turn).seconds
+        frame["ratio"] = ours.reindex(pd.MultiIndex.from_frame(frame[turn])).to_numpy() / frame.seconds
+        for of_turns in ("median", "min", "max"):
+            table[f"{column} / it, {of_turns}"] = getattr(groups.ratio, of_turns)()
     common.show("Seconds per epoch", table)
 
 

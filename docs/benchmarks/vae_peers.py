@@ -229,9 +229,10 @@ def fit_vae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, **params) 
     ).fit(X)
 
 
-OURS = "VAETransformer, same layers"
+# With what columns of a table call them.
+OURS = {"VAETransformer, same layers": "same", "VAETransformer, defaults": "defaults"}
 TRAINERS: dict[str, Train] = {
-    OURS: same_layers,
+    "VAETransformer, same layers": same_layers,
     "VAETransformer, defaults": defaults,
     "by hand": by_hand,
     "tutorial": tutorial,
