@@ -41,7 +41,7 @@ class Progress:
     X, y : array-like
     sample_weight : array-like or None
     attributes : callable
-        (Fitter, Run) -> dict of the fitted attributes.
+        (Fitter, Run) -> dict of the fitted attributes. Only callbacks ask for them.
     """
 
     def __init__(self, estimator, X=None, y=None, sample_weight=None, attributes: Callable[..., dict[str, Any]] = dict):
