@@ -396,7 +396,10 @@ POSTERIOR = re.escape(
         (lambda h: (h, 1.0), r"got a tuple of shape \(2, 2\), a float"),
         (lambda h: torch.distributions.Normal(h, h.exp()), "got a Normal; change what the encoder's forward returns"),
         (lambda h: None, "got a NoneType"),
-        (lambda h: (h, -h.exp()), r"scale above 0, got a scale of -\d\.\d+; end it with softplus, or with exp \(a log"),
+        (
+            lambda h: (h, torch.full_like(h, -1.5)),
+            r"scale above 0, got a scale of -1\.5; end it with softplus, or with exp \(a log",
+        ),
         (lambda h: (h, torch.zeros_like(h)), "scale above 0, got a scale of 0; end it with softplus"),
         (lambda h: (h, h * torch.nan), "scale above 0, got a scale of nan"),
         (lambda h: h.argmax(-1, keepdim=True), "expected the encoder to return float32 for float32, got int64"),
