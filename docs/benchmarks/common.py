@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import process_time
 from typing import NamedTuple
@@ -262,9 +263,21 @@ def kept_model(folder: Path | None, labels: str, seed: int):
     return joblib.load(path) if path and path.exists() else None
 
 
+@cache
+def commit() -> str:
+    """Name the commit that this script belongs to, and say whether files differ from it."""
+    git = partial(subprocess.run, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
+    try:
+        name = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
+        changed = git(["git", "status", "--porcelain", "--untracked-files=no", ":(top)*.py"]).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown commit"
+    return f"commit {name}" + (", with changes" if changed else "")
+
+
 def provenance() -> str:
-    """Return comments that name the machine and the command."""
-    return f"# {machine()}\n# {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
+    """Return comments that name the machine, the commit and the command."""
+    return f"# {machine()}\n# {commit()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
 
 
 def save(frame: pd.DataFrame, output: Path | None) -> None:
