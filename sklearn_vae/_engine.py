@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
 from sklearn_vae._devices import to_tensor
+from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._vae import VAE
+from sklearn_vae._weights import Weights
 from sklearn_vae.networks.base import seeded_global_generator
 from sklearn_vae.objectives import Terms
 
@@ -178,30 +179,30 @@ class _Batches:
 
 
 class _Net(NeuralNet):
-    """skorch's loop over steps that a `Trainer` completes."""
+    """skorch's loop over steps, which a `Trainer` completes; without its records of batches, which cost as much."""
 
     trainer: Trainer
-
-    def infer(self, x, **fit_params):
-        return self.trainer.forward(x)
 
     def _set_training(self, training=True):
         # Walking through all modules at every step costs as much as a small layer.
         if self.module_.training != training:
             super()._set_training(training)
 
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        weight = X.get("weight")
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         if training:
-            self.trainer.terms.append([term.detach() if weight is None else term.detach() * weight for term in y_pred])
-        return _mean(y_pred.loss, weight)
+            for batch in iterator:
+                self.trainer.before_step()
+                self.trainer.after_step(step_fn(batch)["loss"].item())
 
-    def on_batch_begin(self, net, **kwargs):
-        super().on_batch_begin(net, **kwargs)
-        self.trainer.before_step()
+    def get_all_learnable_params(self):
+        yield "weights", self.trainer.weights.trained
 
-    def on_batch_end(self, net, loss=None, **kwargs):
-        self.trainer.after_step(loss.item())
+    def train_step(self, batch, **fit_params):
+        self._set_training(True)
+        loss = self.trainer.differentiate(batch[0])
+        self.trainer.decay_weights()
+        self.optimizer_.step()
+        return {"loss": loss}
 
 
 class Trainer:
@@ -233,20 +234,17 @@ class Trainer:
         self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
-        self._moving = list(_moving(self.average)), list(_moving(model))
+        moving = list(_moving(model))
         self._other = [
-            (a, m)
-            for a, m in zip(self.average.buffers(), model.buffers(), strict=True)
-            if not _is_in(m, self._moving[1])
+            (a, m) for a, m in zip(self.average.buffers(), model.buffers(), strict=True) if not _is_in(m, moving)
         ]
+        self.weights, self._averages = Weights(model), Weights(self.average, trains=False).values
+        self._written_out = WrittenOut(model) if WrittenOut.exists(model) else None
         self._net = _Net(
             model,
             criterion=nn.Identity,
-            optimizer=torch.optim.AdamW,
+            optimizer=torch.optim.Adam,
             optimizer__fused=True,
-            optimizer__weight_decay=0.0,
-            # One pattern for encoder, its head and decoder makes one fused call.
-            optimizer__param_groups=[("[de][en]coder*", {"weight_decay": settings.weight_decay})],
             batch_size=settings.batch_size,
             iterator_train=_Batches,
             iterator_train__generator=generator,
@@ -272,6 +270,20 @@ class Trainer:
             average.copy_(buffer)
         return Parts(*(float(torch.cat(term).mean()) for term in zip(*self.terms, strict=True)))
 
+    def differentiate(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss for a batch, and set its gradients."""
+        weight = batch.get("weight")
+        if self._written_out is None:
+            self.weights.gradient.zero_()
+            terms = self.forward(batch)
+            loss = _mean(terms.loss, weight)
+            loss.backward()
+        else:
+            terms = self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator)
+            loss = _mean(terms.loss, weight)
+        self.terms.append([term.detach() if weight is None else term.detach() * weight for term in terms])
+        return loss
+
     def forward(self, batch: dict[str, Tensor]) -> Terms:
         """Return the objective's terms for a batch."""
         if self._labelled is not None:
@@ -283,8 +295,13 @@ class Trainer:
 
     def before_step(self) -> None:
         """Set the learning rate."""
-        for group in self._net.optimizer_.param_groups:
-            group["lr"] = self.settings.learning_rate(self.step)
+        self._net.optimizer_.param_groups[0]["lr"] = self.settings.learning_rate(self.step)
+
+    @torch.no_grad()
+    def decay_weights(self) -> None:
+        """Make the networks' weights smaller, as AdamW does (Loshchilov & Hutter 2019)."""
+        if self.settings.weight_decay:
+            self.weights.networks.mul_(1 - self.settings.learning_rate(self.step) * self.settings.weight_decay)
 
     @torch.no_grad()
     def after_step(self, loss: float) -> None:
@@ -296,28 +313,25 @@ class Trainer:
                 "use a smaller learning_rate_init, or scale the columns."
             )
         decay = min(self.settings.averaging, self.step / (self.step + 9))
-        get_ema_multi_avg_fn(decay)(*self._moving, None)
+        self._averages.lerp_(self.weights.values, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what it takes to go on, as arrays and numbers."""
-        optimizer = self._net.optimizer_.state
-        moments = [optimizer.get(p, {}) for p in self.model.parameters()]
+        moments = self._net.optimizer_.state[self.weights.trained]
         return {
             "step": self.step,
-            "weights": [_array(t) for t in _moving(self.model)],
-            "moments": [{k: _array(v) for k, v in m.items()} for m in moments],
+            "weights": _array(self.weights.values),
+            "moments": {name: _array(value) for name, value in moments.items()},
             "generator": self.generator.get_state().numpy(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`; the average is the model that was given."""
         self.step = state["step"]
-        with torch.no_grad():
-            for tensor, value in zip(_moving(self.model), state["weights"], strict=True):
-                tensor.copy_(torch.from_numpy(value))
-        for parameter, moments in zip(self.model.parameters(), state["moments"], strict=True):
-            tensors = {k: torch.tensor(v, device=parameter.device) for k, v in moments.items()}
-            self._net.optimizer_.state[parameter] = tensors
+        self.weights.values.copy_(torch.from_numpy(state["weights"]))
+        device = self.weights.values.device
+        moments = {name: torch.tensor(value, device=device) for name, value in state["moments"].items()}
+        self._net.optimizer_.state[self.weights.trained] = moments
         try:
             self.generator.set_state(torch.from_numpy(state["generator"]))
         except RuntimeError:

@@ -122,11 +122,15 @@ class VAE(nn.Module):
 
     def encode_and_classify(self, y: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
         """Return q(z|x), as `encode` does, and class logits (n_rows, n_classes)."""
-        if self.training and self.input_noise and generator is not None:
-            noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
-            y = y + self.input_noise * self.likelihood.input_unit * noise
-        loc, log_scale, logits = self._heads(y)
+        loc, log_scale, logits = self._heads(self.with_noise(y, generator))
         return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False), logits
+
+    def with_noise(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return what the encoder sees of observed rows: in training with noise, if there is a generator."""
+        if not (self.training and self.input_noise and generator is not None):
+            return y
+        noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+        return y + self.input_noise * self.likelihood.input_unit * noise
 
     def classify(self, y: Tensor) -> Tensor:
         """Return class logits (n_rows, n_classes) for rows as the likelihood observes them."""

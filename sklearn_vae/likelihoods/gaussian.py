@@ -153,27 +153,36 @@ class GaussianModule(LikelihoodModule):
         Squares are summed per scale before they are divided: a third of the passes over
         the cells that `torch.distributions.Normal` makes.
         """
-        square = (y[..., : self.n_outputs] - raw).square()
-        n_columns = 1
+        return self.log_prob_of_residual(*self.residual(y, raw), weight)
+
+    def residual(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the decoder leaves of its columns, and the dropped norm (..., n_rows, 0 or 1)."""
+        return y[..., : self.n_outputs] - raw, y[..., self.n_outputs :]
+
+    def log_prob_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
+        """Return log p(x|z) per row from what `residual` returns."""
         if len(self.log_scale) == 1:
             n_columns = len(self.center)
-            square = square.sum(-1, keepdim=True)
-            if self.n_dropped:
-                square = square + y[..., -1:].square()
+            square = torch.linalg.vecdot(residual, residual)[..., None]
+            square = torch.addcmul(square, dropped, dropped) if self.n_dropped else square
+        else:
+            n_columns, square = 1, residual.square()
         if self.training:
-            self.fit_scale(square.detach() / n_columns, weight)
+            self.fit_scale(square.detach(), n_columns, weight)
         log_scale = self.floored_log_scale()
-        log_cell = log_scale + 0.5 * math.log(2 * math.pi) + self.unit.log().to(raw.dtype)
-        return -(0.5 * square * (-2 * log_scale).exp() + n_columns * log_cell).sum(-1)
+        log_cell = log_scale + (0.5 * math.log(2 * math.pi) + math.log(self.unit))
+        return -torch.addcmul(n_columns * log_cell, square, (-2 * log_scale).exp(), value=0.5).sum(-1)
 
     @abstractmethod
-    def fit_scale(self, square: Tensor, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
         """Set the scale to its optimum, where it has a closed form.
 
         Parameters
         ----------
         square : Tensor of shape (..., n_rows, n_scales)
-            Mean squared residuals per row and scale.
+            Squared residuals per row, summed over the columns of a scale.
+        n_columns : int
+            Number of columns per scale.
         weight : Tensor of shape (n_rows,) or None
         """
 
@@ -218,11 +227,11 @@ class OptimalGaussian(GaussianModule):
         """Yield the scale."""
         yield self.log_scale
 
-    def fit_scale(self, square: Tensor, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
         """Set the variance to the weighted mean squared residual."""
         # Over draws in front of rows, too.
         square = square.flatten(0, -3).mean(0) if square.ndim > 2 else square
-        self.set_variance(square.mean(0) if weight is None else weight @ square / weight.sum())
+        self.set_variance((square.mean(0) if weight is None else weight @ square / weight.sum()) / n_columns)
 
 
 class LearnedGaussian(GaussianModule):
@@ -236,7 +245,7 @@ class LearnedGaussian(GaussianModule):
         """Return the log-scale, floored where residuals are rounding noise; its gradient passes the floor."""
         return self.log_scale + (self.log_scale.clamp_min(0.5 * math.log(MIN_VARIANCE)) - self.log_scale).detach()
 
-    def fit_scale(self, square: Tensor, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
         """Leave the scale to the optimiser."""
 
 
@@ -261,5 +270,5 @@ class FixedGaussian(GaussianModule):
     def set_variance(self, variance: Tensor) -> None:
         """Leave the scale as it was given."""
 
-    def fit_scale(self, square: Tensor, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
         """Leave the scale as it was given."""

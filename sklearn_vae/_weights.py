@@ -1,0 +1,67 @@
+"""What training changes in a model, laid out in one piece of memory, so that one call updates all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_vae._vae import VAE
+
+
+class Weights:
+    """A model's parameters and closed-form optima, which become views of one tensor.
+
+    Parameters
+    ----------
+    model : VAE
+    trains : bool
+        Whether gradients are needed.
+
+    Attributes
+    ----------
+    values : Tensor of shape (n_values,)
+        Parameters of the networks, other parameters, optima.
+    networks : Tensor
+        The first of them, which weight decay is for.
+    trained : nn.Parameter
+        All parameters.
+    gradient : Tensor
+        Its gradient, of which theirs are parts: to be written to in place.
+    """
+
+    def __init__(self, model: VAE, trains: bool = True):
+        networks = _parameters(model.encoder, model.encoder_head, model.decoder)
+        parameters = list(dict.fromkeys([*networks, *_parameters(model)]))
+        self.values = flatten([*parameters, *model.likelihood.optima()])
+        self.networks = self.values[: _size(networks)]
+        self.trained = nn.Parameter(self.values[: _size(parameters)])
+        if trains:
+            self.gradient = torch.zeros_like(self.trained)
+            for tensor, part in zip(parameters, _split(self.gradient, parameters), strict=True):
+                tensor.grad = part
+            self.trained.grad = self.gradient
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Make tensors views of one, which is returned, (n_values,)."""
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    for tensor, part in zip(tensors, _split(flat, tensors), strict=True):
+        tensor.data = part
+    return flat
+
+
+def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    parts = flat.split([tensor.numel() for tensor in like])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+
+
+def _size(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
+    """Return what is to be trained, each once."""
+    parameters = (p for module in modules if module is not None for p in module.parameters() if p.requires_grad)
+    return list(dict.fromkeys(parameters))

@@ -1,0 +1,91 @@
+"""The gradient that is written out against autograd's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_vae import VAETransformer
+from sklearn_vae._gradients import WrittenOut
+from sklearn_vae._progress import Progress
+from sklearn_vae._recipe import Recipe
+from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.networks import MLP
+
+N_ROWS = 60
+WRITTEN_OUT = {
+    "defaults": {},
+    "networks alone": {"init": "random"},
+    "ReLUs": {"network": MLP("relu", "leaky_relu"), "hidden_layer_sizes": (7, 6, 5)},
+    "principal coordinates": {"network": MLP(principal_coordinates=5), "n_components": 1, "input_noise": 0.0},
+    "scale per column": {"likelihood": Gaussian(per_column=True)},
+    "fixed scale": {"likelihood": Gaussian(scale=0.5)},
+}
+LEFT_TO_AUTOGRAD = {
+    "smooth activation": {"network": MLP("silu")},
+    "learned scale": {"likelihood": Gaussian("learned")},
+    "likelihood": {"likelihood": "bernoulli"},
+    "prior": {"prior": "mixture"},
+    "objective": {"objective": "iwae"},
+    "network": {"network": "conv"},
+}
+
+
+def make_trainer(n_features=12, **params):
+    """Return a trainer some steps after the start, and the rows."""
+    X = np.random.default_rng(0).random((N_ROWS, n_features), dtype=np.float32)
+    vae = VAETransformer(**{"n_components": 3, "hidden_layer_sizes": (8, 6), "random_state": 0, **params})
+    rows = vae._rows(X, None)
+    fitter = vae._fitter(rows, Recipe(N_ROWS), Progress(vae))
+    trainer = fitter.trainer(fitter.start(rows), rows.x.device)
+    trainer.run_epoch(rows)
+    return trainer, rows
+
+
+def by_autograd(trainer, x, beta, weight):
+    """Return terms and gradients."""
+    trainer.weights.gradient.zero_()
+    terms = trainer.model(x, beta, torch.Generator().manual_seed(1), weight)
+    (terms.loss if weight is None else terms.loss * weight).mean().backward()
+    return terms, trainer.weights.gradient.clone()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("params", WRITTEN_OUT.values(), ids=WRITTEN_OUT)
+def test_written_out_gradient_is_autograds(params, weighted):
+    trainer, rows = make_trainer(**params)
+    weight = torch.rand(N_ROWS, generator=torch.Generator().manual_seed(2)) if weighted else None
+    expected_terms, expected = by_autograd(trainer, rows.x, 0.7, weight)
+    trainer.weights.gradient.fill_(torch.nan)
+    terms = WrittenOut(trainer.model)(rows.x, 0.7, torch.Generator().manual_seed(1), weight)
+    for term, expected_term in zip(terms, expected_terms, strict=True):
+        torch.testing.assert_close(term, expected_term.detach(), rtol=1e-5, atol=1e-4)
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("shift", [-20.0, 20.0])
+def test_written_out_gradient_of_scales_out_of_range_is_zero(shift):
+    trainer, rows = make_trainer()
+    with torch.no_grad():
+        trainer.model.linear.log_scale += shift
+    _, expected = by_autograd(trainer, rows.x, 1e-9, None)
+    WrittenOut(trainer.model)(rows.x, 1e-9, torch.Generator().manual_seed(1))
+    assert (trainer.model.linear.log_scale.grad == 0).all()
+    torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("params", LEFT_TO_AUTOGRAD.values(), ids=LEFT_TO_AUTOGRAD)
+def test_other_models_are_left_to_autograd(params):
+    trainer, _ = make_trainer(n_features=16, **params)
+    assert not WrittenOut.exists(trainer.model)
+
+
+@pytest.mark.parametrize("n_features", [12, 16])
+def test_training_is_the_same_with_either_gradient(n_features, monkeypatch):
+    X = np.random.default_rng(0).random((N_ROWS, n_features))
+    vae = VAETransformer(2, max_iter=20, random_state=0)
+    written_out = vae.fit(X).score_samples(X)
+    monkeypatch.setattr(WrittenOut, "exists", staticmethod(lambda model: False))
+    np.testing.assert_allclose(vae.fit(X).score_samples(X), written_out, rtol=1e-3, atol=1e-3)
