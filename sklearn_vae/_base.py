@@ -23,8 +23,9 @@ from sklearn_vae import _recipe
 from sklearn_vae._devices import limit_threads, resolve_device, to_tensor
 from sklearn_vae._diagnostics import check_finite, kl_per_component, latent_scale
 from sklearn_vae._documentation import DocumentationLinkMixin
-from sklearn_vae._engine import Inference, Rows, Settings
+from sklearn_vae._engine import Rows, Settings
 from sklearn_vae._fit import Fitter, Run, Stopping
+from sklearn_vae._inference import Inference
 from sklearn_vae._persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._progress import CallbackSupportMixin, Progress
 from sklearn_vae._recipe import ClassifierRecipe, Recipe
@@ -132,7 +133,9 @@ class BaseVAE(
             Means of q(z|x), times `latent_scale_` with whiten=False. A row's values do
             not depend on the other rows.
         """
-        Z = self._map(VAE.embed, self._check_new_rows(X))
+        X = self._check_new_rows(X)
+        with limit_threads(effective_n_jobs(self.n_jobs)):
+            Z = self._inference.means(X)
         return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
 
     def inverse_transform(self, Z):

@@ -1,4 +1,4 @@
-"""Training and inference: the one place that knows skorch."""
+"""Training: the one place that knows skorch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,6 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sklearn_vae._devices import to_tensor
 from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._vae import VAE
 from sklearn_vae._weights import Weights
@@ -28,10 +26,8 @@ EVALUATION_BATCH = 1024
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64
-# Numbers that one chunk of inference may hold at a time: 4 MiB of float32. With draws arrays
-# follow each other fast, and should stay in the cache.
+# Numbers that one chunk may hold at a time: 4 MiB of float32.
 CHUNK_SIZE = 2**20
-CHUNK_SIZE_OF_DRAWS = 2**18
 
 
 @dataclass(frozen=True)
@@ -380,58 +376,6 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     for value, optimum in zip(model.likelihood.optima(), optima, strict=True):
         value.copy_(optimum.div_(total))
     return score / total, tuple(optima)
-
-
-def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
-    """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision, float32 for bytes."""
-
-    def part(start: int) -> np.ndarray:
-        return function(to_tensor(X[start : start + chunk]).to(device)).cpu().numpy()
-
-    dtype = X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32
-
-    with torch.inference_mode():
-        first = part(0)
-        # In one piece: small results between large freed chunks would fragment the heap.
-        out = np.empty((len(X), *first.shape[1:]), dtype=dtype)
-        out[:chunk] = first
-        for start in range(chunk, len(X), chunk):
-            out[start : start + chunk] = part(start)
-    return out
-
-
-class Inference:
-    """A model in the precision of the rows, which is float32 for bytes.
-
-    float64 rows are computed in float64, so that a row's result does not depend on the
-    rows that happen to be computed with it.
-
-    Parameters
-    ----------
-    model : VAE
-        In float32.
-    """
-
-    def __init__(self, model: VAE):
-        self.model = model
-        # Found here once: a walk over the modules costs as much as embedding a row.
-        self.device = next(model.parameters()).device
-        self.width = max(len(t) for t in (*model.parameters(), *model.buffers()) if t.ndim)
-
-    @cached_property
-    def double(self) -> VAE:
-        """The model in float64, made when first needed."""
-        return copy.deepcopy(self.model).double()
-
-    def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
-        """Apply `function` of the model and chunks of rows; return an array of X's precision.
-
-        A chunk holds as many rows as make `CHUNK_SIZE` numbers of the widest layer, or
-        `CHUNK_SIZE_OF_DRAWS` with `n_draws` of them per row.
-        """
-        model = self.double if X.dtype == np.float64 else self.model
-        chunk = max(1, (CHUNK_SIZE if n_draws == 1 else CHUNK_SIZE_OF_DRAWS) // (n_draws * max(self.width, X.shape[1])))
-        return map_rows(partial(function, model), X, self.device, chunk)
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sklearn_vae import VAEClassifier, VAETransformer, _classify, _engine, _ppca, _propagation
+from sklearn_vae import VAEClassifier, VAETransformer, _classify, _engine, _inference, _ppca, _propagation
 from sklearn_vae._classify import principal_components
 from sklearn_vae.likelihoods import LIKELIHOODS
 
@@ -159,8 +159,8 @@ class LargestFloat(TorchDispatchMode):
 @pytest.fixture
 def few_at_a_time(monkeypatch):
     """Chunks and batches that are small beside a small array."""
-    monkeypatch.setattr(_engine, "CHUNK_SIZE", 2**13)
-    monkeypatch.setattr(_ppca, "CHUNK_SIZE", 2**13)
+    for module in (_engine, _inference, _ppca):
+        monkeypatch.setattr(module, "CHUNK_SIZE", 2**13)
     for module in (_engine, _classify):
         monkeypatch.setattr(module, "EVALUATION_BATCH", 256)
 

@@ -9,7 +9,7 @@ import torch
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._devices import to_tensor
-from sklearn_vae._engine import Rows, Settings, Trainer, evaluate, map_rows
+from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
 
 CPU = torch.device("cpu")
 
@@ -217,28 +217,3 @@ def test_trainer_evaluates_rows_of_twice_the_weight_as_twice_the_rows(iris):
     few, _ = evaluate(trainer.average, Rows(x, weight), 1.0)
     many, _ = evaluate(trainer.average, Rows(x, None, torch.cat([*[torch.arange(50)] * 4, torch.arange(50, 150)])), 1.0)
     assert few == pytest.approx(many, abs=0.15)
-
-
-# Inference
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("chunk", [1, 7, 149, 150, 10000])
-def test_map_rows_does_not_depend_on_the_chunk(iris, dtype, chunk):
-    X = iris.astype(dtype)
-    mapped = map_rows(lambda x: x[:, :2].square().sum(1), X, CPU, chunk)
-    assert mapped.dtype == dtype
-    np.testing.assert_allclose(mapped, np.square(X[:, :2]).sum(1), rtol=1e-6)
-
-
-@pytest.mark.parametrize("method", ["transform", "score_samples"])
-def test_transformer_does_not_depend_on_the_chunk(monkeypatch, fitted, iris, method):
-    whole = getattr(fitted, method)(iris)
-    monkeypatch.setattr("sklearn_vae._engine.CHUNK_SIZE", 2000)
-    np.testing.assert_allclose(getattr(fitted, method)(iris), whole, rtol=1e-9)
-
-
-def test_map_rows_hands_out_no_more_than_a_chunk(iris):
-    sizes = []
-    map_rows(lambda x: sizes.append(len(x)) or x, iris, CPU, 40)
-    assert sizes == [40, 40, 40, 30]

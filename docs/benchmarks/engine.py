@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._devices import limit_threads, to_tensor
-from sklearn_vae._engine import CHUNK_SIZE
+from sklearn_vae._inference import CHUNK_SIZE
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE

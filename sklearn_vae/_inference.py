@@ -1,0 +1,148 @@
+"""A fitted model applied to rows: in chunks, in their own precision, and few of them in numpy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_vae._devices import to_tensor
+from sklearn_vae._gradients import Layer, Layers
+from sklearn_vae._vae import VAE
+from sklearn_vae.likelihoods.gaussian import GaussianModule
+
+# Numbers that one chunk may hold at a time: 4 MiB of float32. With draws arrays follow each
+# other fast, and should stay in the cache.
+CHUNK_SIZE = 2**20
+CHUNK_SIZE_OF_DRAWS = 2**18
+# Rows up to which calls of modules cost more than their arithmetic.
+FEW_ROWS = 64
+
+
+def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
+    """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision, float32 for bytes."""
+
+    def part(start: int) -> np.ndarray:
+        return function(to_tensor(X[start : start + chunk]).to(device)).cpu().numpy()
+
+    dtype = X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32
+
+    with torch.inference_mode():
+        first = part(0)
+        # In one piece: small results between large freed chunks would fragment the heap.
+        out = np.empty((len(X), *first.shape[1:]), dtype=dtype)
+        out[:chunk] = first
+        for start in range(chunk, len(X), chunk):
+            out[start : start + chunk] = part(start)
+    return out
+
+
+class MeansOfFewRows:
+    """The mean of q(z|x) in numpy, for a Gaussian likelihood and an encoder of linear layers and (leaky) ReLUs.
+
+    Parameters
+    ----------
+    model : VAE
+        For which `exists` is true. Its memory is shared.
+    """
+
+    def __init__(self, model: VAE):
+        assert model.encoder_head is not None and isinstance(model.likelihood, GaussianModule)
+        likelihood, linear, d = model.likelihood, model.linear, model.n_components
+        self.layers = [_arrays(layer) for layer in Layers(model.encoder).layers]
+        weight, bias, _ = _arrays(Layer(model.encoder_head))
+        self.head = weight[:, :d], bias[:d]
+        self.center, self.unit = likelihood.center.numpy().astype(weight.dtype), float(likelihood.unit)
+        self.axes = None if likelihood.axes is None else likelihood.axes.numpy()
+        self.has_dropped = likelihood.n_dropped > 0
+        self.spread = 1.0 if linear is None else float(linear.spread)
+        self.linear = None if linear is None else _arrays(Layer(linear.encoder))[:2]
+
+    @staticmethod
+    def exists(model: VAE) -> bool:
+        """Say whether it is written for this model."""
+        return (
+            isinstance(model.likelihood, GaussianModule)
+            and model.encoder_head is not None
+            and not model.gives_posterior
+            and Layers.are_in(model.encoder)
+            and model.likelihood.center.device.type == "cpu"
+        )
+
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        """Return the means (n_rows, n_components) of rows in the model's precision."""
+        y = self.observe(X)
+        h = y / self.spread
+        for weight, bias, slope in self.layers:
+            h = h @ weight
+            h += bias
+            if slope is not None:
+                h = np.maximum(h, slope * h if slope else 0)
+        z = h @ self.head[0] + self.head[1]
+        return z if self.linear is None else z + (y @ self.linear[0] + self.linear[1])
+
+    def observe(self, X: np.ndarray) -> np.ndarray:
+        """Return what the encoder sees, as `GaussianModule.observe` does."""
+        y = (X - self.center) / self.unit
+        if self.axes is None:
+            return y
+        coordinates = y @ self.axes
+        if not self.has_dropped:
+            return coordinates
+        dropped = np.square(y).sum(1, keepdims=True) - np.square(coordinates).sum(1, keepdims=True)
+        return np.concatenate([coordinates, np.sqrt(np.maximum(dropped, 0))], axis=1)
+
+
+class Inference:
+    """A model in the precision of the rows, which is float32 for bytes.
+
+    float64 rows are computed in float64, so that a row's result does not depend on the
+    rows that happen to be computed with it.
+
+    Parameters
+    ----------
+    model : VAE
+        In float32.
+    """
+
+    def __init__(self, model: VAE):
+        self.model = model
+        # Found here once: a walk over the modules costs as much as embedding a row.
+        self.device = next(model.parameters()).device
+        self.width = max(len(t) for t in (*model.parameters(), *model.buffers()) if t.ndim)
+        self.means_in_numpy = MeansOfFewRows.exists(model)
+        self._of_few_rows: dict[np.dtype, MeansOfFewRows] = {}
+
+    @cached_property
+    def double(self) -> VAE:
+        """The model in float64, made when first needed."""
+        return copy.deepcopy(self.model).double()
+
+    def means(self, X: np.ndarray) -> np.ndarray:
+        """Return the means of q(z|x), (n_rows, n_components), in X's precision."""
+        if not self.means_in_numpy or len(X) > FEW_ROWS:
+            return self.map(VAE.embed, X)
+        if X.dtype not in self._of_few_rows:
+            self._of_few_rows[X.dtype] = MeansOfFewRows(self.double if X.dtype == np.float64 else self.model)
+        # Rows that are too large to be computed give inf or NaN, as in torch, without a warning.
+        with np.errstate(all="ignore"):
+            return self._of_few_rows[X.dtype](X)
+
+    def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
+        """Apply `function` of the model and chunks of rows; return an array of X's precision.
+
+        A chunk holds as many rows as make `CHUNK_SIZE` numbers of the widest layer, or
+        `CHUNK_SIZE_OF_DRAWS` with `n_draws` of them per row.
+        """
+        model = self.double if X.dtype == np.float64 else self.model
+        chunk = max(1, (CHUNK_SIZE if n_draws == 1 else CHUNK_SIZE_OF_DRAWS) // (n_draws * max(self.width, X.shape[1])))
+        return map_rows(partial(function, model), X, self.device, chunk)
+
+
+def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Return the transposed weight, the bias and the slope."""
+    return layer.transposed.numpy(), layer.bias.numpy(), layer.slope
