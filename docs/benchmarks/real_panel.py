@@ -53,12 +53,11 @@ def run_method(method: str, n_components: int, seed: int, data: common.Split, pa
 
 def run(args) -> pd.DataFrame:
     """Run all cells that the results lack."""
-    results = common.Results(args.output, args.resume or args.no_run)
+    results = common.Results(args.output, args.resume)
     n_rows = {name: MNIST_ROWS[name][0] if name in MNIST_ROWS else len(load(name)[0]) for name in args.sets}
-    if not args.no_run:
-        load_all(args.methods)
+    load_all(args.methods)
     cells = [(seed, name) for seed in range(args.splits) for name in sorted(args.sets, key=n_rows.get)]
-    for seed, name in [] if args.no_run else cells:
+    for seed, name in cells:
         data = split(name, seed)
         n_train, n_features = data.X_train.shape
         for n_components in (k for k in args.components if k < min(n_train, n_features)):
@@ -173,7 +172,7 @@ def main() -> None:
         args.components, args.splits, args.params = [2, 8], 2, {"max_iter": 5, **args.params}
     warnings.filterwarnings("ignore")  # of peers that stop before they converge, and the like
     common.one_thread()
-    report(run(args))
+    report(pd.read_csv(args.output, comment="#") if args.no_run else run(args))
 
 
 if __name__ == "__main__":
