@@ -1,6 +1,6 @@
 """VAEs by hand, of other packages and of this one, with the same layers: what `epoch_seconds.py` times.
 
-Each function trains on float32 rows for a number of epochs, and returns nothing. They need the extra "bench".
+Each function trains on float32 rows for a number of epochs. They need the extra "bench".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Size(NamedTuple):
     batch_size: int
 
 
-Train = Callable[[np.ndarray, Size, int, int], None]
+Train = Callable[[np.ndarray, Size, int, int], object]
 
 
 def layers(*widths: int) -> nn.Sequential:
@@ -110,8 +110,8 @@ def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
             optimizer.step()
 
 
-def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
-    """Train with skorch's defaults, but for what is printed and held out."""
+def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> NeuralNet:
+    """Train with skorch's defaults, but for what is printed and held out, and return the net."""
 
     class Net(NeuralNet):
         def get_loss(self, y_pred, y_true, *args, **kwargs):
@@ -128,7 +128,7 @@ def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
         train_split=None,
         verbose=0,
     )
-    net.fit(X, X)
+    return net.fit(X, X)
 
 
 def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:

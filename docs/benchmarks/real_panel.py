@@ -1,0 +1,179 @@
+"""Many real sets: latents for classifiers, and held-out log-likelihood, beside other methods at equal n_components.
+
+A row is a set, n_components, a split and a method. Rows come split by split, small sets first, so that a run that is
+cut off has whole splits. `--no-run` reports what --output holds.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import common
+import numpy as np
+import pandas as pd
+from panel import CLASSIFIERS, COMPONENTS, MAX_LOSS, MAX_NATS
+from real_methods import HAVE_SCORE, MAX_ROWS, METHODS, load_all
+from real_sets import MNIST_ROWS, NAMES, TUNED, load, split
+from sklearn.base import clone
+
+OURS = "VAETransformer"
+QUICK_SETS = ["wine", "glass"]
+MAX_LABELLED = 10_000  # training rows for the classifiers; more are drawn from
+N_RESAMPLES = 10_000
+CELL = ["set", "n_components", "split"]
+RANGES = {"2-4": [2, 4], "8-32": [8, 16, 32]}
+
+
+def accuracies(Z_train, Z_test, y_train, y_test, seed: int) -> dict[str, float]:
+    """Return the classifiers' test accuracies on latents, and their mean."""
+    if len(Z_train) > MAX_LABELLED:
+        chosen = np.random.RandomState(seed).choice(len(Z_train), MAX_LABELLED, replace=False)
+        Z_train, y_train = Z_train[chosen], y_train[chosen]
+    scores = {key: clone(model).fit(Z_train, y_train).score(Z_test, y_test) for key, model in CLASSIFIERS.items()}
+    return scores | {"accuracy": float(np.mean(list(scores.values())))}
+
+
+def run_method(method: str, n_components: int, seed: int, data: common.Split, params: dict) -> dict:
+    """Fit a method and judge it; it has no figures where it fails."""
+    row = dict.fromkeys([*CLASSIFIERS, "accuracy", "score", "fit_cpu_s"], np.nan)
+    clock = common.Clock()
+    try:
+        model = METHODS[method](n_components, seed, **(params if method == OURS else {}))
+        with clock.running():
+            model.fit(data.X_train)
+        row["fit_cpu_s"] = clock.seconds
+        latents = model.transform(data.X_train), model.transform(data.X_test)
+        row |= accuracies(*latents, data.y_train, data.y_test, seed)
+        if method in HAVE_SCORE:
+            row["score"] = model.score(data.X_test)
+    except (ValueError, RuntimeError, TypeError, FloatingPointError, np.linalg.LinAlgError) as error:
+        print(f"{method} failed: {error}")
+    return row
+
+
+def run(args) -> pd.DataFrame:
+    """Run all cells that the results lack."""
+    results = common.Results(args.output, args.resume)
+    n_rows = {name: MNIST_ROWS[name][0] if name in MNIST_ROWS else len(load(name)[0]) for name in args.sets}
+    load_all(args.methods)
+    cells = [(seed, name) for seed in range(args.splits) for name in sorted(args.sets, key=n_rows.get)]
+    for seed, name in cells:
+        data = split(name, seed)
+        n_train, n_features = data.X_train.shape
+        for n_components in (k for k in args.components if k < min(n_train, n_features)):
+            for method in (m for m in args.methods if n_train <= MAX_ROWS.get(m, n_train)):
+                cell = {"set": name, "n_components": n_components, "split": seed, "method": method}
+                if results.lacks(cell):
+                    row = cell | {"n_rows": n_train, "n_features": n_features}
+                    results.add(row | run_method(method, n_components, seed, data, args.params))
+    return results.frame()
+
+
+def by_set(gain: pd.Series) -> pd.DataFrame:
+    """Return means over splits, per set and n_components, and over n_components per set."""
+    table = gain.groupby(["set", "n_components"], sort=False).mean().unstack()
+    for name, components in RANGES.items():
+        table[name] = table[[k for k in components if k in table]].mean(axis=1)
+    return table
+
+
+def interval(gains: pd.Series) -> list[float]:
+    """Return the mean over sets, and the bootstrap's 95% interval, that of drawing sets."""
+    values = gains.dropna().to_numpy()
+    if not len(values):
+        return [np.nan] * 3
+    draws = np.random.RandomState(0).choice(values, (N_RESAMPLES, len(values))).mean(1)
+    return [values.mean(), *np.quantile(draws, [0.025, 0.975])]
+
+
+def report_gain(accuracy: pd.DataFrame) -> None:
+    """Print accuracy less PCA's."""
+    gain = accuracy[OURS] - accuracy["PCA"]
+    table = by_set(gain)
+    common.show("Accuracy less PCA's, means over splits", table)
+    rows = {}
+    for key in RANGES:
+        untuned = table.loc[~table.index.isin(TUNED), key]
+        for name, part in {"all sets": table[key], "sets the recipe was not tuned on": untuned}.items():
+            ends = [part.min(), part.idxmin(), (part > 0).sum(), part.count()] if part.count() else [np.nan] * 4
+            rows[key, name] = [*interval(part), *ends]
+    columns = ["gain", "low", "high", "worst", "worst set", "sets won", "sets"]
+    common.show("Means over sets, with a 95% interval from resampling sets", pd.DataFrame(rows, columns).T)
+    cells = pd.DataFrame({"gain": gain.groupby(level=CELL[:2]).mean(), "spread": gain.groupby(level=CELL[:2]).std()})
+    common.show(f"Cells more than {MAX_LOSS} below PCA", cells[cells.gain < -MAX_LOSS].sort_values("gain"))
+
+
+def report_ranks(accuracy: pd.DataFrame) -> None:
+    """Print mean ranks where all methods have an accuracy, and gains over each where both have one."""
+    shared = accuracy.dropna(axis=1, how="all").dropna()
+    table = shared.rank(axis=1, ascending=False).mean().to_frame("rank")
+    table["accuracy"] = shared.mean()
+    table["first"] = (shared.eq(shared.max(axis=1), axis=0)).mean()
+    n_sets = shared.index.get_level_values("set").nunique()
+    common.show(
+        f"Ranks over the {len(shared)} cells and splits of {n_sets} sets that all share", table.sort_values("rank")
+    )
+    rows = {}
+    for method in accuracy.columns.drop(OURS):
+        gains = by_set((accuracy[OURS] - accuracy[method]).dropna())
+        rows[method] = [v for key in RANGES for v in (*interval(gains[key]), (gains[key] < 0).mean())]
+    columns = pd.MultiIndex.from_product([RANGES, ["gain", "low", "high", "sets lost"]])
+    common.show(f"{OURS}'s accuracy less each one's, means over sets", pd.DataFrame(rows, columns).T)
+
+
+def report_score(score: pd.DataFrame) -> None:
+    """Print how held-out log-likelihoods compare; -inf against -inf is a draw, and in no mean."""
+    rows, losing = {}, []
+    for other in score.columns.intersection(["PCA", "FactorAnalysis"]):
+        ours, theirs = (score[[OURS, other]].dropna()[name] for name in (OURS, other))
+        with np.errstate(invalid="ignore"):
+            gain = ours - theirs
+        finite = gain[np.isfinite(gain)]
+        cells = finite.groupby(level=CELL[:2]).mean()
+        close = ours >= theirs - MAX_NATS
+        rows[other] = [len(gain), (ours >= theirs).mean(), close.mean(), finite.mean(), finite.median(), finite.min()]
+        rows[other] += [len(cells), (cells >= 0).mean(), (cells >= -MAX_NATS).mean()]
+        losing.append(pd.DataFrame({"against": other, "gain": gain, "ours": ours, "theirs": theirs})[~close])
+        common.show(f"Held-out log-likelihood less that of {other}, nats per row, means over splits", by_set(finite))
+    columns = ["splits", "no worse", f"by {MAX_NATS} at most", "mean", "median", "worst"]
+    columns += ["cells", "cells no worse", f"cells by {MAX_NATS} at most"]
+    common.show("Held-out log-likelihood, shares and differences in nats", pd.DataFrame(rows, columns).T)
+    common.show(f"Every split worse by more than {MAX_NATS} nat", pd.concat(losing).sort_values("gain"))
+
+
+def report(frame: pd.DataFrame) -> None:
+    """Print all tables."""
+    frame["score"] = frame["score"].astype(float)
+    methods = [method for method in METHODS if method in set(frame.method)]
+    accuracy = frame.pivot(index=CELL, columns="method", values="accuracy")[methods]
+    score = frame.pivot(index=CELL, columns="method", values="score")[methods]
+    seconds = frame.groupby("method", sort=False).fit_cpu_s.agg(["count", "median", "max", "sum"])
+    common.show("CPU seconds of fits", seconds)
+    common.show("Fits that failed", frame.loc[frame.accuracy.isna(), [*CELL, "method"]])
+    if OURS in methods and "PCA" in methods:
+        report_gain(accuracy)
+        report_score(score)
+    if OURS in methods:
+        report_ranks(accuracy)
+
+
+def main() -> None:
+    """Run the cells and print tables."""
+    parser = common.make_parser(__doc__)
+    parser.add_argument("--sets", nargs="+", default=NAMES, choices=NAMES, metavar="SET")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
+    parser.add_argument("--components", nargs="+", type=int, default=COMPONENTS)
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--no-run", action="store_true", help="report the rows of --output")
+    common.add_results_options(parser, peers=False)
+    args = common.parse(parser)
+    if args.quick:
+        args.sets = QUICK_SETS if args.sets == NAMES else args.sets
+        args.components, args.splits, args.params = [2, 8], 2, {"max_iter": 5, **args.params}
+    warnings.filterwarnings("ignore")  # of peers that stop before they converge, and the like
+    common.one_thread()
+    report(pd.read_csv(args.output, comment="#") if args.no_run else run(args))
+
+
+if __name__ == "__main__":
+    main()
