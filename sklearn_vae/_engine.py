@@ -27,6 +27,8 @@ EVALUATION_BATCH = 1024
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64
+# Batches whose terms are summed at a time.
+MAX_KEPT_TERMS = 64
 # Numbers that one chunk of inference may hold at a time: 4 MiB of float32. With draws arrays
 # follow each other fast, and should stay in the cache.
 CHUNK_SIZE = 2**20
@@ -193,7 +195,7 @@ class _Net(NeuralNet):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         weight = X.get("weight")
         if training:
-            self.trainer.terms.append([term.detach() if weight is None else term.detach() * weight for term in y_pred])
+            self.trainer.add_terms([term.detach() if weight is None else term.detach() * weight for term in y_pred])
         return _mean(y_pred.loss, weight)
 
     def on_batch_begin(self, net, **kwargs):
@@ -228,8 +230,9 @@ class Trainer:
         self.settings = settings
         self.generator = generator
         self.step = 0
-        # Of the epoch's batches, per row: to be reduced once, at its end.
-        self.terms: list[list[Tensor]] = []
+        # Of the last batches, per row, and the sums of those before in the epoch.
+        self._terms: list[list[Tensor]] = []
+        self._totals: list[float] = []
         self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
@@ -261,7 +264,8 @@ class Trainer:
     def run_epoch(self, rows: Rows) -> Parts:
         """Pass over the rows once, in random order; return the mean terms per row."""
         self._net.history.clear()
-        self.terms.clear()
+        self._terms.clear()
+        self._totals = [0.0] * len(Parts._fields)
         self._labelled = rows.labelled
         if rows.labelled is not None:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
@@ -270,7 +274,19 @@ class Trainer:
         # Statistics that a user's layers keep (batch normalisation).
         for average, buffer in self._other:
             average.copy_(buffer)
-        return Parts(*(float(torch.cat(term).mean()) for term in zip(*self.terms, strict=True)))
+        self._sum_terms()
+        return Parts(*(total / len(rows) for total in self._totals))
+
+    def add_terms(self, terms: list[Tensor]) -> None:
+        """Keep a batch's terms; few at a time, because small tensors between large ones that go fragment the heap."""
+        self._terms.append(terms)
+        if len(self._terms) == MAX_KEPT_TERMS:
+            self._sum_terms()
+
+    def _sum_terms(self) -> None:
+        for i, terms in enumerate(zip(*self._terms, strict=True)):
+            self._totals[i] += float(torch.cat(terms).sum())
+        self._terms.clear()
 
     def forward(self, batch: dict[str, Tensor]) -> Terms:
         """Return the objective's terms for a batch."""
