@@ -26,6 +26,8 @@ EVALUATION_BATCH = 1024
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64
+# Batches whose terms are summed at a time.
+MAX_KEPT_TERMS = 64
 # Numbers that one chunk may hold at a time: 4 MiB of float32.
 CHUNK_SIZE = 2**20
 
@@ -225,8 +227,9 @@ class Trainer:
         self.settings = settings
         self.generator = generator
         self.step = 0
-        # Of the epoch's batches, per row: to be reduced once, at its end.
-        self.terms: list[list[Tensor]] = []
+        # Of the last batches, per row, and the sums of those before in the epoch.
+        self._terms: list[list[Tensor]] = []
+        self._totals: list[float] = []
         self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
@@ -255,7 +258,8 @@ class Trainer:
     def run_epoch(self, rows: Rows) -> Parts:
         """Pass over the rows once, in random order; return the mean terms per row."""
         self._net.history.clear()
-        self.terms.clear()
+        self._terms.clear()
+        self._totals = [0.0] * len(Parts._fields)
         self._labelled = rows.labelled
         if rows.labelled is not None:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
@@ -264,7 +268,19 @@ class Trainer:
         # Statistics that a user's layers keep (batch normalisation).
         for average, buffer in self._other:
             average.copy_(buffer)
-        return Parts(*(float(torch.cat(term).mean()) for term in zip(*self.terms, strict=True)))
+        self._sum_terms()
+        return Parts(*(total / len(rows) for total in self._totals))
+
+    def _add_terms(self, terms: list[Tensor]) -> None:
+        """Keep a batch's terms; few at a time, because small tensors between large ones that go fragment the heap."""
+        self._terms.append(terms)
+        if len(self._terms) == MAX_KEPT_TERMS:
+            self._sum_terms()
+
+    def _sum_terms(self) -> None:
+        for i, terms in enumerate(zip(*self._terms, strict=True)):
+            self._totals[i] += float(torch.cat(terms).sum())
+        self._terms.clear()
 
     def differentiate(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss for a batch, and set its gradients."""
@@ -277,7 +293,7 @@ class Trainer:
         else:
             terms = self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator)
             loss = _mean(terms.loss, weight)
-        self.terms.append([term.detach() if weight is None else term.detach() * weight for term in terms])
+        self._add_terms([term.detach() if weight is None else term.detach() * weight for term in terms])
         return loss
 
     def forward(self, batch: dict[str, Tensor]) -> Terms:

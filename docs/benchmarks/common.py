@@ -8,11 +8,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -185,6 +187,20 @@ def one_thread() -> None:
     threadpool_limits(1)
     torch.set_num_threads(1)
     VAETransformer(2, max_iter=1).fit(np.random.RandomState(0).normal(size=(200, 10)))
+
+
+def in_fresh_process(function: Callable, *args) -> Any:
+    """Call a function of a script in a process of its own, so that its peak of memory is nobody else's."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
+def resident(field: str) -> int:
+    """Return this process's resident memory in bytes: VmRSS now, VmHWM at its peak. The kernel's, so Linux only."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f"expected a line {field} in /proc/self/status, got none")
 
 
 def parameters(text: str) -> dict:

@@ -1,4 +1,4 @@
-"""Figure 5: the engine against hand-written torch: an epoch, transform of many rows, transform of one row.
+"""Figure 5: an epoch of the engine against one of hand-written torch, made of the same layers.
 
 CPU seconds in one thread; what is compared runs in turns, and ratios are medians over the turns.
 """
@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from time import perf_counter, process_time
+from time import process_time
 
 import common
 import numpy as np
 import pandas as pd
 import torch
-from joblib import effective_n_jobs
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._devices import limit_threads, to_tensor
-from sklearn_vae._inference import CHUNK_SIZE
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE
@@ -40,16 +36,6 @@ def take_turns(functions: dict[str, Callable[[], object]], repeats: int) -> pd.D
             seconds[name] = process_time() - start
         turns.append(seconds)
     return pd.DataFrame(turns[1:])
-
-
-def p50(function: Callable[[], object], calls: int) -> float:
-    """Return the median wall time of a call in microseconds."""
-    times = []
-    for _ in range(calls):
-        start = perf_counter()
-        function()
-        times.append(perf_counter() - start)
-    return 1e6 * float(np.median(times))
 
 
 class ByHand:
@@ -111,11 +97,6 @@ class ByHand:
             total += loss.item()
         return total
 
-    @torch.inference_mode()
-    def means(self, x: Tensor) -> Tensor:
-        """Return posterior means."""
-        return self.encode(self.inputs(x))[0]
-
 
 def epochs(X: np.ndarray, args) -> pd.DataFrame:
     """Time an epoch of the Trainer and one by hand."""
@@ -145,97 +126,26 @@ def epochs(X: np.ndarray, args) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def throughput(vae: VAETransformer, X: np.ndarray, repeats: int) -> pd.DataFrame:
-    """Time transform and the bare module on the same chunks of rows."""
-    by_hand = ByHand(vae.module_)
-    chunk = max(1, CHUNK_SIZE // vae._inference.width)
-    x = torch.from_numpy(X)
-    functions = {
-        "transform": lambda: vae.transform(X),
-        "bare module": lambda: torch.cat([by_hand.means(part) for part in x.split(chunk)]),
-    }
-    seconds = take_turns(functions, repeats)
-    row = (len(X) / seconds.median()).add_suffix(" rows/s").to_dict()
-    ratios = seconds["bare module"] / seconds["transform"]
-    return pd.DataFrame([row | {"ratio": ratios.median(), "lowest": ratios.min(), "highest": ratios.max()}])
-
-
-def latency(vae: VAETransformer, pca: PCA, row: np.ndarray, calls: int) -> dict:
-    """Time transform of one row, its parts, and PCA's; each part is timed alone, and the rest is the difference."""
-    model = copy.deepcopy(vae.module_).double() if row.dtype == np.float64 else vae.module_
-    tensor = torch.from_numpy(row)
-
-    def validate() -> None:
-        vae._check_new_rows(row)
-
-    def convert() -> None:
-        to_tensor(row).cpu().numpy().astype(row.dtype, copy=False)
-
-    def threads() -> None:
-        with limit_threads(effective_n_jobs(None)):
-            pass
-
-    @torch.inference_mode()
-    def layers() -> None:
-        """Pass through the encoder's linear layers and activations alone."""
-        y = model.likelihood.observe(tensor)
-        model.encoder(y) if model.linear is None else (model.encoder(y), model.linear.encoder(y))
-
-    @torch.inference_mode()
-    def module() -> None:
-        model.posterior(tensor)
-
-    functions = {"transform": lambda: vae.transform(row), "PCA": lambda: pca.transform(row)}
-    functions |= {f.__name__: f for f in (validate, convert, threads, layers, module)}
-    for function in functions.values():
-        p50(function, 10)
-    # In several turns, because the machine drifts.
-    turns = [{name: p50(function, calls // 5) for name, function in functions.items()} for _ in range(5)]
-    times = pd.DataFrame(turns).median()
-    times["posterior"] = times["module"] - times["layers"]
-    times["rest"] = times["transform"] - times[["validate", "convert", "threads", "module"]].sum()
-    result = {"n_features": row.shape[1], "dtype": str(row.dtype), "ratio": times["transform"] / times["PCA"]}
-    return result | times.drop("module").to_dict()
-
-
 def main() -> None:
-    """Run the three parts and print a table each."""
+    """Time epochs, and print them."""
     parser = common.make_parser(__doc__)
-    parser.add_argument("--parts", nargs="+", default=["epoch", "rows", "row"], choices=["epoch", "rows", "row"])
+    parser.add_argument("--parts", choices=["epoch"], default="epoch", help="the only one; latency.py has transform")
     parser.add_argument("--data", choices=["random", "mnist"], default="random")
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NETWORK")
     parser.add_argument("--components", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--calls", type=int, default=2000, help="of transform, for one row")
     args = common.parse(parser)
     if args.quick:
-        args.rows, args.repeats, args.calls = 6000, 2, 100
+        args.rows, args.repeats = 6000, 2
     common.one_thread()
     if args.data == "mnist":
         X = common.split("mnist", 0, args.rows).X_train
     else:
         X = np.random.default_rng(0).standard_normal((args.rows, 784), dtype=np.float32)
-    results = []
-    if "epoch" in args.parts:
-        results.append(epochs(X, args).assign(part="epoch"))
-        common.show(f"Figure 5a: an epoch on {X.shape[0]} x {X.shape[1]}", results[-1].drop(columns="part"))
-    if "rows" in args.parts:
-        vae = VAETransformer(args.components, max_iter=1, early_stopping=False, random_state=0).fit(X)
-        results.append(throughput(vae, X, args.repeats).assign(part="rows"))
-        common.show("Figure 5b: transform, float32", results[-1].drop(columns="part"))
-    if "row" in args.parts:
-        rows = []
-        for n_features in (64, 784):
-            few = X[:10_000, :n_features]
-            options = {"hidden_layer_sizes": (512, 256), "max_iter": 1, "early_stopping": False, "random_state": 0}
-            vae = VAETransformer(args.components, **options).fit(few)
-            for dtype in (np.float64, np.float32):
-                pca = PCA(args.components, random_state=0).fit(few.astype(dtype))
-                rows.append(latency(vae, pca, few[:1].astype(dtype), args.calls))
-        results.append(pd.DataFrame(rows).assign(part="row"))
-        common.show("Figure 5c: transform of one row, median microseconds", results[-1].drop(columns="part"), 1)
-    common.save(pd.concat(results), args.output)
+    results = epochs(X, args)
+    common.show(f"Figure 5: an epoch on {X.shape[0]} x {X.shape[1]}", results)
+    common.save(results, args.output)
 
 
 if __name__ == "__main__":

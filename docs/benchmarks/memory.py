@@ -1,14 +1,12 @@
-"""Peak memory above imports and data, how it grows when the number of rows doubles, and what bytes save.
+"""Peak memory above imports and data: how it grows when the number of rows doubles, what bytes save, and peers'.
 
-Every measurement is a fresh process; the peak is the kernel's, so this runs on Linux only.
+Every measurement is a fresh process; the peak is the kernel's, so this runs on Linux only. Peers have the same layers
+and batches, two epochs and float32 rows; they need the extra "bench", with `--parts peers` alone.
 """
 
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import common
 import numpy as np
@@ -17,16 +15,11 @@ import pandas as pd
 from sklearn_vae import VAETransformer
 
 N_FEATURES = 784
+N_EPOCHS = 2
 MIB = 2**20
 DTYPES = ["uint8", "float32", "float64"]
-
-
-def resident(field: str) -> int:
-    """Return this process's resident memory in bytes: VmRSS now, VmHWM at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError(f"expected a line {field} in /proc/self/status, got none")
+PEERS = ["VAETransformer, defaults", "VAETransformer, same layers", "PCA", "MLPRegressor", "pythae", "PyOD"]
+PEERS += ["tutorial", "skorch"]
 
 
 def random_rows(n_rows: int, dtype: str) -> np.ndarray:
@@ -39,49 +32,47 @@ def random_rows(n_rows: int, dtype: str) -> np.ndarray:
 def measure(task: str, n_rows: int, dtype: str, params: dict) -> float:
     """Run one task in this process, and return the peak above imports and data in bytes."""
     common.one_thread()
-    vae = VAETransformer(**{"max_iter": 2, "random_state": 0, **params})
+    vae = VAETransformer(**{"max_iter": N_EPOCHS, "random_state": 0, **params})
     if task == "transform":
         # Few rows, so that the peak is not the fit's.
         vae.fit(random_rows(200, dtype))
-    before = resident("VmRSS")
+    before = common.resident("VmRSS")
     X = random_rows(n_rows, dtype)
     vae.fit(X) if task == "fit" else vae.transform(X)
-    return resident("VmHWM") - before - X.nbytes
+    return common.resident("VmHWM") - before - X.nbytes
 
 
-def measure_in_fresh_process(task: str, n_rows: int, dtype: str, params: str) -> float:
-    """Start this script again for one measurement."""
-    command = [sys.executable, __file__, "--child", task, str(n_rows), dtype, "--params", params]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(output)
+def measure_peer(name: str, task: str, n_rows: int) -> tuple[str, float]:
+    """Do the same for another package; return also what its users call."""
+    from epoch_seconds import CASES
+    from sklearn.decomposition import PCA
+    from vae_peers import TRAINERS, TRANSFORMS
+
+    common.one_thread()
+    size = CASES["large"].size
+
+    def fit(X: np.ndarray, n_epochs: int):
+        return PCA(size.n_components).fit(X) if name == "PCA" else TRAINERS[name](X, size, n_epochs, 1)
+
+    call, transform = TRANSFORMS.get(name, ("transform", PCA.transform))
+    # Few rows, so that this peak is not what counts, and what is loaded at first use is there.
+    model = fit(random_rows(1000, "float32"), 1)
+    before = common.resident("VmRSS")
+    X = random_rows(n_rows, "float32")
+    fit(X, N_EPOCHS) if task == "fit" else transform(model, X)
+    return "fit" if task == "fit" else call, common.resident("VmHWM") - before - X.nbytes
 
 
-def main() -> None:
-    """Run every task at n and 2n rows and print the table."""
-    parser = common.make_parser(__doc__)
-    parser.add_argument("--rows", nargs="+", type=int, default=[20_000, 30_000], help="n; each is doubled as well")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tasks", nargs="+", default=["fit", "transform"], choices=["fit", "transform"])
-    parser.add_argument("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
-    parser.add_argument("--child", nargs=3, metavar=("TASK", "ROWS", "DTYPE"), help="measure in this process")
-    args = common.parse(parser)
-    if args.child:
-        task, n_rows, dtype = args.child
-        print(measure(task, int(n_rows), dtype, args.params))
-        return
-    if args.quick:
-        args.rows, args.repeats = [6000], 1
+def growth(args) -> pd.DataFrame:
+    """Run every task at n and 2n rows and print the tables."""
     rows = []
     for task, dtype in itertools.product(args.tasks, args.dtypes):
-        for n_rows in args.rows:
-            for repeat in range(args.repeats):
-                small, large = (
-                    measure_in_fresh_process(task, n, dtype, args.params_text) for n in (n_rows, 2 * n_rows)
-                )
-                data = n_rows * N_FEATURES * np.dtype(dtype).itemsize
-                row = {"task": task, "dtype": dtype, "n_rows": n_rows, "repeat": repeat, "data_MiB": data / MIB}
-                row |= {"above_n_MiB": small / MIB, "above_2n_MiB": large / MIB}
-                rows.append(row | {"growth": (large - small) / data})
+        for n_rows, repeat in itertools.product(args.rows or [20_000, 30_000], range(args.repeats)):
+            peaks = [common.in_fresh_process(measure, task, n, dtype, args.params) for n in (n_rows, 2 * n_rows)]
+            data = n_rows * N_FEATURES * np.dtype(dtype).itemsize
+            row = {"task": task, "dtype": dtype, "n_rows": n_rows, "repeat": repeat, "data_MiB": data / MIB}
+            row |= {"above_n_MiB": peaks[0] / MIB, "above_2n_MiB": peaks[1] / MIB}
+            rows.append(row | {"growth": (peaks[1] - peaks[0]) / data})
     frame = pd.DataFrame(rows)
     table = frame.groupby(["task", "dtype", "n_rows"], sort=False).median().drop(columns="repeat")
     common.show("Peak above imports and data; growth as a share of the data's growth", table)
@@ -89,7 +80,37 @@ def main() -> None:
     total = (table["data_MiB"] + table["above_n_MiB"]).unstack("dtype")
     if {"uint8", "float32"} <= set(total):
         common.show("Peak above imports, with the data: bytes as a share of float32", total["uint8"] / total["float32"])
-    common.save(frame, args.output)
+    return frame
+
+
+def peers(args) -> pd.DataFrame:
+    """Measure fit and transform of all, in turns, and print the table."""
+    rows = []
+    for n_rows, repeat in itertools.product(args.rows or [60_000], range(args.repeats)):
+        for name, task in itertools.product(PEERS, args.tasks):
+            call, peak = common.in_fresh_process(measure_peer, name, task, n_rows)
+            data = n_rows * N_FEATURES * np.dtype("float32").itemsize
+            row = {"trainer": name, "task": task, "call": call, "n_rows": n_rows, "repeat": repeat}
+            rows.append(row | {"data_MiB": data / MIB, "above_MiB": peak / MIB, "share": peak / data})
+    frame = pd.DataFrame(rows)
+    table = frame.groupby(["n_rows", "task", "trainer", "call"], sort=False)[["above_MiB", "share"]].median()
+    common.show("Peak above imports and data; share of the data", table.sort_values(["n_rows", "task", "above_MiB"]))
+    return frame
+
+
+def main() -> None:
+    """Run the parts, and print their tables."""
+    parser = common.make_parser(__doc__)
+    parser.add_argument("--parts", nargs="+", default=["growth"], choices=["growth", "peers"])
+    parser.add_argument("--rows", nargs="+", type=int, help="n, default 20000 and 30000, doubled as well; peers 60000")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tasks", nargs="+", default=["fit", "transform"], choices=["fit", "transform"])
+    parser.add_argument("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
+    args = common.parse(parser)
+    if args.quick:
+        args.rows, args.repeats = [6000], 1
+    parts = {"growth": growth, "peers": peers}
+    common.save(pd.concat([parts[part](args) for part in args.parts]), args.output)
 
 
 if __name__ == "__main__":

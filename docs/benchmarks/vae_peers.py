@@ -1,6 +1,6 @@
-"""VAEs by hand, of other packages and of this one, with the same layers: what `epoch_seconds.py` times.
+"""VAEs by hand, of other packages and of this one, with the same layers: what the scripts on costs measure.
 
-Each function trains on float32 rows for a number of epochs. They need the extra "bench".
+Each function trains on float32 rows for a number of epochs, and returns what it trained. They need the extra "bench".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Size(NamedTuple):
     batch_size: int
 
 
-Train = Callable[[np.ndarray, Size, int, int], object]
+Train = Callable[[np.ndarray, Size, int, int], Any]
 
 
 def layers(*widths: int) -> nn.Sequential:
@@ -61,6 +61,11 @@ class TextbookVAE(nn.Module):
         z = mu + (0.5 * log_variance).exp() * torch.randn_like(mu)
         return self.decoder(z), mu, log_variance
 
+    @torch.inference_mode()
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the means."""
+        return self.mu(self.encoder(x))
+
 
 def elbo_loss(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
     """Return squared error and KL per row."""
@@ -69,7 +74,7 @@ def elbo_loss(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
     return (mse_loss(reconstruction, x, reduction="sum") + kl) / len(x)
 
 
-def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     """Train with a DataLoader and Adam, as tutorials do."""
     model = TextbookVAE(X.shape[1], size)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
@@ -80,6 +85,7 @@ def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+    return model
 
 
 class FastVAE(TextbookVAE):
@@ -96,8 +102,13 @@ class FastVAE(TextbookVAE):
         z = mu + (0.5 * log_variance).exp() * torch.randn_like(mu)
         return self.decoder(z), mu, log_variance
 
+    @torch.inference_mode()
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the means."""
+        return self.head(self.encoder(x)).chunk(2, 1)[0]
 
-def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+
+def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     """Train with all that makes a loop fast: one head, rows by index, fused Adam, no loss read."""
     model, x = FastVAE(X.shape[1], size), torch.from_numpy(X)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
@@ -108,10 +119,11 @@ def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+    return model
 
 
-def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> NeuralNet:
-    """Train with skorch's defaults, but for what is printed and held out, and return the net."""
+def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
+    """Train with skorch's defaults, but for what is printed and held out."""
 
     class Net(NeuralNet):
         def get_loss(self, y_pred, y_true, *args, **kwargs):
@@ -131,7 +143,7 @@ def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> NeuralNe
     return net.fit(X, X)
 
 
-def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     """Train pythae's VAE with these layers."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
@@ -168,16 +180,18 @@ def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
             no_cuda=True,
         )
         data = BaseDataset(torch.from_numpy(X), torch.ones(len(X)))
-        BaseTrainer(VAE(config, Encoder(), Decoder()), data, None, options).train()
+        model = VAE(config, Encoder(), Decoder())
+        BaseTrainer(model, data, None, options).train()
     logging.disable(logging.NOTSET)
+    return model.eval()
 
 
-def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     """Train PyOD's VAE with these layers; it also scores its rows, once."""
     from pyod.models.vae import VAE
 
     hidden = list(size.hidden_layer_sizes)
-    VAE(
+    return VAE(
         epoch_num=n_epochs,
         batch_size=size.batch_size,
         encoder_neuron_list=hidden,
@@ -189,7 +203,7 @@ def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
     ).fit(X)
 
 
-def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     """Train scikit-learn's MLPRegressor as a deterministic autoencoder with these layers."""
     hidden = size.hidden_layer_sizes
     model = MLPRegressor(
@@ -198,25 +212,28 @@ def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> N
         learning_rate_init=LEARNING_RATE,
         max_iter=n_epochs,
         n_iter_no_change=n_epochs + 1,
+        random_state=0,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, X)
+    return model
 
 
-def same_layers(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+def same_layers(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     """Train VAETransformer with these layers alone, and without averaging of weights."""
-    fit_vae(X, size, n_epochs, n_threads, init="random", network=MLP(activation="relu"), averaging=0.0, input_noise=0.0)
+    network = MLP(activation="relu")
+    return fit_vae(X, size, n_epochs, n_threads, init="random", network=network, averaging=0.0, input_noise=0.0)
 
 
-def defaults(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+def defaults(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     """Train VAETransformer with what it adds to these layers by default."""
-    fit_vae(X, size, n_epochs, n_threads)
+    return fit_vae(X, size, n_epochs, n_threads)
 
 
-def fit_vae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, **params) -> None:
+def fit_vae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, **params) -> VAETransformer:
     """Fit a VAETransformer for all of the epochs."""
-    VAETransformer(
+    return VAETransformer(
         size.n_components,
         hidden_layer_sizes=size.hidden_layer_sizes,
         batch_size=size.batch_size,
@@ -227,6 +244,17 @@ def fit_vae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, **params) 
         random_state=0,
         **params,
     ).fit(X)
+
+
+def float_tensor(X: np.ndarray) -> Tensor:
+    """Share the memory of float32 rows, and convert others, which torch's layers would refuse."""
+    return torch.from_numpy(X.astype(np.float32, copy=False))
+
+
+@torch.inference_mode()
+def pythae_embed(model: nn.Module, X: np.ndarray) -> np.ndarray:
+    """Return what pythae's `embed` does: draws, not means."""
+    return model.embed(float_tensor(X)).numpy()
 
 
 # With what columns of a table call them.
@@ -240,4 +268,16 @@ TRAINERS: dict[str, Train] = {
     "pythae": pythae,
     "PyOD": pyod,
     "MLPRegressor": mlp_regressor,
+}
+
+# What their users call for new rows.
+TRANSFORMS: dict[str, tuple[str, Callable[[Any, np.ndarray], np.ndarray]]] = {
+    "VAETransformer, same layers": ("transform", lambda model, X: model.transform(X)),
+    "VAETransformer, defaults": ("transform", lambda model, X: model.transform(X)),
+    "by hand": ("encoder", lambda model, X: model.embed(float_tensor(X)).numpy()),
+    "tutorial": ("encoder", lambda model, X: model.embed(float_tensor(X)).numpy()),
+    "skorch": ("predict", lambda model, X: model.predict(X.astype(np.float32, copy=False))),
+    "pythae": ("embed", pythae_embed),
+    "PyOD": ("decision_function", lambda model, X: model.decision_function(X)),
+    "MLPRegressor": ("predict", lambda model, X: model.predict(X)),
 }

@@ -1,0 +1,187 @@
+"""What new rows cost: rows per second of many, microseconds of one, beside what else transforms or scores rows.
+
+All take turns, in one thread. Each is called as its users call it; the call stands in the table, since some embed,
+some reconstruct and some score. Layers are those of `epoch_seconds.py`. Peers need the extra "bench".
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter, process_time
+
+import common
+import numpy as np
+import pandas as pd
+import torch
+from epoch_seconds import CASES, Case
+from joblib import effective_n_jobs
+from sklearn.decomposition import PCA, KernelPCA
+from vae_peers import TRAINERS, TRANSFORMS
+
+from sklearn_vae import VAETransformer
+from sklearn_vae._devices import limit_threads, to_tensor
+from sklearn_vae._engine import CHUNK_SIZE
+
+Call = Callable[[np.ndarray], object]
+OURS = "VAETransformer, defaults"
+N_FIT_ROWS = 1500  # of which the cost of new rows does not depend, but for KernelPCA, which keeps them
+
+
+def in_dtype(module: torch.nn.Module, dtype: np.dtype) -> torch.nn.Module:
+    """Return a copy in the precision of the rows."""
+    return copy.deepcopy(module).double() if dtype == np.float64 else module
+
+
+def bare_module(vae: VAETransformer, dtype: np.dtype) -> Call:
+    """Return the fitted module's means alone: nothing is checked; the chunks are those of `transform`."""
+    model, chunk = in_dtype(vae.module_, dtype), max(1, CHUNK_SIZE // vae._inference.width)
+
+    @torch.inference_mode()
+    def embed(X: np.ndarray) -> torch.Tensor:
+        return torch.cat([model.embed(x) for x in torch.from_numpy(X).split(chunk)])
+
+    return embed
+
+
+def fit_all(X: np.ndarray, case: Case) -> dict[str, Callable[[np.dtype], Call]]:
+    """Fit all, with one epoch; return what is called for rows of a type, by name."""
+    few, n_components = X[:N_FIT_ROWS], case.size.n_components
+    functions: dict[str, Callable[[np.dtype], Call]] = {}
+    for name, train in TRAINERS.items():
+        call, function = TRANSFORMS[name]
+        model = train(few, case.size, 1, 1)
+        functions[f"{name}: {call}"] = lambda dtype, model=model, function=function: partial(function, model)
+        if name == OURS:
+            functions["its bare module"] = partial(bare_module, model)
+    # These compute in the precision of the rows that they were fitted to.
+    functions["PCA: transform"] = lambda dtype: PCA(n_components).fit(few.astype(dtype)).transform
+    kernel_pca = partial(KernelPCA, n_components, kernel="rbf")
+    functions[f"KernelPCA of {len(few)} rows: transform"] = lambda dtype: kernel_pca().fit(few.astype(dtype)).transform
+    return functions
+
+
+def time_rows(function: Call, X: np.ndarray) -> dict[str, float]:
+    """Time one call with many rows."""
+    cpu, wall = process_time(), perf_counter()
+    function(X)
+    cpu, wall = process_time() - cpu, perf_counter() - wall
+    return {"cpu_s": cpu, "wall_s": wall, "rows_per_s": len(X) / wall}
+
+
+def microseconds(function: Callable[[], object], n_calls: int) -> np.ndarray:
+    """Return the wall time of each call, of which the first are not counted."""
+    times = []
+    for _ in range(n_calls + n_calls // 10 + 1):
+        start = perf_counter()
+        function()
+        times.append(perf_counter() - start)
+    return 1e6 * np.array(times[-n_calls:])
+
+
+def time_row(function: Call, X: np.ndarray, n_calls: int) -> dict[str, float]:
+    """Time calls with one row."""
+    times = microseconds(lambda: function(X[:1]), n_calls)
+    return {"p50_us": float(np.median(times)), "p90_us": float(np.quantile(times, 0.9))}
+
+
+def pieces(vae: VAETransformer, row: np.ndarray) -> dict[str, Callable[[], object]]:
+    """Return what `transform` of one row is made of, to be timed one by one."""
+    model, tensor = in_dtype(vae.module_, row.dtype), torch.from_numpy(row)
+
+    def threads() -> None:
+        with limit_threads(effective_n_jobs(None)):
+            pass
+
+    @torch.inference_mode()
+    def layers() -> None:
+        y = model.likelihood.observe(tensor)
+        model.encoder(y) if model.linear is None else (model.encoder(y), model.linear.encoder(y))
+
+    return {
+        "whole": lambda: vae.transform(row),
+        "validate": lambda: vae._check_new_rows(row),
+        "convert": lambda: to_tensor(row).cpu().numpy().astype(row.dtype, copy=False),
+        "threads": threads,
+        "layers": layers,
+        "module": torch.inference_mode()(lambda: model.posterior(tensor)),
+    }
+
+
+def run(args) -> pd.DataFrame:
+    """Time all, in turns."""
+    results = common.Results(args.output, args.resume)
+    for name in args.sets:
+        case, rows = CASES[name], CASES[name].rows()[: 2000 if args.quick else None]
+        all_functions = fit_all(rows, case)
+        vae = TRAINERS[OURS](rows[:N_FIT_ROWS], case.size, 1, 1)
+        for dtype in args.dtypes:
+            X = rows.astype(dtype)
+            functions = {key: function(X.dtype) for key, function in all_functions.items()}
+            for turn in range(args.turns + 1):
+                for part in args.parts:
+                    timed = pieces(vae, X[:1]) if part == "pieces" else functions
+                    for key, function in timed.items():
+                        cell = {"set": name, "n_features": X.shape[1], "dtype": dtype, "part": part}
+                        cell |= {"call": key, "turn": turn - 1}
+                        if turn == 0 and part == "rows":
+                            function(X)  # What is loaded at first use does not count.
+                        elif turn > 0 and results.lacks(cell):
+                            results.add(cell | measure(part, function, X, args.calls))
+    return results.frame()
+
+
+def measure(part: str, function: Callable, X: np.ndarray, n_calls: int) -> dict[str, float]:
+    """Time one function, and return a row whose columns are those of every part."""
+    empty = dict.fromkeys(("cpu_s", "wall_s", "rows_per_s", "p50_us", "p90_us"), float("nan"))
+    if part == "rows":
+        return empty | time_rows(function, X)
+    if part == "row":
+        return empty | time_row(function, X, n_calls)
+    return empty | {"p50_us": float(np.median(microseconds(function, n_calls)))}
+
+
+def ratios(frame: pd.DataFrame, column: str) -> pd.Series:
+    """Return each time over that of VAETransformer with its defaults in the same turn."""
+    turn = ["set", "dtype", "part", "turn"]
+    ours = frame[frame.call.str.startswith(OURS)].set_index(turn)[column]
+    return frame[column] / ours.reindex(pd.MultiIndex.from_frame(frame[turn])).to_numpy()
+
+
+def report(frame: pd.DataFrame) -> None:
+    """Print medians over the turns."""
+    keys = ["set", "n_features", "dtype", "call"]
+    for part, column in (("rows", "wall_s"), ("row", "p50_us")):
+        some = frame[frame.part == part].assign(ratio=ratios(frame, column))
+        groups = some.groupby(keys, sort=False)
+        table = groups[["cpu_s", "rows_per_s"] if part == "rows" else ["p50_us", "p90_us"]].median()
+        for of_turns in ("median", "min", "max"):
+            table[f"its time / ours, {of_turns}"] = getattr(groups.ratio, of_turns)()
+        title = "Many rows" if part == "rows" else "One row, microseconds"
+        common.show(f"{title}; ratios below 1 are faster than VAETransformer with its defaults", table)
+    times = frame[frame.part == "pieces"].pivot_table("p50_us", keys[:3], "call", "median", sort=False)
+    if len(times):
+        times["posterior"] = times["module"] - times["layers"]
+        times["rest"] = times["whole"] - times[["validate", "convert", "threads", "module"]].sum(axis=1)
+        common.show("One row of VAETransformer with its defaults: its pieces, microseconds", times, 1)
+
+
+def main() -> None:
+    """Time the parts, and print a table each."""
+    parser = common.make_parser(__doc__)
+    parser.add_argument("--parts", nargs="+", default=["rows", "row", "pieces"], choices=["rows", "row", "pieces"])
+    parser.add_argument("--sets", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"], choices=["float32", "float64"])
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=400, help="per turn, for one row")
+    common.add_results_options(parser, peers=False)
+    args = common.parse(parser)
+    if args.quick:
+        args.turns, args.calls = 2, 20
+    common.one_thread()
+    report(run(args))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""How time and memory grow with the numbers of rows and of columns, beside PCA's.
+
+VAETransformer at its defaults, `transform` of the same rows; each measurement is a fresh process of one thread. Peaks
+are above imports and data; they are the kernel's, so this runs on Linux only.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from time import perf_counter, process_time
+
+import common
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+
+from sklearn_vae import VAETransformer
+
+MIB = 2**20
+N_COMPONENTS = 8
+N_LATENTS, N_UNITS, NOISE = 10, 50, 0.2
+N_BLOCK_ROWS = 1000
+# Few rows that make the default network of many, so that the peak of transform is not the fit's.
+N_FIT_ROWS = 6000
+ESTIMATORS, TASKS = ["VAETransformer", "PCA"], ["fit", "transform"]
+AXES: dict[str, list[tuple[int, int]]] = {
+    "rows": [(n, 50) for n in (1_000, 10_000, 100_000, 1_000_000)],
+    "columns of 2000": [(2_000, d) for d in (10, 100, 1_000, 10_000)],
+    "columns of 20000": [(20_000, d) for d in (100, 1_000, 10_000)],
+}
+QUICK = {"rows": [(1_000, 50), (7_000, 50)], "columns of 2000": [(2_000, 10), (2_000, 100)]}
+
+
+def curved_rows(n_rows: int, n_features: int) -> np.ndarray:
+    """Return float32 rows on a curved manifold, and noise; made block by block, without large temporaries."""
+    rng = np.random.default_rng(0)
+    inner = rng.standard_normal((N_LATENTS, N_UNITS), dtype=np.float32)
+    outer = rng.standard_normal((N_UNITS, n_features), dtype=np.float32) / np.float32(np.sqrt(N_UNITS))
+    X = np.empty((n_rows, n_features), dtype=np.float32)
+    for block in np.split(X, range(N_BLOCK_ROWS, n_rows, N_BLOCK_ROWS)):
+        rng.standard_normal(dtype=np.float32, out=block)
+        block *= NOISE
+        block += np.tanh(rng.standard_normal((len(block), N_LATENTS), dtype=np.float32) @ inner) @ outer
+    return X
+
+
+def measure(estimator: str, task: str, n_rows: int, n_features: int, params: dict) -> dict[str, float]:
+    """Fit, or transform, in this process; return seconds, MiB, and the number of a fit's epochs."""
+    common.one_thread()
+    model = VAETransformer(**params) if estimator == "VAETransformer" else PCA()
+    model.set_params(n_components=N_COMPONENTS, random_state=0)
+    if task == "transform":
+        short = {"max_iter": 1} if estimator == "VAETransformer" else {}
+        model.set_params(**short).fit(curved_rows(min(n_rows, N_FIT_ROWS), n_features))
+    X = curved_rows(n_rows, n_features)
+    # The kernel forgets the peak so far.
+    Path("/proc/self/clear_refs").write_text("5")
+    before, cpu, wall = common.resident("VmRSS"), process_time(), perf_counter()
+    getattr(model, task)(X)
+    cpu, wall = process_time() - cpu, perf_counter() - wall
+    row = {"cpu_s": cpu, "wall_s": wall, "data_MiB": X.nbytes / MIB}
+    row["above_MiB"] = (common.resident("VmHWM") - before) / MIB
+    return row | {"n_epochs": getattr(model, "n_iter_", 0) if task == "fit" else 0}
+
+
+def run(args) -> pd.DataFrame:
+    """Measure all, in turns."""
+    results = common.Results(args.output, args.resume)
+    axes = QUICK if args.quick else AXES
+    shapes = [(axis, *shape) for axis in args.axes if axis in axes for shape in axes[axis]]
+    for turn, shape, estimator, task in product(range(args.turns), shapes, ESTIMATORS, TASKS):
+        axis, n_rows, n_features = shape
+        cell = {"axis": axis, "n_rows": n_rows, "n_features": n_features}
+        cell |= {"estimator": estimator, "task": task, "turn": turn}
+        if results.lacks(cell):
+            figures = common.in_fresh_process(measure, estimator, task, n_rows, n_features, args.params)
+            results.add(cell | figures)
+    return results.frame()
+
+
+def report(frame: pd.DataFrame) -> None:
+    """Print medians over the turns, VAETransformer's time over PCA's, and growth against the axis's number."""
+    keys = ["n_rows", "n_features", "estimator", "task"]
+    frame["microseconds per row"] = 1e6 * frame.cpu_s / frame.n_rows
+    columns = ["cpu_s", "wall_s", "microseconds per row", "data_MiB", "above_MiB", "n_epochs"]
+    for axis, part in frame.groupby("axis", sort=False):
+        table = part.groupby(keys, sort=False)[columns].median()
+        pca = table.cpu_s.xs("PCA", level="estimator").reindex(table.index.droplevel("estimator")).to_numpy()
+        table["time / PCA's"] = table.cpu_s / pca
+        table["above, share of data"] = table.above_MiB / table.data_MiB
+        common.show(f"Number of {axis}", table)
+        number = part.n_rows if axis == "rows" else part.n_features
+        medians = part.assign(number=number).groupby(["estimator", "task", "number"], sort=False).cpu_s.median()
+        steps = np.log(medians).groupby(["estimator", "task"]).diff()
+        exponents = steps / np.log(medians.index.to_frame().number).groupby(["estimator", "task"]).diff()
+        common.show(f"Number of {axis}: exponent of the time since the number before; linear is 1", exponents.unstack())
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = common.make_parser(__doc__)
+    parser.add_argument("--axes", nargs="+", default=list(AXES), choices=list(AXES), metavar="AXIS")
+    parser.add_argument("--turns", type=int, default=1)
+    common.add_results_options(parser, peers=False)
+    args = common.parse(parser)
+    if args.quick:
+        args.params = {"max_iter": 2, **args.params}
+    report(run(args))
+
+
+if __name__ == "__main__":
+    main()
