@@ -15,6 +15,7 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
+from sklearn_vae._column_noise import measure_columns
 from sklearn_vae._engine import Parts, Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._progress import Progress
@@ -184,8 +185,10 @@ class Fitter:
         """Train on all rows but `n_held_out` at random, which decide when to stop."""
         order = torch.randperm(len(rows), generator=self._generator("cpu")).to(rows.x.device)
         # In the order of the data, memory is read forwards.
-        held_out, training = order[:n_held_out].sort().values, order[n_held_out:].sort().values
-        return self.train(rows.select(training), self.stopping.max_epochs, rows.select(held_out), model)
+        held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
+        run = self.train(training, self.stopping.max_epochs, held_out, model)
+        measure_columns(run.model, training, [(run.model, training, held_out)])
+        return run
 
     def fit_cross_validated(self, rows: Rows, n_splits: int, n_folds: int) -> Run:
         """Choose the number of steps on the first folds of a split, then train on all rows for as many.
@@ -196,17 +199,11 @@ class Fitter:
         """
         folds = KFold(n_splits, shuffle=True, random_state=self.seed).split(np.arange(len(rows)))
         self.progress.begin(n_folds + 1)
-        runs = []
-        for i, (training, held_out) in enumerate(islice(folds, n_folds), start=1):
-            training, held_out = (torch.from_numpy(index).to(rows.x.device) for index in (training, held_out))
-            runs.append(
-                self.train(
-                    rows.select(training),
-                    self.stopping.max_epochs,
-                    rows.select(held_out),
-                    name=f"fold {i} of {n_folds}",
-                )
-            )
+        parts = [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
+        runs = [
+            self.train(training, self.stopping.max_epochs, held_out, name=f"fold {i} of {n_folds}")
+            for i, (training, held_out) in enumerate(parts, start=1)
+        ]
         longest = max(runs, key=lambda run: len(run.scores))
         scores = np.mean([_extend(run.scores, len(longest.scores)) for run in runs], axis=0)
         best = int(scores.argmax())
@@ -217,6 +214,7 @@ class Fitter:
         for target, values, own in zip(final.model.likelihood.optima(), optima, own_optima, strict=True):
             # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
             target.copy_(torch.stack(values).mean(0).maximum(own))
+        measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
         final.scores = scores.tolist()
         final.epochs = [step / n_batches for step in longest.steps]
         final.n_epochs_run = max(run.n_epochs_run for run in runs)

@@ -170,7 +170,8 @@ class VAETransformer(BaseVAE):
         The largest of them; only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
         Noise variance in the data's units, for an optimal scale and with early stopping as
-        measured on held-out rows; only with a Gaussian or discretised logistic likelihood.
+        measured on held-out rows, then one per column (up to 128 columns by default); only
+        with a Gaussian or discretised logistic likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL(q(z_j|x) || p(z_j)) over training rows, 8192 at most, in nats: about 0 for a
         component that is not used. Not for objective="autoencoder".

@@ -35,8 +35,12 @@ class Gaussian(Likelihood):
         weight to tune and no posterior collapse on any scale of data. "learned": a
         parameter, trained by gradient. A float: fixed, in the data's units; at least 1e-9 of
         the columns' root mean variance.
-    per_column : bool, default=False
-        One scale per column instead of one for all. Not for a fixed scale.
+    per_column : bool or "auto", default="auto"
+        True: one scale per column instead of one for all; not for a fixed scale. "auto", with an
+        optimal scale: training has one scale, which keeps small columns from taking the latent
+        variables for themselves; where rows are held out, and columns are few enough to be seen as they
+        are (see `sklearn_vae.networks.MLP`), they then say how far the columns' errors differ,
+        and densities and samples have one scale per column.
 
     See Also
     --------
@@ -61,26 +65,27 @@ class Gaussian(Likelihood):
 
     _parameter_constraints: ClassVar[dict] = {
         "scale": [StrOptions({"optimal", "learned"}), Interval(Real, 0, None, closed="neither")],
-        "per_column": ["boolean"],
+        "per_column": ["boolean", StrOptions({"auto"})],
     }
 
-    def __init__(self, scale="optimal", per_column=False):
+    def __init__(self, scale="optimal", per_column="auto"):
         self.scale = scale
         self.per_column = per_column
 
     @property
     def isotropic(self) -> bool:
-        """True if all columns have one common scale."""
-        return not self.per_column
+        """True if all columns have one common scale in training."""
+        return isinstance(self.per_column, str) or not self.per_column
 
     def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
         """Make the torch module for `n_features` columns or their `n_coordinates`."""
-        n_scales = n_features if self.per_column else 1
+        n_scales = 1 if self.isotropic else n_features
         if self.scale == "optimal":
-            return OptimalGaussian(n_features, n_coordinates, n_scales)
+            measures_columns = isinstance(self.per_column, str) and n_coordinates is None
+            return OptimalGaussian(n_features, n_coordinates, n_scales, measures_columns)
         if self.scale == "learned":
             return LearnedGaussian(n_features, n_coordinates, n_scales)
-        if self.per_column:
+        if not self.isotropic:
             raise ValueError(
                 f"Gaussian: expected per_column=False with a fixed scale, got per_column=True, scale={self.scale!r}; "
                 "use scale='optimal' or 'learned', or divide the columns by their scales before."
@@ -91,6 +96,7 @@ class Gaussian(Likelihood):
 class GaussianModule(LikelihoodModule):
     """What the three kinds of scale share; `log_scale`, of shape (1,) or (n_features,), is in units of the data's unit.
 
+    Outside of training the scale of each column may differ by a factor, exp(`column_log_scale`).
     With principal coordinates the decoder explains the first `n_coordinates` of them;
     of the rest only the norm matters, and it is the encoder's last input.
     """
@@ -99,8 +105,9 @@ class GaussianModule(LikelihoodModule):
     unit: Tensor
     axes: Tensor | None
     log_scale: Tensor
+    column_log_scale: Tensor | None
 
-    def __init__(self, n_features: int, n_coordinates: int | None):
+    def __init__(self, n_features: int, n_coordinates: int | None, measures_columns: bool = False):
         super().__init__()
         self.n_outputs = n_features if n_coordinates is None else n_coordinates
         self.n_dropped = n_features - self.n_outputs
@@ -108,6 +115,7 @@ class GaussianModule(LikelihoodModule):
         self.register_buffer("center", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("unit", torch.ones((), dtype=torch.float64))
         self.register_buffer("axes", None if n_coordinates is None else torch.zeros(n_features, n_coordinates))
+        self.register_buffer("column_log_scale", torch.zeros(n_features) if measures_columns else None)
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Take over center, unit and principal axes of the data."""
@@ -145,7 +153,10 @@ class GaussianModule(LikelihoodModule):
 
     def forward(self, raw: Tensor) -> Normal:
         """Return N(raw, scale^2) per coordinate, in standardised units."""
-        return Normal(raw, self.floored_log_scale().exp(), validate_args=False)
+        log_scale = self.floored_log_scale()
+        if self.column_log_scale is not None and not self.training:
+            log_scale = log_scale + self.column_log_scale
+        return Normal(raw, log_scale.exp(), validate_args=False)
 
     def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return log p(x|z) per row; the dropped coordinates are N(0, scale^2).
@@ -161,6 +172,12 @@ class GaussianModule(LikelihoodModule):
 
     def log_prob_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
         """Return log p(x|z) per row from what `residual` returns."""
+        if self.column_log_scale is not None and not self.training:
+            residual = residual * (-self.column_log_scale).exp()
+            return self._log_prob_of_residual(residual, dropped, weight) - self.column_log_scale.sum()
+        return self._log_prob_of_residual(residual, dropped, weight)
+
+    def _log_prob_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
         if len(self.log_scale) == 1:
             n_columns = len(self.center)
             square = torch.linalg.vecdot(residual, residual)[..., None]
@@ -194,7 +211,10 @@ class GaussianModule(LikelihoodModule):
     @property
     def variance(self) -> Tensor:
         """Noise variance in the data's units, shape (1,) or (n_features,)."""
-        return (self.floored_log_scale().detach().double().exp() * self.unit).square()
+        log_scale = self.floored_log_scale().detach().double()
+        if self.column_log_scale is not None and bool(self.column_log_scale.any()):
+            log_scale = log_scale + self.column_log_scale
+        return (log_scale.exp() * self.unit).square()
 
     def floored_log_scale(self) -> Tensor:
         """Return the log-scale that the density uses."""
@@ -219,8 +239,8 @@ class OptimalGaussian(GaussianModule):
     gives the gradient of the profile likelihood (Rybkin et al. 2021).
     """
 
-    def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int):
-        super().__init__(n_features, n_coordinates)
+    def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int, measures_columns: bool = False):
+        super().__init__(n_features, n_coordinates, measures_columns)
         self.register_buffer("log_scale", torch.zeros(n_scales))
 
     def optima(self) -> Iterator[Tensor]:
