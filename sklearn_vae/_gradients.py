@@ -143,21 +143,21 @@ class WrittenOut:
         if linear is not None:
             raw = self.linear_decoder.forward(z).add_(raw)
         residual, dropped = likelihood.residual(y, raw)
-        reconstruction = likelihood.log_prob_of_residual(residual, dropped, weight).neg_()
-        variance = scale * scale
-        kl = (variance + loc * loc).sub_(clamped, alpha=2).sub_(1).sum(-1).mul_(0.5)
+        reconstruction = likelihood.loss_of_residual(residual, dropped, weight)
+        excess = (scale * scale).sub_(1)
+        kl = (excess + loc * loc).sub_(clamped, alpha=2).sum(-1).mul_(0.5)
         loss = torch.add(reconstruction, kl, alpha=beta)
 
         # From here on gradients of the mean loss, by the chain rule.
-        share = torch.full((1, 1), 1 / len(y), dtype=y.dtype, device=y.device)
-        share = share if weight is None else share * weight[:, None]
-        d_raw = residual.mul_((-2 * likelihood.log_scale).exp_().neg_() * share)
+        if weight is not None:
+            residual, excess, loc = (part * weight[:, None] for part in (residual, excess, loc))
+        d_raw = residual.mul_((-2 * likelihood.log_scale).exp_().div_(-len(y)))
         d_z = self.decoder.backward(decoded, d_raw)
         if linear is not None:
             self.linear_decoder.differentiate(z, d_raw)
             d_z.addmm_(d_raw, self.linear_decoder.weight)
-        d_log_scale = (d_z * noise).mul_(scale).addcmul_(variance.sub_(1), beta * share).mul_(clamped == log_scale)
-        d_loc = d_z.addcmul_(loc, beta * share)
+        d_log_scale = (d_z * noise).mul_(scale).add_(excess, alpha=beta / len(y)).mul_(clamped == log_scale)
+        d_loc = d_z.add_(loc, alpha=beta / len(y))
         d_head = torch.cat([d_loc, d_log_scale], -1)
         self.head.differentiate(encoded[-1], d_head)
         if linear is not None:

@@ -164,20 +164,20 @@ class GaussianModule(LikelihoodModule):
         Squares are summed per scale before they are divided: a third of the passes over
         the cells that `torch.distributions.Normal` makes.
         """
-        return self.log_prob_of_residual(*self.residual(y, raw), weight)
+        return -self.loss_of_residual(*self.residual(y, raw), weight)
 
     def residual(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the decoder leaves of its columns, and the dropped norm (..., n_rows, 0 or 1)."""
         return y[..., : self.n_outputs] - raw, y[..., self.n_outputs :]
 
-    def log_prob_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
-        """Return log p(x|z) per row from what `residual` returns."""
+    def loss_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
+        """Return -log p(x|z) per row from what `residual` returns."""
         if self.column_log_scale is not None and not self.training:
             residual = residual * (-self.column_log_scale).exp()
-            return self._log_prob_of_residual(residual, dropped, weight) - self.column_log_scale.sum()
-        return self._log_prob_of_residual(residual, dropped, weight)
+            return self._loss_of_residual(residual, dropped, weight) + self.column_log_scale.sum()
+        return self._loss_of_residual(residual, dropped, weight)
 
-    def _log_prob_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
+    def _loss_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
         if len(self.log_scale) == 1:
             n_columns = len(self.center)
             square = torch.linalg.vecdot(residual, residual)[..., None]
@@ -188,7 +188,7 @@ class GaussianModule(LikelihoodModule):
             self.fit_scale(square.detach(), n_columns, weight)
         log_scale = self.floored_log_scale()
         log_cell = log_scale + (0.5 * math.log(2 * math.pi) + math.log(self.unit))
-        return -torch.addcmul(n_columns * log_cell, square, (-2 * log_scale).exp(), value=0.5).sum(-1)
+        return torch.addcmul(n_columns * log_cell, square, (-2 * log_scale).exp(), value=0.5).sum(-1)
 
     @abstractmethod
     def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
