@@ -70,7 +70,7 @@ class Recipe(Sizes):
 
     def max_epochs(self, batch_size: int) -> int:
         """Return the largest number of epochs."""
-        n_steps = 2000 if self.is_small else 3500
+        n_steps = 2000 if self.is_small else 2800
         most = 400 if self.is_small else 30
         return min(most, max(1, round(n_steps * batch_size / self.n_rows)))
 

@@ -78,7 +78,7 @@ class VAETransformer(BaseVAE):
 
     max_iter : int or "auto", default="auto"
         Largest number of epochs. 0 leaves the model at its start. "auto" is 400 epochs but
-        no more than 2000 steps up to 5000 rows, and 30 epochs but no more than 3500 steps
+        no more than 2000 steps up to 5000 rows, and 30 epochs but no more than 2800 steps
         above, rounded to whole epochs, one at least.
 
     batch_size : int or "auto", default="auto"
