@@ -1,6 +1,7 @@
-"""VAEs by hand, of other packages and of this one, with the same layers: what `epoch_seconds.py` times.
+"""VAEs by hand, of other packages and of this one: what `epoch_seconds.py` and `quality_seconds.py` time.
 
-Each function trains on float32 rows for a number of epochs, and returns nothing. They need the extra "bench".
+Each of `TRAINERS` trains the same layers on float32 rows for a number of epochs; other packages' VAEs are returned as
+`Fitted`. They need the extra "bench".
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,15 @@ class Size(NamedTuple):
     batch_size: int
 
 
-Train = Callable[[np.ndarray, Size, int, int], None]
+Train = Callable[[np.ndarray, Size, int, int], object]
+Loss = Callable[[tuple[Tensor, Tensor, Tensor], Tensor], Tensor]
+
+
+class Fitted(NamedTuple):
+    """A fitted VAE: rows to means and log-variances of their posteriors, and latents to rows."""
+
+    posterior: Callable[[Tensor], tuple[Tensor, Tensor]]
+    decode: Callable[[Tensor], Tensor]
 
 
 def layers(*widths: int) -> nn.Sequential:
@@ -54,10 +63,14 @@ class TextbookVAE(nn.Module):
         self.mu, self.log_variance = nn.Linear(hidden[-1], d), nn.Linear(hidden[-1], d)
         self.decoder = nn.Sequential(layers(d, *hidden[::-1]), nn.Linear(hidden[0], n_features))
 
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances."""
+        features = self.encoder(x)
+        return self.mu(features), self.log_variance(features)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the reconstruction of a draw, the means and the log-variances."""
-        features = self.encoder(x)
-        mu, log_variance = self.mu(features), self.log_variance(features)
+        mu, log_variance = self.posterior(x)
         z = mu + (0.5 * log_variance).exp() * torch.randn_like(mu)
         return self.decoder(z), mu, log_variance
 
@@ -69,17 +82,32 @@ def elbo_loss(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
     return (mse_loss(reconstruction, x, reduction="sum") + kl) / len(x)
 
 
-def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
-    """Train with a DataLoader and Adam, as tutorials do."""
-    model = TextbookVAE(X.shape[1], size)
+def optimal_scale_loss(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
+    """Return -ELBO per row, up to a constant, with the noise variance at the batch's optimum (Rybkin et al. 2021)."""
+    reconstruction, mu, log_variance = output
+    kl = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum()
+    return 0.5 * x.shape[1] * mse_loss(reconstruction, x).log() + kl / len(x)
+
+
+def tutorial_epochs(model: TextbookVAE, X: np.ndarray, batch_size: int, loss_of: Loss = elbo_loss) -> Iterator[None]:
+    """Train with a DataLoader and Adam, as tutorials do; yield after each epoch."""
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    loader = DataLoader(TensorDataset(torch.from_numpy(X)), batch_size=size.batch_size, shuffle=True)
-    for _ in range(n_epochs):
+    loader = DataLoader(TensorDataset(torch.from_numpy(X)), batch_size=batch_size, shuffle=True)
+    while True:
         for (x,) in loader:
-            loss = elbo_loss(model(x), x)
+            loss = loss_of(model(x), x)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        yield
+
+
+def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, loss_of: Loss = elbo_loss) -> Fitted:
+    """Train the tutorials' VAE in their loop."""
+    model = TextbookVAE(X.shape[1], size)
+    for _ in islice(tutorial_epochs(model, X, size.batch_size, loss_of), n_epochs):
+        pass
+    return Fitted(model.posterior, model.decoder)
 
 
 class FastVAE(TextbookVAE):
@@ -90,11 +118,9 @@ class FastVAE(TextbookVAE):
         self.head = nn.Linear(size.hidden_layer_sizes[-1], 2 * size.n_components)
         del self.mu, self.log_variance
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the reconstruction of a draw, the means and the log-variances."""
-        mu, log_variance = self.head(self.encoder(x)).chunk(2, 1)
-        z = mu + (0.5 * log_variance).exp() * torch.randn_like(mu)
-        return self.decoder(z), mu, log_variance
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances."""
+        return self.head(self.encoder(x)).chunk(2, 1)
 
 
 def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
@@ -110,7 +136,7 @@ def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
             optimizer.step()
 
 
-def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
+def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Fitted:
     """Train with skorch's defaults, but for what is printed and held out."""
 
     class Net(NeuralNet):
@@ -129,15 +155,35 @@ def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
         verbose=0,
     )
     net.fit(X, X)
+    return Fitted(net.module_.posterior, net.module_.decoder)
 
 
-def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
-    """Train pythae's VAE with these layers."""
+def fit_pythae(X: np.ndarray, n_components: int, networks: tuple = (), **options) -> Fitted:
+    """Train pythae's VAE with these networks, or with its own, whose output is in (0, 1); `options` are its trainer's."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        config = VAEConfig(input_dim=(X.shape[1],), latent_dim=n_components, reconstruction_loss="mse")
+        model = VAE(config, *networks)
+        data = BaseDataset(torch.from_numpy(X), torch.ones(len(X)))
+        BaseTrainer(model, data, None, BaseTrainerConfig(output_dir=folder, no_cuda=True, **options)).train()
+    logging.disable(logging.NOTSET)
+    model.eval()
+
+    def posterior(x: Tensor) -> tuple[Tensor, Tensor]:
+        output = model.encoder(x)
+        return output.embedding, output.log_covariance
+
+    return Fitted(posterior, lambda z: model.decoder(z).reconstruction)
+
+
+def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Fitted:
+    """Train pythae's VAE with these layers."""
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
     class Encoder(BaseEncoder):
         def __init__(self):
@@ -146,8 +192,8 @@ def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
             del self.vae.decoder
 
         def forward(self, x):
-            features = self.vae.encoder(x)
-            return ModelOutput(embedding=self.vae.mu(features), log_covariance=self.vae.log_variance(features))
+            mu, log_variance = self.vae.posterior(x)
+            return ModelOutput(embedding=mu, log_covariance=log_variance)
 
     class Decoder(BaseDecoder):
         def __init__(self):
@@ -157,36 +203,34 @@ def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
         def forward(self, z):
             return ModelOutput(reconstruction=self.decoder(z))
 
-    logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        config = VAEConfig(input_dim=(X.shape[1],), latent_dim=size.n_components, reconstruction_loss="mse")
-        options = BaseTrainerConfig(
-            output_dir=folder,
-            num_epochs=n_epochs,
-            learning_rate=LEARNING_RATE,
-            per_device_train_batch_size=size.batch_size,
-            no_cuda=True,
-        )
-        data = BaseDataset(torch.from_numpy(X), torch.ones(len(X)))
-        BaseTrainer(VAE(config, Encoder(), Decoder()), data, None, options).train()
-    logging.disable(logging.NOTSET)
+    options = {"num_epochs": n_epochs, "learning_rate": LEARNING_RATE, "per_device_train_batch_size": size.batch_size}
+    return fit_pythae(X, size.n_components, (Encoder(), Decoder()), **options)
 
 
-def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
-    """Train PyOD's VAE with these layers; it also scores its rows, once."""
+def fit_pyod(X: np.ndarray, n_components: int, **options) -> Fitted:
+    """Train PyOD's VAE, which standardises the columns; `options` are its parameters."""
     from pyod.models.vae import VAE
 
+    detector = VAE(latent_dim=n_components, verbose=0, **options).fit(X)
+    model, center = detector.model.eval(), torch.from_numpy(detector.X_mean)
+    # It divides by its standard deviations: in a constant column a test row would be out of all bounds.
+    scale = torch.from_numpy(np.where(detector.X_std > 0, detector.X_std, 1).astype(np.float32))
+    return Fitted(lambda x: model.encode((x - center) / scale), lambda z: model.decode(z) * scale + center)
+
+
+def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Fitted:
+    """Train PyOD's VAE with these layers; it also scores its rows, once."""
     hidden = list(size.hidden_layer_sizes)
-    VAE(
+    return fit_pyod(
+        X,
+        size.n_components,
         epoch_num=n_epochs,
         batch_size=size.batch_size,
         encoder_neuron_list=hidden,
         decoder_neuron_list=hidden[::-1],
-        latent_dim=size.n_components,
         lr=LEARNING_RATE,
         dropout_rate=0.0,
-        verbose=0,
-    ).fit(X)
+    )
 
 
 def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> None:
