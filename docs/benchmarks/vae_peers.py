@@ -159,7 +159,7 @@ def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Fitted:
 
 
 def fit_pythae(X: np.ndarray, n_components: int, networks: tuple = (), **options) -> Fitted:
-    """Train pythae's VAE with these networks, or with its own, whose output is in (0, 1); `options` are its trainer's."""
+    """Train pythae's VAE with these networks or its own, whose output is in (0, 1); `options` are its trainer's."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
