@@ -45,6 +45,12 @@ class Split(NamedTuple):
     y_test: np.ndarray
 
 
+def diabetes() -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns and the third of the patients by how far the disease has come."""
+    X, y = datasets.load_diabetes(return_X_y=True)
+    return X, np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
+
+
 def in_columns(X: np.ndarray, n_columns: int, noise: float, rng: np.random.RandomState) -> np.ndarray:
     """Map rows linearly at random into `n_columns`, and add noise, a share of the columns' standard deviation."""
     X = X @ rng.normal(size=(X.shape[1], n_columns)) / np.sqrt(X.shape[1])
@@ -84,6 +90,7 @@ DATA_SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "wine": lambda: datasets.load_wine(return_X_y=True),
     "breast_cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
     "iris": lambda: datasets.load_iris(return_X_y=True),
+    "diabetes": diabetes,
     "swiss_roll": lambda: curve(datasets.make_swiss_roll, 1),
     "s_curve": lambda: curve(datasets.make_s_curve, 1),
     "tanh": tanh_manifold,
@@ -98,7 +105,7 @@ DATA_SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "overlap": lambda: datasets.make_blobs(1000, 10, centers=5, cluster_std=5.8, random_state=0),
     "classification_wide": lambda: datasets.make_classification(1000, 100, n_informative=20, random_state=0),
 }
-STANDARDISED = {"wine", "breast_cancer", "iris"}
+STANDARDISED = {"wine", "breast_cancer", "iris", "diabetes"}
 
 
 @cache

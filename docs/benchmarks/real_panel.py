@@ -169,7 +169,7 @@ def main() -> None:
     args = common.parse(parser)
     if args.quick:
         args.sets = QUICK_SETS if args.sets == NAMES else args.sets
-        args.components, args.splits, args.params = [2, 8], 2, {"max_iter": 5, **args.params}
+        args.components, args.splits, args.params = [2, 8], 1, {"max_iter": 5, **args.params}
     warnings.filterwarnings("ignore")  # of peers that stop before they converge, and the like
     common.one_thread()
     report(pd.read_csv(args.output, comment="#") if args.no_run else run(args))

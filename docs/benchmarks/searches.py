@@ -26,7 +26,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from vae_peers import TRAINERS, Size, float_tensor
+from textbook_vae import Size
+from vae_peers import TRAINERS, float_tensor, middle_layer
 
 from sklearn_vae import VAETransformer
 
@@ -37,17 +38,9 @@ HIDDEN_LAYER_SIZES, BATCH_SIZE, N_EPOCHS = (256, 128), 64, 100
 WAYS = {"1 job": ("sequential", 1), "loky, cold": ("loky", 2), "loky, warm": ("loky", 2), "threads": ("threading", 2)}
 
 
-def hidden_values(model, X: np.ndarray) -> np.ndarray:
-    """Return the middle layer of an MLPRegressor that has as many before as after it."""
-    n_layers = len(HIDDEN_LAYER_SIZES) + 1
-    for weight, bias in zip(model.coefs_[:n_layers], model.intercepts_[:n_layers], strict=True):
-        X = np.maximum(X @ weight + bias, 0)
-    return X
-
-
 ENCODERS: dict[str, Callable] = {
     "skorch": lambda net, X: net.module_.embed(float_tensor(X)).numpy(),
-    "MLPRegressor": hidden_values,
+    "MLPRegressor": middle_layer,
 }
 
 
