@@ -1,6 +1,8 @@
 """Anomaly detection with normal rows alone to train on: minus `score_samples` against other detectors.
 
-AUROC and average precision on held-out normal rows and all anomalies.
+AUROC and average precision on held-out normal rows and all anomalies. Two of PyOD's are at a loss by their own doing:
+PCA divides by variances that are 0 where a column is constant, and then all its scores are infinite (AUROC .5); ECOD
+and COPOD take the tails of training and test rows together, where anomalies abound.
 """
 
 from __future__ import annotations
