@@ -14,7 +14,6 @@ from anomaly_sets import SETS, anomaly_split
 from detectors import DETECTORS, OURS, SLOW
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-N_BOOTSTRAPS = 2000
 MAX_LOSS = 0.02  # of AUROC, above which a set is listed
 
 
@@ -72,10 +71,8 @@ def report(frame: pd.DataFrame) -> None:
 
 def against(gain: pd.Series) -> dict[str, float]:
     """Summarise differences over sets."""
-    gain = gain.dropna().to_numpy()
-    means = np.random.default_rng(0).choice(gain, (N_BOOTSTRAPS, len(gain))).mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"sets": len(gain), "won": int((gain > 0).sum()), "mean": gain.mean(), "low": low, "high": high}
+    mean, low, high = common.mean_interval(gain)
+    return {"sets": gain.count(), "won": int((gain > 0).sum()), "mean": mean, "low": low, "high": high}
 
 
 def main() -> None:

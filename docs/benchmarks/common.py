@@ -33,6 +33,7 @@ from sklearn_vae import VAETransformer, likelihoods, networks, objectives
 MNIST_VARIABLE = "SKLEARN_VAE_MNIST"
 N_ROWS = 2000  # of the synthetic sets
 N_BINS = 15  # of the calibration error
+N_RESAMPLES = 10_000  # of the bootstrap over sets
 MIN_PROBABILITY = 1e-12  # in the negative log-likelihood of labels
 
 
@@ -172,6 +173,15 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     """Return the expected calibration error over `N_BINS` bins of equal width (Guo et al. 2017)."""
     bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
     return float(np.abs(np.bincount(bins, confidence - correct)).sum() / len(confidence))
+
+
+def mean_interval(values: pd.Series) -> list[float]:
+    """Return the mean over sets, and the bootstrap's 95% interval, that of drawing sets."""
+    values = values.dropna().to_numpy()
+    if not len(values):
+        return [np.nan] * 3
+    draws = np.random.RandomState(0).choice(values, (N_RESAMPLES, len(values))).mean(1)
+    return [values.mean(), *np.quantile(draws, [0.025, 0.975])]
 
 
 class Clock:

@@ -34,6 +34,7 @@ from sklearn_vae import VAETransformer
 N_SPLITS = 3
 COMPONENTS = [2, 4, 8, 16]
 HIDDEN_LAYER_SIZES, BATCH_SIZE, N_EPOCHS = (256, 128), 64, 100
+QUICK_TRANSFORMERS = ["VAETransformer", "skorch"]
 # Backend and number of jobs, in the order in which they run: warm processes are those of the cold search.
 WAYS = {"1 job": ("sequential", 1), "loky, cold": ("loky", 2), "loky, warm": ("loky", 2), "threads": ("threading", 2)}
 
@@ -156,6 +157,7 @@ def main() -> None:
     args = common.parse(parser)
     if args.quick:
         args.turns, args.epochs = 1, 2
+        args.transformers = QUICK_TRANSFORMERS if args.transformers == names else args.transformers
     common.one_thread()
     report(run(args))
 
