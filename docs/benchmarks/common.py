@@ -33,6 +33,7 @@ from sklearn_vae import VAETransformer, likelihoods, networks, objectives
 MNIST_VARIABLE = "SKLEARN_VAE_MNIST"
 N_ROWS = 2000  # of the synthetic sets
 N_BINS = 15  # of the calibration error
+N_RESAMPLES = 10_000  # of the bootstrap over sets
 MIN_PROBABILITY = 1e-12  # in the negative log-likelihood of labels
 
 
@@ -43,6 +44,12 @@ class Split(NamedTuple):
     X_test: np.ndarray
     y_train: np.ndarray
     y_test: np.ndarray
+
+
+def diabetes() -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns and the third of the patients by how far the disease has come."""
+    X, y = datasets.load_diabetes(return_X_y=True)
+    return X, np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
 
 
 def in_columns(X: np.ndarray, n_columns: int, noise: float, rng: np.random.RandomState) -> np.ndarray:
@@ -84,6 +91,7 @@ DATA_SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "wine": lambda: datasets.load_wine(return_X_y=True),
     "breast_cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
     "iris": lambda: datasets.load_iris(return_X_y=True),
+    "diabetes": diabetes,
     "swiss_roll": lambda: curve(datasets.make_swiss_roll, 1),
     "s_curve": lambda: curve(datasets.make_s_curve, 1),
     "tanh": tanh_manifold,
@@ -98,7 +106,7 @@ DATA_SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
     "overlap": lambda: datasets.make_blobs(1000, 10, centers=5, cluster_std=5.8, random_state=0),
     "classification_wide": lambda: datasets.make_classification(1000, 100, n_informative=20, random_state=0),
 }
-STANDARDISED = {"wine", "breast_cancer", "iris"}
+STANDARDISED = {"wine", "breast_cancer", "iris", "diabetes"}
 
 
 @cache
@@ -165,6 +173,15 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     """Return the expected calibration error over `N_BINS` bins of equal width (Guo et al. 2017)."""
     bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
     return float(np.abs(np.bincount(bins, confidence - correct)).sum() / len(confidence))
+
+
+def mean_interval(values: pd.Series) -> list[float]:
+    """Return the mean over sets, and the bootstrap's 95% interval, that of drawing sets."""
+    values = values.dropna().to_numpy()
+    if not len(values):
+        return [np.nan] * 3
+    draws = np.random.RandomState(0).choice(values, (N_RESAMPLES, len(values))).mean(1)
+    return [values.mean(), *np.quantile(draws, [0.025, 0.975])]
 
 
 class Clock:

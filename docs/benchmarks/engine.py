@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     args = common.parse(parser)
     if args.quick:
-        args.rows, args.repeats = 6000, 2
+        args.rows, args.repeats = 1000, 2
     common.one_thread()
     if args.data == "mnist":
         X = common.split("mnist", 0, args.rows).X_train

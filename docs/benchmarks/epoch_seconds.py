@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.datasets import load_digits
+from textbook_vae import Size
 from threadpoolctl import threadpool_limits
-from vae_peers import OURS, TRAINERS, Size, Train
+from vae_peers import OURS, TRAINERS, Train
 
 
 def random_rows(n_rows: int, n_features: int) -> np.ndarray:
@@ -57,7 +58,7 @@ def run(args) -> pd.DataFrame:
     results = common.Results(args.output, args.resume)
     for name in args.sets:
         X = CASES[name].rows()
-        X = X[: 10 * CASES[name].size.batch_size] if args.quick else X
+        X = X[: 2 * CASES[name].size.batch_size] if args.quick else X
         for n_threads in args.threads:
             threadpool_limits(n_threads)
             torch.set_num_threads(n_threads)
@@ -94,6 +95,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
+    if args.quick:
+        args.turns, args.threads = 1, [1]
     report(run(args))
 
 

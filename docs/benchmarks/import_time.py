@@ -71,7 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11, help="processes per statement")
     parser.add_argument("--modules", type=int, default=12, help="number of added modules to print")
+    parser.add_argument("--quick", action="store_true", help="one process per statement, to try the script")
     options = parser.parse_args()
+    options.rounds = 1 if options.quick else options.rounds
     seconds = measure(options.rounds)
     print(f"CPU seconds, {options.rounds} processes each; {platform.machine()}, Python {platform.python_version()}")
     print(f"{'import':<30} {'median':>7} {'quartiles':>15}")

@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
     args = common.parse(parser)
     if args.quick:
-        args.rows, args.repeats = [6000], 1
+        args.rows, args.repeats, args.tasks, args.dtypes = [6000], 1, ["fit"], ["float32"]
     parts = {"growth": growth, "peers": peers}
     common.save(pd.concat([parts[part](args) for part in args.parts]), args.output)
 

@@ -7,21 +7,18 @@ column in [0, 1] (NMF, pythae).
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import tempfile
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
 import vae_peers
+from fitted_vaes import Fitted, of_pyod, of_pythae, pyod_scaling
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import NMF, PCA, FactorAnalysis, KernelPCA
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
+from textbook_vae import Size
 
 from sklearn_vae import VAETransformer
 
@@ -29,7 +26,8 @@ HAVE_SCORE = {"PCA", "FactorAnalysis", "VAETransformer"}
 MAX_ROWS = {"KernelPCA": 5_000, "NMF": 20_000, "UMAP": 20_000}  # for the training
 HIDDEN = (256, 128)  # of MLPRegressor and of the tutorial
 TUTORIAL_EPOCHS = 50
-MAX_PYTHAE_STEPS = 20_000  # 100 epochs are its default; rows above 12,800 get fewer
+PYTHAE_EPOCHS, PYTHAE_BATCH_SIZE = 100, 64  # its defaults
+MAX_PYTHAE_STEPS = 20_000  # rows above 12,800 get fewer epochs
 
 
 class OneUnit(TransformerMixin, BaseEstimator):
@@ -60,14 +58,11 @@ class MLPLatents(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         """Return the middle layer's sums."""
-        weights = list(zip(self.model_.coefs_, self.model_.intercepts_, strict=True))[: len(HIDDEN) + 1]
-        for W, b in weights[:-1]:
-            X = np.maximum(X @ W + b, 0)
-        return X @ weights[-1][0] + weights[-1][1]
+        return vae_peers.middle_layer(self.model_, X)
 
 
 class TorchLatents(TransformerMixin, BaseEstimator):
-    """A peer's encoder; `train(X, n_components, seed)` returns a function from rows to latents, float32 tensors."""
+    """A peer's encoder; `train(X, n_components, seed)` returns a function from float32 tensors of rows to latents."""
 
     def __init__(self, train, n_components, random_state=None):
         self.train = train
@@ -86,43 +81,35 @@ class TorchLatents(TransformerMixin, BaseEstimator):
         return self.encode_(torch.from_numpy(X.astype(np.float32))).numpy()
 
 
+def means(fitted: Fitted) -> Callable:
+    """Return the function from rows to their posteriors' means: `embed` of pythae would draw."""
+    return lambda x: fitted.posterior(x)[0]
+
+
 def train_tutorial(X: np.ndarray, n_components: int, seed: int) -> Callable:
     """Train the textbook's VAE with skorch."""
-    size = vae_peers.Size(HIDDEN, n_components, 128)
-    module = vae_peers.skorch(X, size, TUTORIAL_EPOCHS, 1).module_.eval()
-    return lambda x: module.mu(module.encoder(x))
+    size = Size(HIDDEN, n_components, 128)
+    return vae_peers.skorch(X, size, TUTORIAL_EPOCHS, 1).module_.embed
 
 
 def train_pythae(X: np.ndarray, n_components: int, seed: int) -> Callable:
     """Train pythae's VAE with its own layers and options, but at most MAX_PYTHAE_STEPS."""
-    from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE, VAEConfig
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
-
-    logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        options = BaseTrainerConfig(output_dir=folder, seed=seed, no_cuda=True)
-        options.num_epochs = min(options.num_epochs, MAX_PYTHAE_STEPS * options.per_device_train_batch_size // len(X))
-        model = VAE(VAEConfig(input_dim=(X.shape[1],), latent_dim=n_components))
-        BaseTrainer(model, BaseDataset(torch.from_numpy(X), torch.ones(len(X))), None, options).train()
-    logging.disable(logging.NOTSET)
-    encoder = model.eval().encoder
-    return lambda x: encoder(x).embedding  # `embed` would draw.
+    n_epochs = min(PYTHAE_EPOCHS, MAX_PYTHAE_STEPS * PYTHAE_BATCH_SIZE // len(X))
+    return means(of_pythae(vae_peers.fit_pythae(X, n_components, num_epochs=n_epochs, seed=seed)))
 
 
-def train_pyod(name: str, X: np.ndarray, n_components: int, seed: int) -> Callable:
-    """Train a detector of PyOD; it scales columns itself."""
+def train_pyod_vae(X: np.ndarray, n_components: int, seed: int) -> Callable:
+    """Train PyOD's VAE."""
+    return means(of_pyod(vae_peers.fit_pyod(X, n_components, random_state=seed)))
+
+
+def train_pyod_autoencoder(X: np.ndarray, n_components: int, seed: int) -> Callable:
+    """Train PyOD's AutoEncoder, whose last layer is as wide as the latents."""
     from pyod.models.auto_encoder import AutoEncoder
-    from pyod.models.vae import VAE
 
-    if name == "VAE":
-        detector = VAE(latent_dim=n_components, random_state=seed, verbose=0)
-    else:
-        detector = AutoEncoder(hidden_neuron_list=[64, n_components], random_state=seed, verbose=0)
-    model = detector.fit(X).model.eval()
-    encode = (lambda x: model.encode(x)[0]) if name == "VAE" else model.encoder
-    mean, scale = (torch.from_numpy(np.asarray(v, np.float32)) for v in (detector.X_mean, detector.X_std + 1e-8))
-    return lambda x: encode((x - mean) / scale)
+    detector = AutoEncoder(hidden_neuron_list=[64, n_components], random_state=seed, verbose=0).fit(X)
+    model, (center, scale) = detector.model.eval(), pyod_scaling(detector)
+    return lambda x: model.encoder((x - center) / scale)
 
 
 def umap(d: int, seed: int):
@@ -145,8 +132,8 @@ METHODS: dict[str, Callable] = {
     "MLPRegressor": lambda d, seed: make_pipeline(OneUnit(), MLPLatents(d, seed)),
     "VAETransformer": lambda d, seed, **params: VAETransformer(d, **{"whiten": False, "random_state": seed, **params}),
     "pythae": lambda d, seed: in_unit_interval(TorchLatents(train_pythae, d, seed)),
-    "PyOD VAE": lambda d, seed: TorchLatents(partial(train_pyod, "VAE"), d, seed),
-    "PyOD AutoEncoder": lambda d, seed: TorchLatents(partial(train_pyod, "AutoEncoder"), d, seed),
+    "PyOD VAE": lambda d, seed: TorchLatents(train_pyod_vae, d, seed),
+    "PyOD AutoEncoder": lambda d, seed: TorchLatents(train_pyod_autoencoder, d, seed),
     "tutorial": lambda d, seed: make_pipeline(OneUnit(), TorchLatents(train_tutorial, d, seed)),
     "UMAP": umap,
 }

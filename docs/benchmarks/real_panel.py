@@ -19,7 +19,6 @@ from sklearn.base import clone
 OURS = "VAETransformer"
 QUICK_SETS = ["wine", "glass"]
 MAX_LABELLED = 10_000  # training rows for the classifiers; more are drawn from
-N_RESAMPLES = 10_000
 CELL = ["set", "n_components", "split"]
 RANGES = {"2-4": [2, 4], "8-32": [8, 16, 32]}
 
@@ -77,15 +76,6 @@ def by_set(gain: pd.Series) -> pd.DataFrame:
     return table
 
 
-def interval(gains: pd.Series) -> list[float]:
-    """Return the mean over sets, and the bootstrap's 95% interval, that of drawing sets."""
-    values = gains.dropna().to_numpy()
-    if not len(values):
-        return [np.nan] * 3
-    draws = np.random.RandomState(0).choice(values, (N_RESAMPLES, len(values))).mean(1)
-    return [values.mean(), *np.quantile(draws, [0.025, 0.975])]
-
-
 def report_gain(accuracy: pd.DataFrame) -> None:
     """Print accuracy less PCA's."""
     gain = accuracy[OURS] - accuracy["PCA"]
@@ -96,7 +86,7 @@ def report_gain(accuracy: pd.DataFrame) -> None:
         untuned = table.loc[~table.index.isin(TUNED), key]
         for name, part in {"all sets": table[key], "sets the recipe was not tuned on": untuned}.items():
             ends = [part.min(), part.idxmin(), (part > 0).sum(), part.count()] if part.count() else [np.nan] * 4
-            rows[key, name] = [*interval(part), *ends]
+            rows[key, name] = [*common.mean_interval(part), *ends]
     columns = ["gain", "low", "high", "worst", "worst set", "sets won", "sets"]
     common.show("Means over sets, with a 95% interval from resampling sets", pd.DataFrame(rows, columns).T)
     cells = pd.DataFrame({"gain": gain.groupby(level=CELL[:2]).mean(), "spread": gain.groupby(level=CELL[:2]).std()})
@@ -116,7 +106,7 @@ def report_ranks(accuracy: pd.DataFrame) -> None:
     rows = {}
     for method in accuracy.columns.drop(OURS):
         gains = by_set((accuracy[OURS] - accuracy[method]).dropna())
-        rows[method] = [v for key in RANGES for v in (*interval(gains[key]), (gains[key] < 0).mean())]
+        rows[method] = [v for key in RANGES for v in (*common.mean_interval(gains[key]), (gains[key] < 0).mean())]
     columns = pd.MultiIndex.from_product([RANGES, ["gain", "low", "high", "sets lost"]])
     common.show(f"{OURS}'s accuracy less each one's, means over sets", pd.DataFrame(rows, columns).T)
 
@@ -169,7 +159,7 @@ def main() -> None:
     args = common.parse(parser)
     if args.quick:
         args.sets = QUICK_SETS if args.sets == NAMES else args.sets
-        args.components, args.splits, args.params = [2, 8], 2, {"max_iter": 5, **args.params}
+        args.components, args.splits, args.params = [2, 8], 1, {"max_iter": 5, **args.params}
     warnings.filterwarnings("ignore")  # of peers that stop before they converge, and the like
     common.one_thread()
     report(pd.read_csv(args.output, comment="#") if args.no_run else run(args))

@@ -29,7 +29,6 @@ AXES: dict[str, list[tuple[int, int]]] = {
     "columns of 2000": [(2_000, d) for d in (10, 100, 1_000, 10_000)],
     "columns of 20000": [(20_000, d) for d in (100, 1_000, 10_000)],
 }
-QUICK = {"rows": [(1_000, 50), (7_000, 50)], "columns of 2000": [(2_000, 10), (2_000, 100)]}
 
 
 def curved_rows(n_rows: int, n_features: int) -> np.ndarray:
@@ -67,8 +66,7 @@ def measure(estimator: str, task: str, n_rows: int, n_features: int, params: dic
 def run(args) -> pd.DataFrame:
     """Measure all, in turns."""
     results = common.Results(args.output, args.resume)
-    axes = QUICK if args.quick else AXES
-    shapes = [(axis, *shape) for axis in args.axes if axis in axes for shape in axes[axis]]
+    shapes = [(axis, n, d) for axis in args.axes for n, d in AXES[axis] if n * d <= args.max_size]
     for turn, shape, estimator, task in product(range(args.turns), shapes, ESTIMATORS, TASKS):
         axis, n_rows, n_features = shape
         cell = {"axis": axis, "n_rows": n_rows, "n_features": n_features}
@@ -102,10 +100,11 @@ def main() -> None:
     parser = common.make_parser(__doc__)
     parser.add_argument("--axes", nargs="+", default=list(AXES), choices=list(AXES), metavar="AXIS")
     parser.add_argument("--turns", type=int, default=1)
+    parser.add_argument("--max-size", type=float, default=np.inf, help="of data, rows times columns")
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:
-        args.params = {"max_iter": 2, **args.params}
+        args.axes, args.max_size, args.params = ["rows"], 500_000, {"max_iter": 2, **args.params}
     report(run(args))
 
 

@@ -26,28 +26,22 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from vae_peers import TRAINERS, Size, float_tensor
+from textbook_vae import Size
+from vae_peers import TRAINERS, float_tensor, middle_layer
 
 from sklearn_vae import VAETransformer
 
 N_SPLITS = 3
 COMPONENTS = [2, 4, 8, 16]
 HIDDEN_LAYER_SIZES, BATCH_SIZE, N_EPOCHS = (256, 128), 64, 100
+QUICK_TRANSFORMERS = ["VAETransformer", "skorch"]
 # Backend and number of jobs, in the order in which they run: warm processes are those of the cold search.
 WAYS = {"1 job": ("sequential", 1), "loky, cold": ("loky", 2), "loky, warm": ("loky", 2), "threads": ("threading", 2)}
 
 
-def hidden_values(model, X: np.ndarray) -> np.ndarray:
-    """Return the middle layer of an MLPRegressor that has as many before as after it."""
-    n_layers = len(HIDDEN_LAYER_SIZES) + 1
-    for weight, bias in zip(model.coefs_[:n_layers], model.intercepts_[:n_layers], strict=True):
-        X = np.maximum(X @ weight + bias, 0)
-    return X
-
-
 ENCODERS: dict[str, Callable] = {
     "skorch": lambda net, X: net.module_.embed(float_tensor(X)).numpy(),
-    "MLPRegressor": hidden_values,
+    "MLPRegressor": middle_layer,
 }
 
 
@@ -163,6 +157,7 @@ def main() -> None:
     args = common.parse(parser)
     if args.quick:
         args.turns, args.epochs = 1, 2
+        args.transformers = QUICK_TRANSFORMERS if args.transformers == names else args.transformers
     common.one_thread()
     report(run(args))
 

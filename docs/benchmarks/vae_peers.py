@@ -1,6 +1,7 @@
-"""VAEs by hand, of other packages and of this one, with the same layers: what the scripts on costs measure.
+"""VAEs by hand, of other packages and of this one: what several scripts measure.
 
-Each function trains on float32 rows for a number of epochs, and returns what it trained. They need the extra "bench".
+Each of `TRAINERS` trains the same layers on float32 rows for a number of epochs, and returns what it trained.
+They need the extra "bench".
 """
 
 from __future__ import annotations
@@ -11,115 +12,19 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.neural_network import MLPRegressor
 from skorch import NeuralNet
+from textbook_vae import LEARNING_RATE, Size, TextbookVAE, by_hand, elbo_loss, tutorial
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
-from torch.utils.data import DataLoader, TensorDataset
 
 from sklearn_vae import VAETransformer
 from sklearn_vae.networks import MLP
 
-LEARNING_RATE = 1e-3
-
-
-class Size(NamedTuple):
-    """Layers, and rows per step."""
-
-    hidden_layer_sizes: tuple[int, ...]
-    n_components: int
-    batch_size: int
-
-
 Train = Callable[[np.ndarray, Size, int, int], Any]
-
-
-def layers(*widths: int) -> nn.Sequential:
-    """Return linear layers with a ReLU after each."""
-    return nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(widths)))
-
-
-class TextbookVAE(nn.Module):
-    """The VAE of tutorials."""
-
-    def __init__(self, n_features: int, size: Size):
-        super().__init__()
-        hidden, d = size.hidden_layer_sizes, size.n_components
-        self.encoder = layers(n_features, *hidden)
-        self.mu, self.log_variance = nn.Linear(hidden[-1], d), nn.Linear(hidden[-1], d)
-        self.decoder = nn.Sequential(layers(d, *hidden[::-1]), nn.Linear(hidden[0], n_features))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the reconstruction of a draw, the means and the log-variances."""
-        features = self.encoder(x)
-        mu, log_variance = self.mu(features), self.log_variance(features)
-        z = mu + (0.5 * log_variance).exp() * torch.randn_like(mu)
-        return self.decoder(z), mu, log_variance
-
-    @torch.inference_mode()
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the means."""
-        return self.mu(self.encoder(x))
-
-
-def elbo_loss(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
-    """Return squared error and KL per row."""
-    reconstruction, mu, log_variance = output
-    kl = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum()
-    return (mse_loss(reconstruction, x, reduction="sum") + kl) / len(x)
-
-
-def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train with a DataLoader and Adam, as tutorials do."""
-    model = TextbookVAE(X.shape[1], size)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    loader = DataLoader(TensorDataset(torch.from_numpy(X)), batch_size=size.batch_size, shuffle=True)
-    for _ in range(n_epochs):
-        for (x,) in loader:
-            loss = elbo_loss(model(x), x)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return model
-
-
-class FastVAE(TextbookVAE):
-    """The same with one layer for means and log-variances."""
-
-    def __init__(self, n_features: int, size: Size):
-        super().__init__(n_features, size)
-        self.head = nn.Linear(size.hidden_layer_sizes[-1], 2 * size.n_components)
-        del self.mu, self.log_variance
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the reconstruction of a draw, the means and the log-variances."""
-        mu, log_variance = self.head(self.encoder(x)).chunk(2, 1)
-        z = mu + (0.5 * log_variance).exp() * torch.randn_like(mu)
-        return self.decoder(z), mu, log_variance
-
-    @torch.inference_mode()
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the means."""
-        return self.head(self.encoder(x)).chunk(2, 1)[0]
-
-
-def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train with all that makes a loop fast: one head, rows by index, fused Adam, no loss read."""
-    model, x = FastVAE(X.shape[1], size), torch.from_numpy(X)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
-    for _ in range(n_epochs):
-        for index in torch.randperm(len(x)).split(size.batch_size):
-            batch = x.index_select(0, index)
-            loss = elbo_loss(model(batch), batch)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return model
 
 
 def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
@@ -143,13 +48,25 @@ def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
     return net.fit(X, X)
 
 
-def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train pythae's VAE with these layers."""
+def fit_pythae(X: np.ndarray, n_components: int, networks: tuple = (), **options) -> Any:
+    """Train pythae's VAE with these networks or its own, whose output is in (0, 1); `options` are its trainer's."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        model = VAE(VAEConfig(input_dim=(X.shape[1],), latent_dim=n_components), *networks)
+        data = BaseDataset(torch.from_numpy(X), torch.ones(len(X)))
+        BaseTrainer(model, data, None, BaseTrainerConfig(output_dir=folder, no_cuda=True, **options)).train()
+    logging.disable(logging.NOTSET)
+    return model.eval()
+
+
+def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
+    """Train pythae's VAE with these layers."""
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
     class Encoder(BaseEncoder):
         def __init__(self):
@@ -158,8 +75,8 @@ def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
             del self.vae.decoder
 
         def forward(self, x):
-            features = self.vae.encoder(x)
-            return ModelOutput(embedding=self.vae.mu(features), log_covariance=self.vae.log_variance(features))
+            mu, log_variance = self.vae.posterior(x)
+            return ModelOutput(embedding=mu, log_covariance=log_variance)
 
     class Decoder(BaseDecoder):
         def __init__(self):
@@ -169,38 +86,30 @@ def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
         def forward(self, z):
             return ModelOutput(reconstruction=self.decoder(z))
 
-    logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        config = VAEConfig(input_dim=(X.shape[1],), latent_dim=size.n_components, reconstruction_loss="mse")
-        options = BaseTrainerConfig(
-            output_dir=folder,
-            num_epochs=n_epochs,
-            learning_rate=LEARNING_RATE,
-            per_device_train_batch_size=size.batch_size,
-            no_cuda=True,
-        )
-        data = BaseDataset(torch.from_numpy(X), torch.ones(len(X)))
-        model = VAE(config, Encoder(), Decoder())
-        BaseTrainer(model, data, None, options).train()
-    logging.disable(logging.NOTSET)
-    return model.eval()
+    options = {"num_epochs": n_epochs, "learning_rate": LEARNING_RATE, "per_device_train_batch_size": size.batch_size}
+    return fit_pythae(X, size.n_components, (Encoder(), Decoder()), **options)
+
+
+def fit_pyod(X: np.ndarray, n_components: int, **options) -> Any:
+    """Train PyOD's VAE, which standardises the columns; it also scores its rows, once."""
+    from pyod.models.vae import VAE
+
+    return VAE(latent_dim=n_components, verbose=0, **options).fit(X)
 
 
 def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train PyOD's VAE with these layers; it also scores its rows, once."""
-    from pyod.models.vae import VAE
-
+    """Train PyOD's VAE with these layers."""
     hidden = list(size.hidden_layer_sizes)
-    return VAE(
+    return fit_pyod(
+        X,
+        size.n_components,
         epoch_num=n_epochs,
         batch_size=size.batch_size,
         encoder_neuron_list=hidden,
         decoder_neuron_list=hidden[::-1],
-        latent_dim=size.n_components,
         lr=LEARNING_RATE,
         dropout_rate=0.0,
-        verbose=0,
-    ).fit(X)
+    )
 
 
 def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
@@ -218,6 +127,14 @@ def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> A
         warnings.simplefilter("ignore")
         model.fit(X, X)
     return model
+
+
+def middle_layer(model: MLPRegressor, X: np.ndarray) -> np.ndarray:
+    """Return what enters the ReLU of the middle layer: an autoencoder's latents."""
+    weights = list(zip(model.coefs_, model.intercepts_, strict=True))[: len(model.coefs_) // 2]
+    for W, b in weights[:-1]:
+        X = np.maximum(X @ W + b, 0)
+    return X @ weights[-1][0] + weights[-1][1]
 
 
 def same_layers(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:

@@ -1,0 +1,116 @@
+"""Anomaly detectors, each at its own defaults: what `anomalies.py` compares. PyOD's need the extra "bench".
+
+Each function makes an unfitted detector for the training rows; `fit` it and call `score`: larger is more anomalous.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_vae import VAETransformer
+from sklearn_vae.likelihoods import Gaussian
+
+N_COMPONENTS = 8  # what VAETransformer has by default
+N_NEIGHBORS = 5
+
+
+class Detector:
+    """A model, and the scores of its fit."""
+
+    def __init__(self, model, score: Callable[[object, np.ndarray], np.ndarray]):
+        self.model = model
+        self._score = score
+
+    def fit(self, X: np.ndarray) -> Detector:
+        """Fit to normal rows; what is printed is lost."""
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            self.model.fit(X)
+        return self
+
+    def score(self, X: np.ndarray) -> np.ndarray:
+        """Return scores, larger for anomalies; values beyond float are the largest."""
+        with contextlib.redirect_stderr(io.StringIO()):
+            scores = np.asarray(self._score(self.model, X), np.float64)
+        return np.nan_to_num(scores, nan=np.inf).clip(-1e300, 1e300)
+
+
+def minus_score_samples(model, X: np.ndarray) -> np.ndarray:
+    """Return minus the log-likelihood, or what the model has in its place."""
+    return -model.score_samples(X)
+
+
+def squared_error(model, X: np.ndarray) -> np.ndarray:
+    """Return the squared distance from the reconstruction."""
+    return np.square(X - model.inverse_transform(model.transform(X))).sum(1)
+
+
+def mean_distance(model, X: np.ndarray) -> np.ndarray:
+    """Return the mean distance from the nearest training rows."""
+    return model.kneighbors(X)[0].mean(1)
+
+
+def vae(X: np.ndarray, seed: int, n_components: int = N_COMPONENTS, **params) -> Detector:
+    """Make this package's, with fewer components than columns."""
+    k = min(n_components, X.shape[1] - 1)
+    return Detector(VAETransformer(**{"n_components": k, "random_state": seed, **params}), minus_score_samples)
+
+
+def linear(X: np.ndarray, seed: int, cls: type, score: Callable = minus_score_samples) -> Detector:
+    """Make a linear model with as many components."""
+    return Detector(cls(min(N_COMPONENTS, X.shape[1] - 1), random_state=seed), score)
+
+
+def nearest(X: np.ndarray, seed: int) -> Detector:
+    """Make a search for the nearest training rows."""
+    return Detector(NearestNeighbors(n_neighbors=N_NEIGHBORS), mean_distance)
+
+
+def pyod(X: np.ndarray, seed: int, name: str) -> Detector:
+    """Make a detector of PyOD's; IForest, OCSVM and LOF are scikit-learn's, with its defaults."""
+    from importlib import import_module
+
+    modules = {"AutoEncoder": "auto_encoder", "DeepSVDD": "deep_svdd"}
+    cls = getattr(import_module(f"pyod.models.{modules.get(name, name.lower())}"), name)
+    params = {"n_features": X.shape[1]} if name == "DeepSVDD" else {}
+    names = cls.__init__.__code__.co_varnames
+    params |= {"random_state": seed} if "random_state" in names else {}
+    params |= {"verbose": 0} if "verbose" in names and name != "OCSVM" else {}
+    return Detector(cls(**params), lambda model, rows: model.decision_function(rows))
+
+
+OURS = "VAETransformer"
+PYOD = [
+    "VAE",
+    "AutoEncoder",
+    "DeepSVDD",
+    "PCA",
+    "IForest",
+    "OCSVM",
+    "KNN",
+    "LOF",
+    "ECOD",
+    "COPOD",
+    "HBOS",
+    "GMM",
+    "INNE",
+]
+DETECTORS: dict[str, Callable[..., Detector]] = {
+    OURS: vae,
+    f"{OURS}, per_column": partial(vae, likelihood=Gaussian(per_column=True)),
+    f"{OURS}, 2 components": partial(vae, n_components=2),
+    f"{OURS}, 32 components": partial(vae, n_components=32),
+    **{f"PyOD {name}": partial(pyod, name=name) for name in PYOD},
+    "PCA, likelihood": partial(linear, cls=PCA),
+    "PCA, error": partial(linear, cls=PCA, score=squared_error),
+    "FactorAnalysis": partial(linear, cls=FactorAnalysis),
+    "NearestNeighbors, mean": nearest,
+}
+# Those that take the longest.
+SLOW = [f"{OURS}, 2 components", f"{OURS}, 32 components", "PyOD VAE", "PyOD AutoEncoder", "PyOD DeepSVDD"]

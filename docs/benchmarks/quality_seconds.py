@@ -1,0 +1,270 @@
+"""CPU seconds to the quality that other VAEs end with, on test rows: ELBO, and accuracy of classifiers on the latents.
+
+Rows are centred and divided by one unit, the root of the columns' mean variance (wine, breast_cancer, iris and diabetes
+are standardised before); a peer that scales its rows itself does so within, and its reconstructions are scaled back.
+The ELBO has each model's own posterior, 4 draws, and one noise variance for all columns, at its optimum on
+reconstructions of training rows: a model that was trained with unit variance is not judged by it. Accuracies are
+means of LogisticRegression and kNN(5) on posterior means.
+
+Peers train to their own ends, or, the strongest one, to the epoch that is best on test rows. The default
+VAETransformer trains epoch by epoch until it has reached all that the peers ended with; it has reached a quality when
+it holds it for three epochs. Only training is timed, probabilistic PCA at the start included. "fit" is a whole default
+fit, which also finds out when to stop.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import common
+import numpy as np
+import pandas as pd
+import torch
+from fitted_vaes import Fitted, of_net, of_ours, of_pyod, of_pythae, of_textbook
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from textbook_vae import Size, TextbookVAE, optimal_scale_loss, tutorial, tutorial_epochs
+from torch import Tensor
+from vae_peers import Train, fit_pyod, fit_pythae, pyod, pythae, skorch
+
+from sklearn_vae import VAETransformer
+from sklearn_vae._progress import Progress
+from sklearn_vae._recipe import Recipe
+
+SETS = ["wine", "iris", "breast_cancer", "diabetes", "digits", "patches", "tanh_wide", "mnist"]
+COMPONENTS = [2, 8, 32]
+TARGET = 5  # times as fast
+N_DRAWS = 4
+IN_A_ROW = 3
+BATCH_SIZE = 128
+PATIENCE = 1000  # steps of the strongest peer without a better test ELBO
+Quality = dict[str, float]
+
+
+class Cell(NamedTuple):
+    """Scaled rows, layers and a seed."""
+
+    data: common.Split
+    size: Size
+    seed: int
+
+
+@torch.no_grad()
+def squared_error_and_kl(fitted: Fitted, x: Tensor) -> tuple[float, float]:
+    """Return means over rows of squared error, of draws that are the same at each call, and KL."""
+    mu, log_variance = fitted.posterior(x)
+    kl = 0.5 * (mu.square() + log_variance.exp() - log_variance - 1).sum(1).double().mean()
+    generator = torch.Generator().manual_seed(0)
+    total = 0.0
+    for _ in range(N_DRAWS):
+        z = mu + (0.5 * log_variance).exp() * torch.randn(mu.shape, generator=generator)
+        total += float((fitted.decode(z) - x).square().sum(1).double().mean())
+    return total / N_DRAWS, float(kl)
+
+
+def test_elbo(fitted: Fitted, data: common.Split) -> float:
+    """Return the mean test ELBO with the noise variance that is best for reconstructions of training rows."""
+    n_features = data.X_train.shape[1]
+    variance = squared_error_and_kl(fitted, torch.from_numpy(data.X_train))[0] / n_features
+    error, kl = squared_error_and_kl(fitted, torch.from_numpy(data.X_test))
+    return -0.5 * (n_features * math.log(2 * math.pi * variance) + error / variance) - kl
+
+
+@torch.no_grad()
+def accuracy(fitted: Fitted, data: common.Split) -> float:
+    """Return the mean test accuracy of two classifiers on posterior means."""
+    Z_train, Z_test = (fitted.posterior(torch.from_numpy(X))[0].numpy() for X in data[:2])
+    models = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), KNeighborsClassifier(5)
+    return float(np.mean([model.fit(Z_train, data.y_train).score(Z_test, data.y_test) for model in models]))
+
+
+def quality(fitted: Fitted, data: common.Split) -> Quality:
+    """Measure a fitted model."""
+    return {"elbo": test_elbo(fitted, data), "accuracy": accuracy(fitted, data)}
+
+
+def pythae_defaults(X: np.ndarray, size: Size, n_epochs: int | None) -> Fitted:
+    """Train pythae's VAE with its networks, whose output is in (0, 1): columns are scaled to that range."""
+    scaler = MinMaxScaler().fit(X)
+    low, scale = (torch.from_numpy(a.astype(np.float32)) for a in (scaler.min_, scaler.scale_))
+    options = {} if n_epochs is None else {"num_epochs": n_epochs}
+    fitted = of_pythae(fit_pythae(scaler.transform(X).astype(np.float32), size.n_components, **options))
+    return Fitted(lambda x: fitted.posterior(x * scale + low), lambda z: (fitted.decode(z) - low) / scale)
+
+
+def pyod_defaults(X: np.ndarray, size: Size, n_epochs: int | None) -> Fitted:
+    """Train PyOD's VAE with its networks."""
+    return of_pyod(fit_pyod(X, size.n_components, **({} if n_epochs is None else {"epoch_num": n_epochs})))
+
+
+def same_layers(train: Train, of: Callable[[Any], Fitted], X: np.ndarray, size: Size, n_epochs: int | None) -> Fitted:
+    """Train for 50 epochs, as tutorials do, or for fewer."""
+    return of(train(X, size, min(50, n_epochs or 50), 1))
+
+
+# PyOD clamps the KL term to 0 unless it is told not to: an ELBO is not what it maximises.
+PEERS: dict[str, Callable[[np.ndarray, Size, int | None], Fitted]] = {
+    "pythae, defaults": pythae_defaults,
+    "pythae, same layers": partial(same_layers, pythae, of_pythae),
+    "PyOD (no KL), defaults": pyod_defaults,
+    "PyOD (no KL), same layers": partial(same_layers, pyod, of_pyod),
+    "tutorial": partial(same_layers, tutorial, of_textbook),
+    "tutorial in skorch": partial(same_layers, skorch, of_net),
+    "tutorial, optimal scale": partial(same_layers, partial(tutorial, loss_of=optimal_scale_loss), of_textbook),
+}
+STRONGEST = "tutorial, optimal scale, best epoch"
+
+
+def best_epoch(cell: Cell, n_steps: int) -> tuple[float, Quality]:
+    """Train by hand with the optimal scale; return the seconds to the epoch of the best test ELBO, and its quality."""
+    data, clock, best_seconds, best, best_step = cell.data, common.Clock(), 0.0, -math.inf, 0
+    with clock.running():
+        model = TextbookVAE(data.X_train.shape[1], cell.size)
+        epochs = tutorial_epochs(model, data.X_train, cell.size.batch_size, optimal_scale_loss)
+    kept, steps = model, math.ceil(len(data.X_train) / cell.size.batch_size)
+    for step in range(steps, n_steps + steps, steps):
+        with clock.running():
+            next(epochs)
+        elbo = test_elbo(of_textbook(model), data)
+        if elbo > best:
+            best_seconds, best, best_step, kept = clock.seconds, elbo, step, copy.deepcopy(model)
+        elif step >= best_step + PATIENCE:
+            break
+    return best_seconds, quality(of_textbook(kept), data)
+
+
+def run_peers(cell: Cell, args) -> dict[str, tuple[float, Quality]]:
+    """Return CPU seconds and quality of each."""
+    results = {}
+    for name, train in PEERS.items():
+        torch.manual_seed(cell.seed)
+        clock = common.Clock()
+        with clock.running():
+            fitted = train(cell.data.X_train, cell.size, args.peer_epochs)
+        results[name] = clock.seconds, quality(fitted, cell.data)
+    torch.manual_seed(cell.seed)
+    return results | {STRONGEST: best_epoch(cell, args.max_steps)}
+
+
+def train(vae: VAETransformer, data: common.Split) -> Iterator[tuple[float, Quality]]:
+    """Train epoch by epoch; yield CPU seconds and quality, the start's first."""
+    clock = common.Clock()
+    rows = vae._rows(data.X_train, None)
+    with clock.running():
+        fitter = vae._fitter(rows, Recipe(len(rows)), Progress(vae))
+        trainer = fitter.trainer(fitter.start(rows), rows.x.device)
+    yield clock.seconds, quality(of_ours(trainer.average), data)
+    for _ in range(fitter.stopping.max_epochs):
+        with clock.running():
+            trainer.run_epoch(rows)
+        yield clock.seconds, quality(of_ours(trainer.average), data)
+
+
+def reached(curve: list[tuple[float, Quality]], measure: str, target: float) -> tuple[float, float]:
+    """Return seconds and epoch from which a curve holds the target; infinity if it does not."""
+    holds = [quality[measure] >= target for _, quality in curve]
+    starts = (i for i in range(len(holds) - IN_A_ROW + 1) if all(holds[i : i + IN_A_ROW]))
+    epoch = next(starts, None)
+    return (math.inf, math.inf) if epoch is None else (curve[epoch][0], epoch)
+
+
+def run_cell(cell: Cell, args) -> list[dict]:
+    """Train all peers, then ours until it is as good as each, then a whole fit."""
+    peers = run_peers(cell, args)
+    vae = VAETransformer(cell.size.n_components, random_state=cell.seed).set_params(**args.params)
+    most = {measure: max(peer[measure] for _, peer in peers.values()) for measure in ("elbo", "accuracy")}
+    curve = []
+    for point in train(vae, cell.data):
+        curve.append(point)
+        if all(reached(curve, measure, target)[0] < math.inf for measure, target in most.items()):
+            break
+    clock = common.Clock()
+    with clock.running():
+        vae.fit(cell.data.X_train)
+    fit = quality(of_ours(vae.module_), cell.data)
+    rows = []
+    for name, (peer_s, peer) in peers.items():
+        for measure, target in peer.items():
+            our_s, epochs = reached(curve, measure, target)
+            row = {"peer": name, "measure": measure, "peer_s": peer_s, "peer_quality": target}
+            row |= {"our_s": our_s, "our_epochs": epochs, "our_start_s": curve[0][0], "our_start": curve[0][1][measure]}
+            row |= {"our_best": max(point[measure] for _, point in curve)}
+            row |= {"our_fit_s": clock.seconds, "our_fit": fit[measure], "our_fit_epochs": vae.best_iter_}
+            rows.append(row | {"ratio": peer_s / our_s, "fit_ratio": peer_s / clock.seconds})
+    return rows
+
+
+def make_cell(name: str, n_components: int, seed: int, args) -> Cell | None:
+    """Scale a split; None where there are not enough columns."""
+    data = common.split(name, seed, args.mnist_rows, 5_000)
+    if n_components >= data.X_train.shape[1]:
+        return None
+    center, unit = data.X_train.mean(0), math.sqrt(data.X_train.var(0).mean())
+    X_train, X_test = (((X - center) / unit).astype(np.float32) for X in data[:2])
+    batch_size = min(BATCH_SIZE, len(X_train))  # PyOD leaves out a batch that is not full
+    size = Size(Recipe(len(X_train)).hidden_layer_sizes, n_components, batch_size)
+    return Cell(common.Split(X_train, X_test, data.y_train, data.y_test), size, seed)
+
+
+def run(args) -> pd.DataFrame:
+    """Run what is not there yet."""
+    results = common.Results(args.output, args.resume)
+    rows = np.random.RandomState(0).normal(size=(200, 10)).astype(np.float32)
+    for train in PEERS.values():
+        train(rows, Size((8,), 2, 32), 1)  # what is loaded at first use does not count
+    for name in args.sets:
+        for n_components in args.components:
+            for seed in range(args.splits):
+                key = {"set": name, "n_components": n_components, "split": seed}
+                is_new = results.lacks(key | {"peer": STRONGEST, "measure": "accuracy"})  # its last row
+                cell = make_cell(name, n_components, seed, args) if is_new else None
+                for row in [] if cell is None else run_cell(cell, args):
+                    if results.lacks(key | {"peer": row["peer"], "measure": row["measure"]}):
+                        results.add(key | row)
+    return results.frame()
+
+
+def report(frame: pd.DataFrame) -> None:
+    """Print medians and every cell below the target."""
+    frame["is_fast"] = frame.ratio >= TARGET
+    frame["fit_gain"] = frame.our_fit - frame.peer_quality
+    columns = ["peer_s", "our_s", "ratio", "our_fit_s", "fit_ratio", "fit_gain"]
+    for keys in (["measure", "peer"], ["measure", "n_components"], ["measure", "set"]):
+        cells = frame.groupby(keys, sort=False)
+        table = cells[columns].median().assign(worst=cells.ratio.min(), share_fast=cells.is_fast.mean())
+        common.show(f"Medians per {' and '.join(keys)}; share_fast: of cells with a ratio of {TARGET} or more", table)
+    cells = frame.groupby(["measure", "set", "n_components", "peer"], sort=False)
+    losing = cells[["ratio", *columns[:2], "peer_quality", "our_start", "our_best", "our_fit", "fit_ratio"]].median()
+    # A ratio of 0: ours never got there.
+    common.show(f"Losing cells, with a median ratio below {TARGET}", losing[losing.ratio < TARGET])
+    worse = losing[(losing.our_fit < losing.peer_quality)]
+    common.show("Cells where a whole default fit ends below the peer's quality", worse)
+
+
+def main() -> None:
+    """Run the cells and print the tables."""
+    parser = common.make_parser(__doc__)
+    parser.add_argument("--sets", nargs="+", default=SETS, choices=["mnist", *common.DATA_SETS], metavar="SET")
+    parser.add_argument("--components", nargs="+", type=int, default=COMPONENTS)
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--mnist-rows", type=int, default=10_000)
+    parser.add_argument("--peer-epochs", type=int, help="of each peer; default: its own, or 50 of a tutorial")
+    parser.add_argument("--max-steps", type=int, default=10_000, help="of the peer that is stopped at its best epoch")
+    common.add_results_options(parser, peers=False)
+    args = common.parse(parser)
+    if args.quick:
+        args.sets = ["wine", "iris"] if args.sets == SETS else args.sets
+        args.components, args.splits, args.mnist_rows, args.peer_epochs, args.max_steps = [2, 8], 1, 1000, 2, 20
+        args.params = {"max_iter": 3, **args.params}
+    common.one_thread()
+    report(run(args))
+
+
+if __name__ == "__main__":
+    main()
