@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from sklearn_vae._devices import to_tensor
+from sklearn_vae._engine import CHUNK_SIZE
 from sklearn_vae._gradients import Layer, Layers
 from sklearn_vae._vae import VAE
 from sklearn_vae.likelihoods.gaussian import GaussianModule
 
-# Numbers that one chunk may hold at a time: 4 MiB of float32. With draws arrays follow each
-# other fast, and should stay in the cache.
-CHUNK_SIZE = 2**20
+# Numbers that a chunk of draws may hold at a time: arrays follow each other fast, and should stay in the cache.
 CHUNK_SIZE_OF_DRAWS = 2**18
 # Rows up to which calls of modules cost more than their arithmetic.
 FEW_ROWS = 64
