@@ -323,8 +323,8 @@ class BaseVAE(
         new = self._new_architecture(2, fitted.n_features, False, recipe)
         if type(new.likelihood) is type(fitted.likelihood):
             # What it takes from the data stays as it was taken.
-            asked = new.likelihood.get_params(deep=False)
-            new.likelihood.set_params(**{k: unless_auto(v, getattr(fitted.likelihood, k)) for k, v in asked.items()})
+            taken = {k: getattr(fitted.likelihood, k) for k in fitted.likelihood.from_data}
+            new.likelihood.set_params(**{k: unless_auto(getattr(new.likelihood, k), v) for k, v in taken.items()})
         auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
         for name in STRUCTURE:
             asked, has = getattr(new, name), getattr(fitted, name)

@@ -22,15 +22,25 @@ N_SHARES = 31
 MIN_SHARE = 1e-3
 
 
+def forget_columns(model: VAE) -> None:
+    """Give a model one scale again, because training goes on."""
+    if (log_scale := _column_log_scale(model)) is not None:
+        log_scale.zero_()
+
+
 def measure_columns(model: VAE, rows: Rows, runs: Iterable[tuple[VAE, Rows, Rows]]) -> None:
     """Give a generative model that was trained on `rows` a scale per column, if its likelihood has one.
 
     `runs` are models with their training and held-out rows.
     """
-    log_scale = model.likelihood.column_log_scale if isinstance(model.likelihood, GaussianModule) else None
+    log_scale = _column_log_scale(model)
     if log_scale is not None and model.objective.generative:
         pairs = [(column_errors(m, training), column_errors(m, held_out)) for m, training, held_out in runs]
         log_scale.copy_(fit_column_scales(column_errors(model, rows), pairs))
+
+
+def _column_log_scale(model: VAE) -> Tensor | None:
+    return model.likelihood.column_log_scale if isinstance(model.likelihood, GaussianModule) else None
 
 
 @torch.inference_mode()

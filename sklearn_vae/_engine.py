@@ -233,11 +233,14 @@ class Trainer:
         self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
-        moving = list(_moving(model))
-        self._other = [
-            (a, m) for a, m in zip(self.average.buffers(), model.buffers(), strict=True) if not _is_in(m, moving)
-        ]
         self.weights, self._averages = Weights(model), Weights(self.average, trains=False).values
+        self._optima = list(zip(self.average.likelihood.optima(), model.likelihood.optima(), strict=True))
+        # Statistics that a user's layers keep (batch normalisation).
+        self._statistics = [
+            (a, m)
+            for a, m in zip(self.average.buffers(), model.buffers(), strict=True)
+            if not any(m is optimum for _, optimum in self._optima)
+        ]
         self._written_out = WrittenOut(model) if WrittenOut.exists(model) else None
         self._net = _Net(
             model,
@@ -250,7 +253,7 @@ class Trainer:
             train_split=None,
             callbacks="disable",
             verbose=0,
-            device=generator.device,
+            device=None,
         )
         self._net.trainer = self
         self._net.initialize()
@@ -265,8 +268,7 @@ class Trainer:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
             self._n_labelled = min(len(rows.labelled), max(MIN_LABELLED, share))
         self._net.fit_loop(rows, epochs=1)
-        # Statistics that a user's layers keep (batch normalisation).
-        for average, buffer in self._other:
+        for average, buffer in self._statistics:
             average.copy_(buffer)
         self._sum_terms()
         return Parts(*(total / len(rows) for total in self._totals))
@@ -287,8 +289,9 @@ class Trainer:
         weight = batch.get("weight")
         if self._written_out is None:
             self.weights.gradient.zero_()
-            terms = self.forward(batch)
-            loss = _mean(terms.loss, weight)
+            with torch.enable_grad():
+                terms = self.forward(batch)
+                loss = _mean(terms.loss, weight)
             loss.backward()
         else:
             terms = self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator)
@@ -326,6 +329,8 @@ class Trainer:
             )
         decay = min(self.settings.averaging, self.step / (self.step + 9))
         self._averages.lerp_(self.weights.values, 1 - decay)
+        for average, optimum in self._optima:
+            average.lerp_(optimum, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what it takes to go on, as arrays and numbers."""
@@ -333,6 +338,7 @@ class Trainer:
         return {
             "step": self.step,
             "weights": _array(self.weights.values),
+            "optima": [_array(optimum) for _, optimum in self._optima],
             "moments": {name: _array(value) for name, value in moments.items()},
             "generator": self.generator.get_state().numpy(),
         }
@@ -341,6 +347,8 @@ class Trainer:
         """Go on from `state`; the average is the model that was given."""
         self.step = state["step"]
         self.weights.values.copy_(torch.from_numpy(state["weights"]))
+        for (_, optimum), value in zip(self._optima, state["optima"], strict=True):
+            optimum.copy_(torch.from_numpy(value))
         device = self.weights.values.device
         moments = {name: torch.tensor(value, device=device) for name, value in state["moments"].items()}
         self._net.optimizer_.state[self.weights.trained] = moments
@@ -397,16 +405,6 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
     """Mean over rows, the one place where the batch is reduced; weights have mean 1 over all rows."""
     return loss.mean() if weight is None else (loss * weight).mean()
-
-
-def _moving(model: VAE) -> Iterator[Tensor]:
-    """Yield what changes in training."""
-    yield from model.parameters()
-    yield from model.likelihood.optima()
-
-
-def _is_in(tensor: Tensor, tensors: list[Tensor]) -> bool:
-    return any(tensor is other for other in tensors)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

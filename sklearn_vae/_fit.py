@@ -15,7 +15,7 @@ import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from sklearn_vae._column_noise import measure_columns
+from sklearn_vae._column_noise import forget_columns, measure_columns
 from sklearn_vae._engine import Parts, Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._progress import Progress
@@ -151,7 +151,10 @@ class Fitter:
     ) -> Run:
         """Train `model`, or one at its start, and keep what scores best on the held-out rows."""
         progress = self.progress.begin_run(name, n_epochs)
-        trainer = self.trainer(self.start(rows) if model is None else model, rows.x.device)
+        model = self.start(rows) if model is None else model
+        if n_epochs:
+            forget_columns(model)
+        trainer = self.trainer(model, rows.x.device)
         run = Run(trainer.average)
         interval = max(1, round(self.stopping.interval / rows.n_batches(self.settings.batch_size)))
         n_worse = 0

@@ -6,6 +6,9 @@ Models that this is not written for are left to it.
 
 from __future__ import annotations
 
+import math
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 
@@ -54,27 +57,36 @@ class Layers:
 
     Parameters
     ----------
-    modules : nn.Module
+    modules : nn.Sequential
         For which `are_in` is true.
     """
 
-    def __init__(self, modules: nn.Module):
+    def __init__(self, modules: nn.Sequential):
         self.layers: list[Layer] = []
-        for module in modules.children():
+        for module in modules:
             if isinstance(module, nn.Linear):
                 self.layers.append(Layer(module))
             else:
-                self.layers[-1].slope = module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.0
+                self.layers[-1].slope = _slope(module)
 
     @staticmethod
-    def are_in(module: nn.Module) -> bool:
-        """Say whether a module is nothing but linear layers, with a (leaky) ReLU after some of them."""
-        if type(module) is not nn.Sequential:
+    def are_in(module: nn.Module) -> TypeGuard[nn.Sequential]:
+        """Say whether a module is nothing but linear layers, with a (leaky) ReLU after some of them.
+
+        Layers that share weights, and hooks, such as those that normalise weights, are not known here.
+        """
+        if type(module) is not nn.Sequential or any(m._forward_hooks or m._forward_pre_hooks for m in module.modules()):
             return False
-        known = all(type(m) in (nn.Linear, nn.ReLU, nn.LeakyReLU) and getattr(m, "bias", 0) is not None for m in module)
+        linear = [m for m in module if type(m) is nn.Linear]
         is_linear = [type(m) is nn.Linear for m in module]
-        # Every activation comes after a layer of its own.
-        return known and all(a or b for a, b in zip(is_linear, [False, *is_linear], strict=False))
+        return (
+            # Every activation comes after a layer of its own.
+            all(
+                a or (b and 0 <= _slope(m) <= 1)
+                for m, a, b in zip(module, is_linear, [False, *is_linear], strict=False)
+            )
+            and len({p for m in linear for p in (m.weight, m.bias) if p is not None}) == 2 * len(linear)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the input and what each layer makes of it."""
@@ -93,6 +105,11 @@ class Layers:
         return gradient
 
 
+def _slope(module: nn.Module) -> float:
+    """Return a (leaky) ReLU's slope below 0, NaN for other modules."""
+    return 0.0 if type(module) is nn.ReLU else module.negative_slope if type(module) is nn.LeakyReLU else math.nan
+
+
 class WrittenOut:
     """The objective of a model and its gradient.
 
@@ -106,6 +123,7 @@ class WrittenOut:
         assert model.encoder_head is not None and isinstance(model.likelihood, GaussianModule)
         self.model = model
         self.likelihood = model.likelihood
+        assert isinstance(model.encoder, nn.Sequential) and isinstance(model.decoder, nn.Sequential)
         self.encoder, self.decoder = Layers(model.encoder), Layers(model.decoder)
         self.head = Layer(model.encoder_head)
         self.linear = model.linear

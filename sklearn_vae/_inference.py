@@ -8,7 +8,7 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklearn_vae._devices import to_tensor
 from sklearn_vae._engine import CHUNK_SIZE
@@ -51,14 +51,15 @@ class MeansOfFewRows:
 
     def __init__(self, model: VAE):
         assert model.encoder_head is not None and isinstance(model.likelihood, GaussianModule)
+        assert isinstance(model.encoder, nn.Sequential)
         likelihood, linear, d = model.likelihood, model.linear, model.n_components
         self.layers = [_arrays(layer) for layer in Layers(model.encoder).layers]
         weight, bias, _ = _arrays(Layer(model.encoder_head))
         self.head = weight[:, :d], bias[:d]
-        self.center, self.unit = likelihood.center.numpy().astype(weight.dtype), float(likelihood.unit)
+        self.center, self.unit, self.dtype = likelihood.center.numpy(), likelihood.unit.numpy(), weight.dtype
         self.axes = None if likelihood.axes is None else likelihood.axes.numpy()
         self.has_dropped = likelihood.n_dropped > 0
-        self.spread = 1.0 if linear is None else float(linear.spread)
+        self.spread = 1.0 if linear is None else linear.spread.numpy()
         self.linear = None if linear is None else _arrays(Layer(linear.encoder))[:2]
 
     @staticmethod
@@ -86,7 +87,8 @@ class MeansOfFewRows:
 
     def observe(self, X: np.ndarray) -> np.ndarray:
         """Return what the encoder sees, as `GaussianModule.observe` does."""
-        y = (X - self.center) / self.unit
+        y = np.subtract(X, self.center, dtype=self.dtype)
+        y /= self.unit
         if self.axes is None:
             return y
         coordinates = y @ self.axes

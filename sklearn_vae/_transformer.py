@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae import _recipe
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
+from sklearn_vae._column_noise import forget_columns
 from sklearn_vae._devices import limit_threads
 from sklearn_vae._engine import Parts, Rows
 from sklearn_vae._fit import Fitter, Run
@@ -170,8 +171,8 @@ class VAETransformer(BaseVAE):
         The largest of them; only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
         Noise variance in the data's units, for an optimal scale and with early stopping as
-        measured on held-out rows, then one per column (up to 128 columns by default); only
-        with a Gaussian or discretised logistic likelihood.
+        measured on held-out rows; by default one per column up to 128 columns, one for all
+        above. Only with a Gaussian or discretised logistic likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL(q(z_j|x) || p(z_j)) over training rows, 8192 at most, in nats: about 0 for a
         component that is not used. Not for objective="autoencoder".
@@ -332,6 +333,7 @@ class VAETransformer(BaseVAE):
             rows = self._rows(X, weight)
             fitter = self._fitter(rows, Recipe(len(rows)), Progress(self), goes_on=not first, passes=True)
             model = fitter.start(rows) if first else copy.deepcopy(self.module_)
+            forget_columns(model)
             trainer = fitter.trainer(model, rows.x.device)
             if getattr(self, "_training_state", None) is not None:
                 trainer.load_state_dict(self._training_state)

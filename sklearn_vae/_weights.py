@@ -11,7 +11,7 @@ from sklearn_vae._vae import VAE
 
 
 class Weights:
-    """A model's parameters and closed-form optima, which become views of one tensor.
+    """A model's parameters, which become views of one tensor.
 
     Parameters
     ----------
@@ -22,23 +22,23 @@ class Weights:
     Attributes
     ----------
     values : Tensor of shape (n_values,)
-        Parameters of the networks, other parameters, optima.
+        Those of the networks, then all others.
     networks : Tensor
         The first of them, which weight decay is for.
     trained : nn.Parameter
-        All parameters.
+        The values, as what an optimiser takes.
     gradient : Tensor
-        Its gradient, of which theirs are parts: to be written to in place.
+        Its gradient, of which the parameters' are parts: to be written to in place.
     """
 
     def __init__(self, model: VAE, trains: bool = True):
         networks = _parameters(model.encoder, model.encoder_head, model.decoder)
         parameters = list(dict.fromkeys([*networks, *_parameters(model)]))
-        self.values = flatten([*parameters, *model.likelihood.optima()])
-        self.networks = self.values[: _size(networks)]
-        self.trained = nn.Parameter(self.values[: _size(parameters)])
+        self.values = flatten(parameters)
+        self.networks = self.values[: sum(p.numel() for p in networks)]
+        self.trained = nn.Parameter(self.values)
         if trains:
-            self.gradient = torch.zeros_like(self.trained)
+            self.gradient = torch.zeros_like(self.values)
             for tensor, part in zip(parameters, _split(self.gradient, parameters), strict=True):
                 tensor.grad = part
             self.trained.grad = self.gradient
@@ -55,10 +55,6 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     parts = flat.split([tensor.numel() for tensor in like])
     return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
-
-
-def _size(tensors: Sequence[Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors)
 
 
 def _parameters(*modules: nn.Module | None) -> list[nn.Parameter]:

@@ -152,7 +152,7 @@ def test_the_estimator_of_an_epoch_is_what_so_many_epochs_give(iris):
         np.testing.assert_array_equal(vae.transform(iris), expected.transform(iris))
         np.testing.assert_array_equal(vae.sample(3), expected.sample(3))
         assert vae.loss_curve_ == expected.loss_curve_ and vae.n_steps_ == expected.n_steps_
-        assert vae.noise_variance_ == expected.noise_variance_
+        np.testing.assert_array_equal(vae.noise_variance_, expected.noise_variance_)
 
 
 def test_the_estimator_of_an_epoch_has_nothing_of_an_earlier_fit(iris):

@@ -99,20 +99,31 @@ def test_score_samples_is_the_exact_density_of_a_linear_model():
     np.testing.assert_allclose(vae.score_samples(X), exact, atol=0.1)
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"early_stopping": False},
-        {"objective": "autoencoder"},
-        {"likelihood": Gaussian("learned")},
-        {"network": MLP(principal_coordinates=3)},
-    ],
-    ids=["nothing held out", "no density", "learned scale", "principal coordinates"],
-)
+@pytest.mark.parametrize("params", [{"early_stopping": False}, {"max_iter": 0}, {"objective": "autoencoder"}])
+def test_columns_are_alike_where_nothing_tells_them_apart(params):
+    variance = fit(noisy_rows(), **params).noise_variance_
+    assert variance.shape == (4,) and (variance == variance[0]).all()
+
+
+@pytest.mark.parametrize("params", [{"likelihood": Gaussian("learned")}, {"network": MLP(principal_coordinates=3)}])
 def test_otherwise_there_is_one_scale(params):
     X = np.tile(noisy_rows(), 3) + noisy_rows(seed=2)[:, :1]
     assert fit(X).noise_variance_.shape == (12,)
     assert isinstance(fit(X, **params).noise_variance_, float)
+
+
+@pytest.mark.parametrize("go_on", ["fit", "partial_fit"])
+def test_columns_are_alike_again_when_training_goes_on_without_held_out_rows(go_on):
+    vae = fit(noisy_rows(), warm_start=True).set_params(early_stopping=False)
+    assert vae.noise_variance_.std() > 0
+    getattr(vae, go_on)(noisy_rows())
+    assert vae.noise_variance_.std() == 0
+
+
+def test_warm_start_keeps_to_the_scales_of_training():
+    vae = fit(noisy_rows(), warm_start=True, likelihood=Gaussian(per_column=True))
+    with pytest.raises(ValueError, match="expected likelihood as in the first call"):
+        vae.set_params(likelihood=Gaussian()).fit(noisy_rows())
 
 
 def test_constant_column_keeps_densities_finite():

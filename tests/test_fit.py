@@ -404,3 +404,9 @@ for params in ({}, {"whiten": False}, {"likelihood": Gaussian(scale="learned")},
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_fit_does_not_mind_that_gradients_are_off(iris):
+    with torch.no_grad():
+        vae = small(likelihood="continuous_bernoulli").fit(iris / 10)
+    assert vae.loss_curve_[-1] < vae.loss_curve_[0]

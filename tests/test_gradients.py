@@ -5,15 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils import spectral_norm
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae.likelihoods import Gaussian
-from sklearn_vae.networks import MLP
+from sklearn_vae.networks import MLP, Modules
 
 N_ROWS = 60
+
+
+def user_network(encoder):
+    """Return parameters for networks of a user with this encoder, and a decoder that the gradient is written for."""
+    network = Modules(encoder, lambda d, n: nn.Sequential(nn.Linear(d, 8), nn.ReLU(), nn.Linear(8, n)))
+    return {"network": network, "init": "random"}
+
+
+def repeated_activation(n):
+    """Return an encoder whose activation is one module."""
+    activation = nn.ReLU()
+    return nn.Sequential(nn.Linear(n, 8), activation, nn.Linear(8, 8), activation)
+
+
 WRITTEN_OUT = {
     "defaults": {},
     "networks alone": {"init": "random"},
@@ -21,6 +37,8 @@ WRITTEN_OUT = {
     "principal coordinates": {"network": MLP(principal_coordinates=5), "n_components": 1, "input_noise": 0.0},
     "scale per column": {"likelihood": Gaussian(per_column=True)},
     "fixed scale": {"likelihood": Gaussian(scale=0.5)},
+    "no hidden layers": {"hidden_layer_sizes": []},
+    "activation used twice": user_network(repeated_activation),
 }
 LEFT_TO_AUTOGRAD = {
     "smooth activation": {"network": MLP("silu")},
@@ -29,6 +47,10 @@ LEFT_TO_AUTOGRAD = {
     "prior": {"prior": "mixture"},
     "objective": {"objective": "iwae"},
     "network": {"network": "conv"},
+    "normalised weights": user_network(lambda n: nn.Sequential(spectral_norm(nn.Linear(n, 8)), nn.ReLU())),
+    "layer used twice": user_network(lambda n: nn.Sequential(*2 * [nn.Linear(n, n)])),
+    "slope below 0": user_network(lambda n: nn.Sequential(nn.Linear(n, 8), nn.LeakyReLU(-0.1))),
+    "no bias": user_network(lambda n: nn.Sequential(nn.Linear(n, 8, bias=False))),
 }
 
 
@@ -82,7 +104,7 @@ def test_other_models_are_left_to_autograd(params):
     assert not WrittenOut.exists(trainer.model)
 
 
-@pytest.mark.parametrize("n_features", [12, 16])
+@pytest.mark.parametrize("n_features", [12, 140])
 def test_training_is_the_same_with_either_gradient(n_features, monkeypatch):
     X = np.random.default_rng(0).random((N_ROWS, n_features))
     vae = VAETransformer(2, max_iter=20, random_state=0)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._inference import FEW_ROWS, MeansOfFewRows, map_rows
 from sklearn_vae.likelihoods import Gaussian
-from sklearn_vae.networks import MLP
+from sklearn_vae.networks import MLP, Modules
 
 CPU = torch.device("cpu")
 IN_NUMPY = {
@@ -39,7 +40,8 @@ def test_map_rows_does_not_depend_on_the_chunk(iris, dtype, chunk):
 @pytest.mark.parametrize("method", ["transform", "score_samples"])
 def test_transformer_does_not_depend_on_the_chunk(monkeypatch, fitted, iris, method):
     whole = getattr(fitted, method)(iris)
-    monkeypatch.setattr("sklearn_vae._inference.CHUNK_SIZE", 2000)
+    for name in ("CHUNK_SIZE", "CHUNK_SIZE_OF_DRAWS"):
+        monkeypatch.setattr(f"sklearn_vae._inference.{name}", 2000)
     np.testing.assert_allclose(getattr(fitted, method)(iris), whole, rtol=1e-9)
 
 
@@ -60,11 +62,37 @@ def test_few_rows_have_the_means_of_many(params, dtype):
     np.testing.assert_allclose(few, vae.transform(X), rtol=0, atol=1e-12 if dtype == np.float64 else 1e-5)
 
 
-@pytest.mark.parametrize("params", [{"network": MLP("silu")}, {"likelihood": "bernoulli"}, {"network": "conv"}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"network": MLP("silu")},
+        {"likelihood": "bernoulli"},
+        {"network": "conv"},
+        {"network": Modules(nn.Sequential(nn.Linear(16, 8), nn.LeakyReLU(1.5)), nn.Sequential(nn.Linear(1, 16)))},
+        {"network": Modules(nn.Sequential(*2 * [nn.Linear(16, 16)]), nn.Sequential(nn.Linear(1, 16)))},
+    ],
+)
 def test_other_models_are_left_to_torch(params):
     vae, X = fit(**params)
     assert not MeansOfFewRows.exists(vae.module_)
     np.testing.assert_allclose(vae.transform(X[:3]), vae.transform(X)[:3], rtol=0, atol=1e-12)
+
+
+def test_an_activation_that_is_used_twice_counts_twice():
+    activation = nn.ReLU()
+    layers = [nn.Linear(16, 8), activation, nn.Linear(8, 8), activation]
+    vae, X = fit(network=Modules(nn.Sequential(*layers), nn.Sequential(nn.Linear(1, 16))), init="random")
+    assert MeansOfFewRows.exists(vae.module_)
+    np.testing.assert_allclose(vae.transform(X[:3]), vae.transform(X)[:3], rtol=0, atol=1e-12)
+
+
+def test_few_rows_follow_weights_that_are_loaded():
+    vae, X = fit()
+    X = X.astype(np.float32)
+    other, _ = fit(random_state=1)
+    vae.transform(X[:3])
+    vae.module_.load_state_dict(other.module_.state_dict())
+    np.testing.assert_allclose(vae.transform(X[:3]), other.transform(X[:3]), rtol=0, atol=1e-6)
 
 
 def test_few_rows_that_overflow_do_not_warn():

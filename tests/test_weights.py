@@ -42,7 +42,7 @@ def test_weights_are_the_models():
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name]), name
     weights.values.fill_(3.0)
-    assert all((p == 3).all() for p in model.parameters()) and (model.likelihood.log_scale == 3).all()
+    assert all((p == 3).all() for p in model.parameters())
     weights.gradient.fill_(2.0)
     assert all((p.grad == 2).all() for p in model.parameters())
     weights.networks.zero_()
@@ -81,3 +81,10 @@ def test_fitted_models_do_not_share_memory(early_stopping):
     np.testing.assert_array_equal(vae.transform(X), before)
     vae.set_params(warm_start=True).fit(X)
     assert all((p == 0).all() for p in other.module_.parameters())
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_fitted_model_holds_its_weights_once(early_stopping):
+    vae = VAETransformer(2, max_iter=3, early_stopping=early_stopping, random_state=0).fit(X)
+    held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in vae.module_.state_dict().values()}
+    assert sum(held.values()) < 1.1 * sum(t.nbytes for t in vae.module_.state_dict().values())

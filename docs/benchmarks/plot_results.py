@@ -41,6 +41,28 @@ def gain_over_pca() -> plt.Figure:
     return figure
 
 
+def real_panel() -> plt.Figure:
+    """Draw each real set's accuracy less PCA's, and log-likelihood less those of PCA and FactorAnalysis."""
+    panel = read("real_panel").replace([np.inf, -np.inf], np.nan)
+    cells = panel.pivot(index=["set", "n_components", "split"], columns="method", values=["accuracy", "score"])
+    few = cells.index.get_level_values("n_components") <= 4
+    accuracy = cells["accuracy"]["VAETransformer"] - cells["accuracy"]["PCA"]
+    gains = {"2 and 4 components": accuracy[few], "8 to 32": accuracy[~few]}
+    nats = {other: cells["score"]["VAETransformer"] - cells["score"][other] for other in ("PCA", "FactorAnalysis")}
+    order = gains["2 and 4 components"].groupby("set").mean().sort_values().index
+    figure, axes = plt.subplots(1, 2, figsize=(10, 9), layout="constrained", sharey=True)
+    for ax, parts in zip(axes, (gains, nats), strict=True):
+        for name, gain in parts.items():
+            ax.plot(gain.groupby("set").mean().reindex(order), range(len(order)), "o", label=name, alpha=0.7)
+        ax.axvline(0, color="0.5", linewidth=0.8)
+        ax.legend(loc="lower right")
+        ax.grid(axis="y", linewidth=0.3)
+    axes[0].set_yticks(range(len(order)), order, fontsize="small")
+    axes[0].set(title="accuracy less PCA's")
+    axes[1].set(title="held-out log p(x) less theirs, nats per row", xscale="symlog")
+    return figure
+
+
 def few_labels() -> plt.Figure:
     """Draw the error on digits, and the accuracy on nine tables, against the share of labels."""
     digits, tables = read("few_labels_digits"), read("tabular")
@@ -86,7 +108,7 @@ def main() -> None:
     """Draw and save all."""
     matplotlib.use("agg")
     FIGURES.mkdir(parents=True, exist_ok=True)
-    for draw in (gain_over_pca, few_labels, quality_seconds):
+    for draw in (gain_over_pca, real_panel, few_labels, quality_seconds):
         # No date and no version: the same results give the same file.
         draw().savefig(FIGURES / f"{draw.__name__}.png", dpi=90, metadata={"Software": None})
 

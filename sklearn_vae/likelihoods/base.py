@@ -24,7 +24,14 @@ class Likelihood(DocumentationLinkMixin, BaseEstimator, ABC):
 
     Its constructor's parameters are searchable as ``likelihood__<name>``. The estimator
     clones the specification and calls `build`.
+
+    Attributes
+    ----------
+    from_data : tuple of str
+        Class attribute. Parameters for whose "auto" `for_data` takes a value from training rows.
     """
+
+    from_data: tuple[str, ...] = ()
 
     @property
     def isotropic(self) -> bool:

@@ -37,10 +37,10 @@ class Gaussian(Likelihood):
         the columns' root mean variance.
     per_column : bool or "auto", default="auto"
         True: one scale per column instead of one for all; not for a fixed scale. "auto", with an
-        optimal scale: training has one scale, which keeps small columns from taking the latent
-        variables for themselves; where rows are held out, and columns are few enough to be seen as they
-        are (see `sklearn_vae.networks.MLP`), they then say how far the columns' errors differ,
-        and densities and samples have one scale per column.
+        optimal scale: training has one scale, which keeps quiet columns from taking the latent
+        variables for themselves. Rows that `VAETransformer` holds out then say how far the columns'
+        errors differ, and densities and samples have one scale per column: where networks see
+        columns, not principal coordinates (see `sklearn_vae.networks.MLP`).
 
     See Also
     --------
@@ -212,7 +212,7 @@ class GaussianModule(LikelihoodModule):
     def variance(self) -> Tensor:
         """Noise variance in the data's units, shape (1,) or (n_features,)."""
         log_scale = self.floored_log_scale().detach().double()
-        if self.column_log_scale is not None and bool(self.column_log_scale.any()):
+        if self.column_log_scale is not None:
             log_scale = log_scale + self.column_log_scale
         return (log_scale.exp() * self.unit).square()
 

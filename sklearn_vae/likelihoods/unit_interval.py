@@ -28,6 +28,7 @@ class UnitInterval(Likelihood):
     }
 
     max_value: Any
+    from_data = ("max_value",)
 
     @property
     def max_byte(self) -> int:
