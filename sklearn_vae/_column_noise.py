@@ -35,8 +35,8 @@ def measure_columns(model: VAE, rows: Rows, runs: Iterable[tuple[VAE, Rows, Rows
     """
     log_scale = _column_log_scale(model)
     if log_scale is not None and model.objective.generative:
-        pairs = [(column_errors(m, training), column_errors(m, held_out)) for m, training, held_out in runs]
-        log_scale.copy_(fit_column_scales(column_errors(model, rows), pairs))
+        pairs = [(squared_errors(m, training), squared_errors(m, held_out)) for m, training, held_out in runs]
+        log_scale.copy_(fit_column_scales(squared_errors(model, rows), pairs))
 
 
 def _column_log_scale(model: VAE) -> Tensor | None:
@@ -44,47 +44,50 @@ def _column_log_scale(model: VAE) -> Tensor | None:
 
 
 @torch.inference_mode()
-def column_errors(model: VAE, rows: Rows) -> Tensor:
-    """Return the mean squared error of each column, (n_features,), of rows decoded from draws of their posteriors."""
+def squared_errors(model: VAE, rows: Rows) -> Tensor:
+    """Return the squared errors (n_rows, n_features) of rows decoded from draws of their posteriors, times weights."""
     generator = torch.Generator(rows.x.device).manual_seed(0)
     rows = evenly_spaced(rows, MAX_ROWS)
-    total, total_weight = torch.zeros(rows.x.shape[1], dtype=torch.float64, device=rows.x.device), 0.0
-    for _ in range(math.ceil(MIN_DRAWS / len(rows))):
-        for batch in rows.chunks():
-            y = model.likelihood.observe(batch["x"])
-            residual = y - model.decode(draw(model.encode(y), (), generator))
-            weight = batch.get("weight", torch.ones_like(y[:, 0])).double()
-            total, total_weight = total + weight @ residual.double().square(), total_weight + float(weight.sum())
-    return total / total_weight
+    n_draws = math.ceil(MIN_DRAWS / len(rows))
+    squares = []
+    for batch in rows.chunks():
+        y = model.likelihood.observe(batch["x"])
+        raw = model.decode(draw(model.encode(y), (n_draws,), generator))
+        square = (y - raw).double().square().mean(0)
+        squares.append(square * batch["weight"][:, None] if "weight" in batch else square)
+    return torch.cat(squares)
 
 
-def fit_column_scales(errors: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def fit_column_scales(squares: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     r"""Return the logarithms of what multiplies the common scale, (n_features,).
 
     The variances are :math:`c u_j \sigma^2`, with :math:`u_j = (1 - \lambda) e_j / \bar e + \lambda` of the
-    training rows' errors. The two numbers are those that make held-out rows most probable:
-
-    .. math:: \min_{\lambda, c} \sum_j \log(c u_j) + s_j / (c u_j \bar s)
-
-    with the held-out rows' errors :math:`s_j`. With :math:`\lambda = 1` columns have the common scale.
+    training rows' mean squared errors :math:`e_j`. With :math:`\lambda = 1` columns have the common scale. The
+    number c is the one that makes held-out rows most probable; :math:`\lambda` is the largest that does so but for
+    one standard error (Breiman et al. 1984, section 3.4.3): errors with heavy tails say little of their scale.
 
     Parameters
     ----------
-    errors : Tensor of shape (n_features,)
-        Of the training rows, under the model that is kept.
+    squares : Tensor of shape (n_rows, n_features)
+        Squared errors of the training rows, under the model that is kept.
     pairs : sequence of pairs of Tensor
-        Of training rows and of rows that were held out, for each time that this was done.
+        Squared errors of training rows and of rows that were held out, for each time that this was done.
     """
-    shares = torch.logspace(0, math.log10(MIN_SHARE), N_SHARES, dtype=errors.dtype, device=errors.device)[:, None]
-    u = [shares + (1 - shares) * _relative(training) for training, _ in pairs]
-    c = [(_relative(held_out) / v).mean(1, keepdim=True) for (_, held_out), v in zip(pairs, u, strict=True)]
-    # Where no column has an error, the common scale's floor is all there is.
-    c = [factor.clamp_min(MIN_SHARE) for factor in c]
-    loss = torch.stack([(factor * v).log().sum(1) for factor, v in zip(c, u, strict=True)]).mean(0)
-    best = int(loss.argmin())
-    variance = (shares + (1 - shares) * _relative(errors))[best] * torch.stack(c).mean(0)[best]
+    shares = torch.logspace(0, math.log10(MIN_SHARE), N_SHARES, dtype=squares.dtype, device=squares.device)[:, None]
+    losses, factors = [], []
+    for training, held_out in pairs:
+        u = shares + (1 - shares) * _relative(training).mean(0)
+        held_out = _relative(held_out)
+        # Where no column has an error, the common scale's floor is all there is.
+        factors.append((held_out.mean(0) / u).mean(1, keepdim=True).clamp_min(MIN_SHARE))
+        losses.append((factors[-1] * u).log().sum(1) + held_out @ (factors[-1] * u).reciprocal().T)
+    loss = torch.cat(losses)
+    excess = loss - loss[:, loss.mean(0).argmin(), None]
+    standard_error = excess.std(0) / math.sqrt(len(excess))
+    chosen = int((excess.mean(0) <= standard_error).nonzero()[0])
+    variance = (shares + (1 - shares) * _relative(squares).mean(0))[chosen] * torch.stack(factors).mean(0)[chosen]
     return 0.5 * variance.log()
 
 
-def _relative(errors: Tensor) -> Tensor:
-    return errors / errors.mean().clamp_min(torch.finfo(errors.dtype).tiny)
+def _relative(squares: Tensor) -> Tensor:
+    return squares / squares.mean().clamp_min(torch.finfo(squares.dtype).tiny)

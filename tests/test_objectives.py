@@ -95,7 +95,7 @@ def linear_gaussian():
     )
     model.linear.log_scale += 0.5
     W = model.linear.decoder.weight.numpy() * float(model.likelihood.unit)
-    covariance = W @ W.T + float(model.likelihood.variance) * np.eye(4)
+    covariance = W @ W.T + np.diag(model.likelihood.variance.numpy())
     exact = stats.multivariate_normal(model.likelihood.center.numpy(), covariance).logpdf(X[:5])
     return model, X[:5], torch.tensor(exact)
 
