@@ -83,7 +83,8 @@ def fit_column_scales(squares: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -
         losses.append((factors[-1] * u).log().sum(1) + held_out @ (factors[-1] * u).reciprocal().T)
     loss = torch.cat(losses)
     excess = loss - loss[:, loss.mean(0).argmin(), None]
-    standard_error = excess.std(0) / math.sqrt(len(excess))
+    # One row says nothing of its kind's spread.
+    standard_error = excess.std(0) / math.sqrt(len(excess)) if len(excess) > 1 else math.inf
     chosen = int((excess.mean(0) <= standard_error).nonzero()[0])
     variance = (shares + (1 - shares) * _relative(squares).mean(0))[chosen] * torch.stack(factors).mean(0)[chosen]
     return 0.5 * variance.log()

@@ -54,6 +54,12 @@ def test_scales_make_held_out_rows_no_less_probable():
     assert (2 * scales + relative * (-2 * scales).exp()).sum() < relative.sum()
 
 
+def test_one_held_out_row_tells_no_columns_apart():
+    training, held_out = squares_of(np.array([0.1, 1.0]), 50, 0), squares_of(np.array([0.1, 1.0]), 1, 1)
+    scales = fit_column_scales(training, [(training, held_out)])
+    assert scales[0] == scales[1]
+
+
 def test_scales_do_not_trust_heavy_tails():
     """A quiet column whose errors are rarely huge: few held-out rows say it is quiet, and one would refute it."""
     rng = np.random.default_rng(0)
