@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from sklearn_vae._vae import VAE
 
+# Numbers of float32 in 64 bytes, to which torch aligns memory.
+ALIGNMENT = 16
+
 
 class Weights:
     """A model's parameters, which become views of one tensor.
@@ -22,7 +25,7 @@ class Weights:
     Attributes
     ----------
     values : Tensor of shape (n_values,)
-        Those of the networks, then all others.
+        Those of the networks, then all others; zeros between them.
     networks : Tensor
         The first of them, which weight decay is for.
     trained : nn.Parameter
@@ -35,7 +38,7 @@ class Weights:
         networks = _parameters(model.encoder, model.encoder_head, model.decoder)
         parameters = list(dict.fromkeys([*networks, *_parameters(model)]))
         self.values = flatten(parameters)
-        self.networks = self.values[: sum(p.numel() for p in networks)]
+        self.networks = self.values[: sum(map(_size, networks))]
         self.trained = nn.Parameter(self.values)
         if trains:
             self.gradient = torch.zeros_like(self.values)
@@ -46,15 +49,23 @@ class Weights:
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """Make tensors views of one, which is returned, (n_values,)."""
-    flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    flat = tensors[0].new_zeros(sum(map(_size, tensors)), requires_grad=False)
     for tensor, part in zip(tensors, _split(flat, tensors), strict=True):
-        tensor.data = part
+        tensor.data = part.copy_(tensor.detach())
     return flat
 
 
 def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    parts = flat.split([tensor.numel() for tensor in like])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+    parts = flat.split([_size(tensor) for tensor in like])
+    return [part[: tensor.numel()].view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+
+
+def _size(tensor: Tensor) -> int:
+    """Return how many numbers a tensor takes, with what fills up its last 64 bytes.
+
+    Products round by how their factors are aligned: a model that is loaded has to give the same.
+    """
+    return -(-tensor.numel() // ALIGNMENT) * ALIGNMENT
 
 
 def _parameters(*modules: nn.Module | None) -> list[nn.Parameter]:

@@ -57,6 +57,12 @@ def test_autograd_adds_to_the_gradient():
     torch.testing.assert_close(weights.gradient, 2 * weights.trained.detach())
 
 
+def test_weights_are_aligned_as_torch_aligns_memory():
+    model = make_model()
+    Weights(model)
+    assert all(parameter.data_ptr() % 64 == 0 for parameter in model.parameters())
+
+
 def test_odd_parameters_are_laid_out():
     vae = VAETransformer(
         2, network=Modules(Tied, nn.Sequential(nn.Linear(2, 6))), max_iter=3, early_stopping=False, random_state=0
