@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ def forget_columns(model: VAE) -> None:
         log_scale.zero_()
 
 
-def measure_columns(model: VAE, rows: Rows, runs: Iterable[tuple[VAE, Rows, Rows]]) -> None:
+def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows]]) -> None:
     """Give a generative model that was trained on `rows` a scale per column, if its likelihood has one.
 
     `runs` are models with their training and held-out rows.
@@ -36,7 +36,9 @@ def measure_columns(model: VAE, rows: Rows, runs: Iterable[tuple[VAE, Rows, Rows
     log_scale = _column_log_scale(model)
     if log_scale is not None and model.objective.generative:
         pairs = [(squared_errors(m, training), squared_errors(m, held_out)) for m, training, held_out in runs]
-        log_scale.copy_(fit_column_scales(squared_errors(model, rows), pairs))
+        # A model may be its own only run.
+        squares = pairs[0][0] if runs[0][0] is model else squared_errors(model, rows)
+        log_scale.copy_(fit_column_scales(squares, pairs))
 
 
 def _column_log_scale(model: VAE) -> Tensor | None:
