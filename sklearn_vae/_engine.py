@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
+from torch.optim.adam import adam
 from torch.utils.data import Dataset
 
 from sklearn_vae._gradients import WrittenOut
@@ -26,8 +28,6 @@ EVALUATION_BATCH = 1024
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64
-# Batches whose terms are summed at a time.
-MAX_KEPT_TERMS = 64
 # Numbers that one chunk may hold at a time: 4 MiB of float32.
 CHUNK_SIZE = 2**20
 
@@ -68,7 +68,7 @@ class Settings:
 
 
 class Parts(NamedTuple):
-    """Means over the rows of an objective's terms in nats; 0 for what it does not have."""
+    """An objective's terms in nats, as numbers; 0 for what it does not have."""
 
     loss: float
     reconstruction: float
@@ -176,6 +176,37 @@ class _Batches:
             yield batch, None
 
 
+class _Adam(torch.optim.Adam):
+    """Adam for one tensor, which can step without the records that `step` makes, as costly as a small step itself."""
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Make a step."""
+        group = self.param_groups[0]
+        (weights,) = group["params"]
+        state = self.state[weights]
+        if not state:
+            self.step()
+            return
+        beta1, beta2 = group["betas"]
+        adam(
+            [weights],
+            [weights.grad],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=0.0,
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
 class _Net(NeuralNet):
     """skorch's loop over steps, which a `Trainer` completes; without its records of batches, which cost as much."""
 
@@ -190,7 +221,7 @@ class _Net(NeuralNet):
         if training:
             for batch in iterator:
                 self.trainer.before_step()
-                self.trainer.after_step(step_fn(batch)["loss"].item())
+                self.trainer.after_step(step_fn(batch)["loss"])
 
     def get_all_learnable_params(self):
         yield "weights", self.trainer.weights.trained
@@ -199,7 +230,7 @@ class _Net(NeuralNet):
         self._set_training(True)
         loss = self.trainer.differentiate(batch[0])
         self.trainer.decay_weights()
-        self.optimizer_.step()
+        self.optimizer_.update()
         return {"loss": loss}
 
 
@@ -227,9 +258,8 @@ class Trainer:
         self.settings = settings
         self.generator = generator
         self.step = 0
-        # Of the last batches, per row, and the sums of those before in the epoch.
-        self._terms: list[list[Tensor]] = []
-        self._totals: list[float] = []
+        # Of the terms in the epoch.
+        self._sums = Parts(0.0, 0.0, 0.0)
         self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
@@ -245,7 +275,7 @@ class Trainer:
         self._net = _Net(
             model,
             criterion=nn.Identity,
-            optimizer=torch.optim.Adam,
+            optimizer=_Adam,
             optimizer__fused=True,
             batch_size=settings.batch_size,
             iterator_train=_Batches,
@@ -259,10 +289,9 @@ class Trainer:
         self._net.initialize()
 
     def run_epoch(self, rows: Rows) -> Parts:
-        """Pass over the rows once, in random order; return the mean terms per row."""
+        """Pass over the rows once, in random order; return means over the rows."""
         self._net.history.clear()
-        self._terms.clear()
-        self._totals = [0.0] * len(Parts._fields)
+        self._sums = Parts(0.0, 0.0, 0.0)
         self._labelled = rows.labelled
         if rows.labelled is not None:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
@@ -270,34 +299,22 @@ class Trainer:
         self._net.fit_loop(rows, epochs=1)
         for average, buffer in self._statistics:
             average.copy_(buffer)
-        self._sum_terms()
-        return Parts(*(total / len(rows) for total in self._totals))
+        return Parts(*(total / len(rows) for total in self._sums))
 
-    def _add_terms(self, terms: list[Tensor]) -> None:
-        """Keep a batch's terms; few at a time, because small tensors between large ones that go fragment the heap."""
-        self._terms.append(terms)
-        if len(self._terms) == MAX_KEPT_TERMS:
-            self._sum_terms()
-
-    def _sum_terms(self) -> None:
-        for i, terms in enumerate(zip(*self._terms, strict=True)):
-            self._totals[i] += float(torch.cat(terms).sum())
-        self._terms.clear()
-
-    def differentiate(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the loss for a batch, and set its gradients."""
-        weight = batch.get("weight")
+    def differentiate(self, batch: dict[str, Tensor]) -> float:
+        """Return the mean loss of a batch, and set its gradients."""
         if self._written_out is None:
+            weight = batch.get("weight")
             self.weights.gradient.zero_()
             with torch.enable_grad():
                 terms = self.forward(batch)
-                loss = _mean(terms.loss, weight)
-            loss.backward()
+                _mean(terms.loss, weight).backward()
+            sums = torch.stack([(t if weight is None else t * weight).detach().sum() for t in terms])
+            parts = Parts(*sums.tolist())
         else:
-            terms = self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator)
-            loss = _mean(terms.loss, weight)
-        self._add_terms([term.detach() if weight is None else term.detach() * weight for term in terms])
-        return loss
+            parts = Parts(*self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator))
+        self._sums = Parts(*map(add, self._sums, parts))
+        return parts.loss / len(batch["x"])
 
     def forward(self, batch: dict[str, Tensor]) -> Terms:
         """Return the objective's terms for a batch."""

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from sklearn_vae._vae import LOG_SCALE_RANGE, VAE
 from sklearn_vae.likelihoods.gaussian import FixedGaussian, GaussianModule, OptimalGaussian
-from sklearn_vae.objectives import ELBO, Terms
+from sklearn_vae.objectives import ELBO
 from sklearn_vae.priors.standard_normal import StandardNormalModule
+
+leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default
+clamp_backward = torch.ops.aten.hardtanh_backward.default
 
 
 class Layer:
@@ -44,7 +47,7 @@ class Layer:
 
     def through_activation(self, out: Tensor, gradient: Tensor) -> Tensor:
         """Return the gradient before the activation from its output and that after it."""
-        return gradient if self.slope is None else torch.ops.aten.leaky_relu_backward(gradient, out, self.slope, True)
+        return gradient if self.slope is None else leaky_relu_backward(gradient, out, self.slope, True)
 
     def differentiate(self, x: Tensor, gradient: Tensor) -> None:
         """Set the weights' gradients from the input and the gradient before the activation."""
@@ -101,7 +104,7 @@ class Layers:
             gradient = layer.through_activation(values[i + 1], gradient)
             layer.differentiate(values[i], gradient)
             if i or to_input:
-                gradient = gradient @ layer.weight
+                gradient = torch.mm(gradient, layer.weight)
         return gradient
 
 
@@ -132,11 +135,12 @@ class WrittenOut:
 
     @staticmethod
     def exists(model: VAE) -> bool:
-        """Say whether it is written for this model: ELBO, Gaussian, standard normal prior, (leaky) ReLUs."""
+        """Say whether it is written for this model: ELBO, one-scale Gaussian, standard normal prior, (leaky) ReLUs."""
         return (
             type(model.objective) is ELBO
             and type(model.prior) is StandardNormalModule
-            and type(model.likelihood) in (OptimalGaussian, FixedGaussian)
+            and isinstance(model.likelihood, OptimalGaussian | FixedGaussian)
+            and len(model.likelihood.log_scale) == 1
             and model.encoder_head is not None
             and model.encoder_head.out_features == 2 * model.n_components
             and Layers.are_in(model.encoder)
@@ -144,13 +148,15 @@ class WrittenOut:
         )
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None) -> Terms:
-        """Return the terms as `VAE.forward` does, and set the gradients of the mean loss."""
+    def __call__(
+        self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None
+    ) -> tuple[float, float, float]:
+        """Return the weighted sums of the terms over rows, and set the gradients of the mean loss."""
         model, likelihood, linear = self.model, self.likelihood, self.linear
         y = likelihood.observe(x, generator)
         noisy = model.with_noise(y, generator)
         encoded = self.encoder.forward(noisy if linear is None else noisy / linear.spread)
-        loc, log_scale = self.head.forward(encoded[-1]).tensor_split(2, -1)
+        loc, log_scale = self.head.forward(encoded[-1]).chunk(2, -1)
         if linear is not None:
             loc, log_scale = self.linear_encoder.forward(noisy).add_(loc), log_scale + linear.log_scale
         clamped = log_scale.clamp(*LOG_SCALE_RANGE)
@@ -160,26 +166,27 @@ class WrittenOut:
         z, raw = decoded[0], decoded[-1]
         if linear is not None:
             raw = self.linear_decoder.forward(z).add_(raw)
-        residual, dropped = likelihood.residual(y, raw)
-        reconstruction = likelihood.loss_of_residual(residual, dropped, weight)
+        log_prob, d_raw = likelihood.log_prob_and_gradient(y, raw, weight)
         excess = (scale * scale).sub_(1)
-        kl = (excess + loc * loc).sub_(clamped, alpha=2).sum(-1).mul_(0.5)
-        loss = torch.add(reconstruction, kl, alpha=beta)
+        kl = torch.addcmul(excess, loc, loc).sub_(clamped, alpha=2)
+        if weight is not None:
+            kl, excess, loc = (part * weight[:, None] for part in (kl, excess, loc))
+        sums = -log_prob, 0.5 * kl.sum().item()
 
         # From here on gradients of the mean loss, by the chain rule.
-        if weight is not None:
-            residual, excess, loc = (part * weight[:, None] for part in (residual, excess, loc))
-        d_raw = residual.mul_((-2 * likelihood.log_scale).exp_().div_(-len(y)))
+        n_rows = len(y)
+        d_raw.div_(-n_rows)
         d_z = self.decoder.backward(decoded, d_raw)
         if linear is not None:
             self.linear_decoder.differentiate(z, d_raw)
             d_z.addmm_(d_raw, self.linear_decoder.weight)
-        d_log_scale = (d_z * noise).mul_(scale).add_(excess, alpha=beta / len(y)).mul_(clamped == log_scale)
-        d_loc = d_z.add_(loc, alpha=beta / len(y))
+        d_log_scale = (d_z * noise).mul_(scale).add_(excess, alpha=beta / n_rows)
+        d_log_scale = clamp_backward(d_log_scale, log_scale, *LOG_SCALE_RANGE)
+        d_loc = d_z.add_(loc, alpha=beta / n_rows)
         d_head = torch.cat([d_loc, d_log_scale], -1)
         self.head.differentiate(encoded[-1], d_head)
         if linear is not None:
             self.linear_encoder.differentiate(noisy, d_loc)
             torch.sum(d_log_scale, 0, out=linear.log_scale.grad)
-        self.encoder.backward(encoded, d_head @ self.head.weight, to_input=False)
-        return Terms(loss, reconstruction, kl)
+        self.encoder.backward(encoded, torch.mm(d_head, self.head.weight), to_input=False)
+        return sums[0] + beta * sums[1], *sums

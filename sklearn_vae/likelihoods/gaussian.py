@@ -164,20 +164,17 @@ class GaussianModule(LikelihoodModule):
         Squares are summed per scale before they are divided: a third of the passes over
         the cells that `torch.distributions.Normal` makes.
         """
-        return -self.loss_of_residual(*self.residual(y, raw), weight)
+        residual, dropped = self._residual(y, raw)
+        if self.column_log_scale is not None and not self.training:
+            residual = residual * (-self.column_log_scale).exp()
+            return self._log_prob(residual, dropped, weight) - self.column_log_scale.sum()
+        return self._log_prob(residual, dropped, weight)
 
-    def residual(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    def _residual(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the decoder leaves of its columns, and the dropped norm (..., n_rows, 0 or 1)."""
         return y[..., : self.n_outputs] - raw, y[..., self.n_outputs :]
 
-    def loss_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
-        """Return -log p(x|z) per row from what `residual` returns."""
-        if self.column_log_scale is not None and not self.training:
-            residual = residual * (-self.column_log_scale).exp()
-            return self._loss_of_residual(residual, dropped, weight) + self.column_log_scale.sum()
-        return self._loss_of_residual(residual, dropped, weight)
-
-    def _loss_of_residual(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
+    def _log_prob(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
         if len(self.log_scale) == 1:
             n_columns = len(self.center)
             square = torch.linalg.vecdot(residual, residual)[..., None]
@@ -188,7 +185,25 @@ class GaussianModule(LikelihoodModule):
             self.fit_scale(square.detach(), n_columns, weight)
         log_scale = self.floored_log_scale()
         log_cell = log_scale + (0.5 * math.log(2 * math.pi) + math.log(self.unit))
-        return torch.addcmul(n_columns * log_cell, square, (-2 * log_scale).exp(), value=0.5).sum(-1)
+        return torch.addcmul(-n_columns * log_cell, square, (-2 * log_scale).exp(), value=-0.5).sum(-1)
+
+    def log_prob_and_gradient(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
+        """Return the weighted sum of log p(x|z) over rows in training, and its gradient by `raw`; one scale only.
+
+        Numbers are computed with outside of tensors: on small batches every call counts.
+        """
+        residual, dropped = self._residual(y, raw)
+        weighted = residual if weight is None else residual * weight[:, None]
+        square = torch.dot(weighted.flatten(), residual.flatten()).item()
+        if self.n_dropped:
+            square += (dropped * dropped if weight is None else dropped * dropped * weight[:, None]).sum().item()
+        n_cells = len(self.center) * (len(y) if weight is None else weight.sum().item())
+        if n_cells:
+            self.fit_scale_to(square / n_cells)
+        log_scale = self.log_scale.item()
+        precision = math.exp(-2 * log_scale)
+        log_cell = log_scale + 0.5 * math.log(2 * math.pi) + math.log(self.unit)
+        return -n_cells * log_cell - 0.5 * precision * square, weighted.mul_(precision)
 
     @abstractmethod
     def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
@@ -202,6 +217,9 @@ class GaussianModule(LikelihoodModule):
             Number of columns per scale.
         weight : Tensor of shape (n_rows,) or None
         """
+
+    def fit_scale_to(self, mean_square: float) -> None:
+        """Set one scale to its optimum, where it has a closed form, for residuals of this mean square."""
 
     def set_variance(self, variance: Tensor) -> None:
         """Set the noise variance, in standardised units, floored where residuals are rounding noise."""
@@ -252,6 +270,10 @@ class OptimalGaussian(GaussianModule):
         # Over draws in front of rows, too.
         square = square.flatten(0, -3).mean(0) if square.ndim > 2 else square
         self.set_variance((square.mean(0) if weight is None else weight @ square / weight.sum()) / n_columns)
+
+    def fit_scale_to(self, mean_square: float) -> None:
+        """Set the variance to it."""
+        self.log_scale.fill_(0.5 * math.log(max(mean_square, MIN_VARIANCE)))
 
 
 class LearnedGaussian(GaussianModule):
