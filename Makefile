@@ -36,7 +36,7 @@ bench:
 	$(BENCHMARKS)/latency.py --sets small --dtypes float32
 	$(BENCHMARKS)/searches.py --transformers VAETransformer PCA --epochs 20 --turns 1
 	$(BENCHMARKS)/quality_seconds.py --sets wine iris --components 2 8 --splits 1
-	$(BENCHMARKS)/real_panel.py --sets wine glass sonar ionosphere vowel --components 2 8 --splits 1 \
+	$(BENCHMARKS)/panel.py --sets wine glass sonar ionosphere vowel --components 2 8 --splits 1 \
 		--methods VAETransformer PCA FactorAnalysis
 	$(BENCHMARKS)/anomalies.py --sets wine thyroid glass ionosphere --cheap --splits 1
 	$(BENCHMARKS)/memory.py --parts peers --tasks fit --rows 20000 --repeats 1

@@ -1,155 +1,208 @@
-"""Figures 1 and 2: latents for classifiers, and held-out log-likelihood, against PCA at equal n_components.
+"""Many sets: latents for classifiers, and held-out log-likelihood, beside other methods at equal n_components.
 
-A cell is a data set, n_components and a split; each is fitted once.
+A row is a set, n_components, a split and a method. The default is all real sets of `real_sets.py`; `--sets` also
+takes those of `common.py`. Rows come split by split, small sets first, so that a run that is cut off has whole splits.
+`--no-run` reports what --output holds.
 """
 
 from __future__ import annotations
 
-import sys
+import warnings
+from itertools import product
 
 import common
 import numpy as np
 import pandas as pd
+import real_sets
 from joblib import Parallel, delayed, parallel_config
-from sklearn.base import clone
-from sklearn.decomposition import PCA
+from methods import HAVE_SCORE, MAX_ROWS, METHODS, load
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sklearn_vae import VAETransformer
-
-SETS = ["digits", "mnist", "wine", "breast_cancer", "iris"]
-SETS += ["swiss_roll", "s_curve", "tanh", "blobs", "classification", "patches"]
 COMPONENTS = [2, 4, 8, 16, 32]
-CLASSIFIERS = {
+CLASSIFIERS: dict[str, BaseEstimator] = {
     "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
     "knn": KNeighborsClassifier(5),
     "svc": SVC(),
 }
 MAX_LOSS = 0.01  # of accuracy
 MAX_NATS = 0.1
+OURS = "VAETransformer"
+QUICK_SETS = ["wine", "glass"]
+MAX_LABELLED = 10_000  # training rows for the classifiers; more are drawn from
+CELL = ["set", "n_components", "split"]
+RANGES = {"2-4": [2, 4], "8-32": [8, 16, 32]}
 
 
-def accuracies(name: str, Z_train, Z_test, y_train, y_test) -> dict[str, float]:
+def accuracies(Z_train, Z_test, y_train, y_test, seed: int) -> dict[str, float]:
     """Return the classifiers' test accuracies on latents, and their mean."""
+    if len(Z_train) > MAX_LABELLED:
+        chosen = np.random.RandomState(seed).choice(len(Z_train), MAX_LABELLED, replace=False)
+        Z_train, y_train = Z_train[chosen], y_train[chosen]
     scores = {key: clone(model).fit(Z_train, y_train).score(Z_test, y_test) for key, model in CLASSIFIERS.items()}
-    return {f"{name}_{key}": score for key, score in scores.items()} | {name: float(np.mean(list(scores.values())))}
+    return scores | {"accuracy": float(np.mean(list(scores.values())))}
 
 
-def run_cell(name: str, n_components: int, seed: int, params: dict, downstream: bool) -> dict | None:
-    """Fit PCA and the VAE to one split; None where PCA would keep everything."""
-    data = common.split(name, seed)
-    if n_components >= data.X_train.shape[1]:
-        return None
-    pca_clock, vae_clock = common.Clock(), common.Clock()
-    pca = PCA(n_components, random_state=seed)
-    vae = VAETransformer(**{"n_components": n_components, "whiten": False, "random_state": seed, **params})
-    with pca_clock.running():
-        pca.fit(data.X_train)
-    with vae_clock.running():
-        vae.fit(data.X_train)
-    row = {"set": name, "n_components": n_components, "split": seed}
-    row |= {"n_rows": len(data.X_train), "n_features": data.X_train.shape[1]}
-    row |= {"pca_seconds": pca_clock.seconds, "vae_seconds": vae_clock.seconds}
-    row |= {"n_iter": vae.n_iter_, "n_steps": vae.n_steps_}
-    row |= {"pca_score": pca.score(data.X_test), "vae_score": vae.score(data.X_test)}
-    if downstream:
-        Z_train, Z_test = vae.transform(data.X_train), vae.transform(data.X_test)
-        scale = getattr(vae, "latent_scale_", 1.0)
-        labels = data.y_train, data.y_test
-        row |= accuracies("pca", pca.transform(data.X_train), pca.transform(data.X_test), *labels)
-        row |= accuracies("vae", Z_train, Z_test, *labels)
-        # The same fit with whiten=True.
-        row |= accuracies("white", Z_train / scale, Z_test / scale, *labels)
+def run_method(method: str, n_components: int, seed: int, data: common.Split, params: dict) -> dict:
+    """Fit a method and judge it; it has no figures where it fails."""
+    row = dict.fromkeys([*CLASSIFIERS, "accuracy", "score", "fit_cpu_s"], np.nan)
+    clock = common.Clock()
+    try:
+        model = METHODS[method](n_components, seed, **(params if method == OURS else {}))
+        with clock.running():
+            model.fit(data.X_train)
+        row["fit_cpu_s"] = clock.seconds
+        latents = model.transform(data.X_train), model.transform(data.X_test)
+        row |= accuracies(*latents, data.y_train, data.y_test, seed)
+        if method in HAVE_SCORE:
+            row["score"] = model.score(data.X_test)
+    except (ValueError, RuntimeError, TypeError, FloatingPointError, np.linalg.LinAlgError) as error:
+        print(f"{method} failed: {error}")
     return row
 
 
+def split(name: str, seed: int) -> common.Split:
+    """Split a real set or one of `common`."""
+    return (real_sets if name in real_sets.NAMES else common).split(name, seed)
+
+
+def run_cell(cell: dict, methods: list[str], params: dict) -> list[dict]:
+    """Run methods on a split; return a row for each that is for so many rows."""
+    warnings.filterwarnings("ignore")  # of peers that stop before they converge, and the like
+    common.one_thread()
+    for method in methods:
+        load(method)
+    n_components, seed = cell["n_components"], cell["split"]
+    data = split(cell["set"], seed)
+    n_train, n_features = data.X_train.shape
+    if n_components >= min(n_train, n_features):
+        return []
+    return [
+        {**cell, "method": method, "n_rows": n_train, "n_features": n_features}
+        | run_method(method, n_components, seed, data, params)
+        for method in methods
+        if n_train <= MAX_ROWS.get(method, n_train)
+    ]
+
+
 def run(args) -> pd.DataFrame:
-    """Run all cells, and report each as it ends."""
-    cells = [(name, k, seed) for name in args.sets for k in args.components for seed in range(args.splits)]
-    rows = []
+    """Run all cells that the results lack."""
+    results = common.Results(args.output, args.resume)
+    n_rows = {name: len(split(name, 0).X_train) for name in args.sets}
+    sets = sorted(args.sets, key=n_rows.__getitem__)
+    cells = [dict(zip(CELL, cell, strict=True)) for cell in product(sets, args.components, range(args.splits))]
+    cells.sort(key=lambda cell: cell["split"])
     with parallel_config("loky", inner_max_num_threads=1):
-        tasks = (delayed(run_cell)(*cell, args.params, not args.no_downstream) for cell in cells)
-        for row in Parallel(args.jobs, return_as="generator_unordered")(tasks):
-            if row is not None:
-                rows.append(row)
-                gain = f"{row['vae'] - row['pca']:+.3f}" if "vae" in row else ""
-                nats = row["vae_score"] - row["pca_score"]
-                cell = f"{row['set']:<14} {row['n_components']:2d} split {row['split']}"
-                print(f"{cell}  {row['vae_seconds']:6.1f} CPU s  {gain}  {nats:+9.3f} nats", file=sys.stderr)
-    order = {name: i for i, name in enumerate(args.sets)}
-    return pd.DataFrame(rows).sort_values(["set", "n_components", "split"], key=lambda s: s.replace(order))
+        tasks = (
+            delayed(run_cell)(cell, [m for m in args.methods if results.lacks({**cell, "method": m})], args.params)
+            for cell in cells
+        )
+        for rows in Parallel(args.jobs, return_as="generator_unordered")(tasks):
+            for row in rows:
+                results.add(row)
+    return results.frame()
 
 
-def report_downstream(frame: pd.DataFrame) -> None:
-    """Print figure 1."""
-    frame = frame.assign(gain=frame.vae - frame.pca, white_gain=frame.white - frame.pca)
-    for key in CLASSIFIERS:
-        frame[f"gain_{key}"] = frame[f"vae_{key}"] - frame[f"pca_{key}"]
-    cells = frame.groupby(["set", "n_components"], sort=False)
-    columns = ["pca", "vae", "gain", *(f"gain_{key}" for key in CLASSIFIERS), "white", "white_gain"]
-    table = cells[columns].mean()
-    table.insert(3, "spread", cells["gain"].std())
-    common.show("Figure 1: mean accuracy of three classifiers (spread: standard deviation of the gain)", table)
+def by_set(gain: pd.Series) -> pd.DataFrame:
+    """Return means over splits, per set and n_components, and over n_components per set."""
+    table = gain.groupby(["set", "n_components"], sort=False).mean().unstack()
+    for name, components in RANGES.items():
+        table[name] = table[[k for k in components if k in table]].mean(axis=1)
+    return table
 
-    few = table.index.get_level_values("n_components") <= 4
-    means = {"n_components <= 4": table[few], "n_components >= 8": table[~few]}
-    summary = {key: part[["gain", "white_gain"]].mean() for key, part in means.items() if len(part)}
-    wins = {key: (part["gain"] > 0).mean() for key, part in means.items() if len(part)}
-    common.show("Means over sets and n_components", pd.DataFrame(summary).T.assign(share_won=pd.Series(wins)), 4)
-    sets = table.groupby("set", sort=False)
-    by_set = pd.DataFrame({key: part.groupby("set", sort=False)["gain"].mean() for key, part in means.items()})
-    by_set["all"] = sets["gain"].mean()
-    common.show("Gain per set", by_set, 4)
+
+def report_gain(accuracy: pd.DataFrame) -> None:
+    """Print accuracy less PCA's."""
+    gain = accuracy[OURS] - accuracy["PCA"]
+    table = by_set(gain)
+    common.show("Accuracy less PCA's, means over splits", table)
+    rows = {}
+    for key in RANGES:
+        untuned = table.loc[~table.index.isin(real_sets.TUNED), key]
+        for name, part in {"all sets": table[key], "sets the recipe was not tuned on": untuned}.items():
+            ends = [part.min(), part.idxmin(), (part > 0).sum(), part.count()] if part.count() else [np.nan] * 4
+            rows[key, name] = [*common.mean_interval(part), *ends]
+    columns = ["gain", "low", "high", "worst", "worst set", "sets won", "sets"]
+    common.show("Means over sets, with a 95% interval from resampling sets", pd.DataFrame(rows, columns).T)
+    cells = pd.DataFrame({"gain": gain.groupby(level=CELL[:2]).mean(), "spread": gain.groupby(level=CELL[:2]).std()})
+    common.show(f"Cells more than {MAX_LOSS} below PCA", cells[cells.gain < -MAX_LOSS].sort_values("gain"))
+
+
+def report_ranks(accuracy: pd.DataFrame) -> None:
+    """Print mean ranks where all methods have an accuracy, and gains over each where both have one."""
+    shared = accuracy.dropna(axis=1, how="all").dropna()
+    table = shared.rank(axis=1, ascending=False).mean().to_frame("rank")
+    table["accuracy"] = shared.mean()
+    table["first"] = (shared.eq(shared.max(axis=1), axis=0)).mean()
+    n_sets = shared.index.get_level_values("set").nunique()
     common.show(
-        f"Sets more than {MAX_LOSS} below PCA at n_components >= 8 (to reach: none)",
-        by_set[by_set["n_components >= 8"] < -MAX_LOSS],
-        4,
+        f"Ranks over the {len(shared)} cells and splits of {n_sets} sets that all share", table.sort_values("rank")
     )
-    common.show(f"Cells more than {MAX_LOSS} below PCA", table[table["gain"] < -MAX_LOSS])
+    rows = {}
+    for method in accuracy.columns.drop(OURS):
+        gains = by_set((accuracy[OURS] - accuracy[method]).dropna())
+        rows[method] = [v for key in RANGES for v in (*common.mean_interval(gains[key]), (gains[key] < 0).mean())]
+    columns = pd.MultiIndex.from_product([RANGES, ["gain", "low", "high", "sets lost"]])
+    common.show(f"{OURS}'s accuracy less each one's, means over sets", pd.DataFrame(rows, columns).T)
 
 
-def report_likelihood(frame: pd.DataFrame) -> None:
-    """Print figure 2."""
-    frame = frame.assign(gain=frame.vae_score - frame.pca_score)
-    cells = frame.groupby(["set", "n_components"], sort=False)
-    table = cells[["pca_score", "vae_score", "gain"]].mean()
-    table["worst_gain"] = cells["gain"].min()
-    table[["seconds", "n_iter", "n_steps"]] = cells[["vae_seconds", "n_iter", "n_steps"]].mean()
-    common.show("Figure 2: held-out log-likelihood, nats per row", table)
-    summary = {
-        "cells": [len(table), len(frame)],
-        f"share worse by > {MAX_NATS}": [(table["gain"] < -MAX_NATS).mean(), (frame["gain"] < -MAX_NATS).mean()],
-        "mean gain": [table["gain"].mean(), frame["gain"].mean()],
-        "median gain": [table["gain"].median(), frame["gain"].median()],
-        "worst gain": [table["gain"].min(), frame["gain"].min()],
-    }
-    common.show("Summary", pd.DataFrame(summary, index=["means over splits", "every split"]), 4)
-    losing = frame.loc[frame["gain"] < -MAX_NATS, ["set", "n_components", "split", "pca_score", "vae_score", "gain"]]
-    common.show(f"Every split worse by more than {MAX_NATS} nat", losing.sort_values("gain"))
+def report_score(score: pd.DataFrame) -> None:
+    """Print how held-out log-likelihoods compare; -inf against -inf is a draw, and in no mean."""
+    rows, losing = {}, []
+    for other in score.columns.intersection(["PCA", "FactorAnalysis"]):
+        ours, theirs = (score[[OURS, other]].dropna()[name] for name in (OURS, other))
+        with np.errstate(invalid="ignore"):
+            gain = ours - theirs
+        finite = gain[np.isfinite(gain)]
+        cells = finite.groupby(level=CELL[:2]).mean()
+        close = ours >= theirs - MAX_NATS
+        rows[other] = [len(gain), (ours >= theirs).mean(), close.mean(), finite.mean(), finite.median(), finite.min()]
+        rows[other] += [len(cells), (cells >= 0).mean(), (cells >= -MAX_NATS).mean()]
+        losing.append(pd.DataFrame({"against": other, "gain": gain, "ours": ours, "theirs": theirs})[~close])
+        common.show(f"Held-out log-likelihood less that of {other}, nats per row, means over splits", by_set(finite))
+    columns = ["splits", "no worse", f"by {MAX_NATS} at most", "mean", "median", "worst"]
+    columns += ["cells", "cells no worse", f"cells by {MAX_NATS} at most"]
+    common.show("Held-out log-likelihood, shares and differences in nats", pd.DataFrame(rows, columns).T)
+    common.show(f"Every split worse by more than {MAX_NATS} nat", pd.concat(losing).sort_values("gain"))
+
+
+def report(frame: pd.DataFrame) -> None:
+    """Print all tables."""
+    frame["score"] = frame["score"].astype(float)
+    methods = [method for method in METHODS if method in set(frame.method)]
+    accuracy = frame.pivot(index=CELL, columns="method", values="accuracy")[methods]
+    score = frame.pivot(index=CELL, columns="method", values="score")[methods]
+    seconds = frame.groupby("method", sort=False).fit_cpu_s.agg(["count", "median", "max", "sum"])
+    common.show("CPU seconds of fits", seconds)
+    common.show("Fits that failed", frame.loc[frame.accuracy.isna(), [*CELL, "method"]])
+    if OURS in methods and "PCA" in methods:
+        report_gain(accuracy)
+        report_score(score)
+    if OURS in methods:
+        report_ranks(accuracy)
 
 
 def main() -> None:
-    """Run the cells and print both figures."""
+    """Run the cells and print tables."""
     parser = common.make_parser(__doc__)
-    parser.add_argument("--sets", nargs="+", default=SETS, choices=["mnist", *common.DATA_SETS], metavar="SET")
+    parser.add_argument(
+        "--sets", nargs="+", default=real_sets.NAMES, metavar="SET", choices=[*real_sets.NAMES, *common.DATA_SETS]
+    )
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--components", nargs="+", type=int, default=COMPONENTS)
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
-    parser.add_argument("--no-downstream", action="store_true", help="figure 2 alone")
+    parser.add_argument("--no-run", action="store_true", help="report the rows of --output")
+    common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:
-        args.sets = ["iris", "swiss_roll", "classification"] if args.sets == SETS else args.sets
-        args.components, args.splits, args.params = [2, 8], 2, {"max_iter": 5, **args.params}
-    common.one_thread()
-    frame = run(args)
-    if not args.no_downstream:
-        report_downstream(frame)
-    report_likelihood(frame)
-    common.save(frame, args.output)
+        args.sets = QUICK_SETS if args.sets == real_sets.NAMES else args.sets
+        args.components, args.splits, args.params = [2, 8], 1, {"max_iter": 5, **args.params}
+    report(pd.read_csv(args.output, comment="#") if args.no_run else run(args))
 
 
 if __name__ == "__main__":

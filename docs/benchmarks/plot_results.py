@@ -22,16 +22,21 @@ def read(name: str) -> pd.DataFrame:
     return pd.read_csv(RESULTS / f"{name}.csv", comment="#")
 
 
+def pivoted(name: str) -> pd.DataFrame:
+    """Read a panel's accuracies and scores, a column for each method."""
+    panel = read(name).replace([np.inf, -np.inf], np.nan)
+    return panel.pivot(index=["set", "n_components", "split"], columns="method", values=["accuracy", "score"])
+
+
 def gain_over_pca() -> plt.Figure:
-    """Draw accuracy and log-likelihood less those of PCA, against the number of components."""
-    panel = read("panel")
-    panel["accuracy"], panel["likelihood"] = panel.vae - panel.pca, panel.vae_score - panel.pca_score
-    panel = panel.replace([np.inf, -np.inf], np.nan)
+    """Draw accuracy and log-likelihood less those of PCA on synthetic sets, against the number of components."""
+    cells = pivoted("synthetic").swaplevel(axis=1)
+    panel = (cells["VAETransformer"] - cells["PCA"]).reset_index()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for (name, rows), color in zip(panel.groupby("set"), plt.get_cmap("tab20").colors, strict=False):
-        means = rows.groupby("n_components")[["accuracy", "likelihood"]].mean()
+        means = rows.groupby("n_components")[["accuracy", "score"]].mean()
         axes[0].plot(means.index, means.accuracy, "o-", color=color, label=name)
-        axes[1].plot(means.index, means.likelihood, "o-", color=color)
+        axes[1].plot(means.index, means.score, "o-", color=color)
     for ax in axes:
         ax.axhline(0, color="0.5", linewidth=0.8)
         ax.set_xscale("log", base=2)
@@ -42,10 +47,9 @@ def gain_over_pca() -> plt.Figure:
     return figure
 
 
-def real_panel() -> plt.Figure:
+def panel() -> plt.Figure:
     """Draw each real set's accuracy less PCA's, and log-likelihood less those of PCA and FactorAnalysis."""
-    panel = read("real_panel").replace([np.inf, -np.inf], np.nan)
-    cells = panel.pivot(index=["set", "n_components", "split"], columns="method", values=["accuracy", "score"])
+    cells = pivoted("panel")
     few = cells.index.get_level_values("n_components") <= 4
     accuracy = cells["accuracy"]["VAETransformer"] - cells["accuracy"]["PCA"]
     gains = {"2 and 4 components": accuracy[few], "8 to 32": accuracy[~few]}
@@ -114,7 +118,7 @@ def main() -> None:
     """Draw and save all."""
     matplotlib.use("agg")
     FIGURES.mkdir(parents=True, exist_ok=True)
-    for draw in (gain_over_pca, real_panel, few_labels, quality_seconds):
+    for draw in (gain_over_pca, panel, few_labels, quality_seconds):
         # No date and no version: the same results give the same file.
         draw().savefig(FIGURES / f"{draw.__name__}.png", dpi=90, metadata={"Software": None})
 

@@ -8,6 +8,7 @@ column in [0, 1] (NMF, pythae).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -139,8 +140,8 @@ METHODS: dict[str, Callable] = {
 }
 
 
-def load_all(methods: list[str]) -> None:
-    """Let methods load and compile what they do at first use, so that no fit's time has it."""
+@cache
+def load(method: str) -> None:
+    """Let a method load and compile what it does at first use, so that no fit's time has it; once in a process."""
     X = np.random.RandomState(0).normal(size=(200, 10))
-    for method in methods:
-        METHODS[method](2, 0).fit(X).transform(X)
+    METHODS[method](2, 0).fit(X).transform(X)
