@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-# Numbers in a chunk of rows: 2 MiB of float64.
-CHUNK_SIZE = 2**18
+# Numbers in a chunk of rows: 2 MiB of float64; 16 MiB where it is multiplied with a block of vectors.
+CHUNK_SIZE, PRODUCT_SIZE = 2**18, 2**21
 Eigen = tuple[np.ndarray, np.ndarray, float]
 
-# Above this size of the smaller side, Lanczos iterations replace the full eigendecomposition.
-MAX_EXACT = 4096
+# Above this size of the smaller side, subspace iterations replace the full eigendecomposition.
+MAX_EXACT = 2048
+# They end with a pass over the rows that finds no more than this share of the variance that is left.
+TOLERANCE, MAX_PASSES = 1e-6, 50
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def fit_moments(X: Tensor, weight: Tensor | None) -> Moments:
     # The rounded mean of constant columns leaves a variance of about (eps * mean)^2, and rows at a distance from it.
     largest = float(center.abs().max())
     is_constant = variance <= (8 * torch.finfo(torch.float64).eps * largest) ** 2
-    precision = torch.finfo(X.dtype if X.is_floating_point() else torch.float32).eps
+    precision = torch.finfo(_precision(X)).eps
     unit = max(1.0, precision * largest) if is_constant else math.sqrt(variance)
     return Moments(center, unit, variances)
 
@@ -107,37 +108,40 @@ def fit_ppca(X: Tensor, weight: Tensor | None, moments: Moments, n_components: i
     """
     n, n_features = X.shape
     k = min(n_components, n, n_features)
-    variances, axes, total = _principal_axes(X, weight, moments, min(max(k, n_axes), n, n_features))
+    variances, axes, total = _principal_axes(X, weight, moments, k, min(max(k, n_axes), n, n_features))
     noise_variance = max(total - variances[:k].sum(), 0.0) / (n_features - k) if n_features > k else 0.0
     # Signs are arbitrary: the largest entry of each axis is positive, as in sklearn's svd_flip.
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     return PPCA(moments, axes, np.pad(variances[:k], (0, n_components - k)), noise_variance)
 
 
-def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the covariance's `k` largest eigenvalues, their vectors (n_features, k), and its trace."""
+def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int, n_axes: int) -> Eigen:
+    """Return the covariance's `n_axes` largest eigenvalues, their vectors (n_features, n_axes), and its trace.
+
+    Only the first `k` have to be exact.
+    """
     n, n_features = X.shape
     scale = math.sqrt(_bessel(X, weight) / _total(X, weight))
 
-    def rows() -> Iterator[Tensor]:
+    def rows(chunk_size: int = CHUNK_SIZE) -> Iterator[Tensor]:
         """Yield chunks Y of rows whose Y^T Y add up to the covariance."""
-        for x, w in _chunks(X, weight):
+        for x, w in _chunks(X, weight, chunk_size):
             yield (x - moments.center) * (w[:, None].sqrt() * (scale / moments.unit))
 
     if n_features <= min(n, MAX_EXACT):
-        values, vectors, trace = _from_covariance(rows, n_features, k, X)
+        values, vectors, trace = _from_covariance(rows(), n_features, n_axes, X)
     elif n <= MAX_EXACT:
-        values, vectors, trace = _from_gram(torch.cat(list(rows())), k)
+        values, vectors, trace = _from_gram(torch.cat(list(rows())), n_axes)
     else:
-        values, vectors, trace = _from_products(rows, n_features, k, X.device)
-    return values[:k].clip(0), vectors[:, :k], trace
+        values, vectors, trace = _from_products(lambda: rows(PRODUCT_SIZE), k, n_axes, X)
+    return values.clip(0), vectors, trace
 
 
-def _from_covariance(rows: Callable[[], Iterator[Tensor]], n_features: int, k: int, X: Tensor) -> Eigen:
-    """Decompose the covariance: products in the data's own precision, float32 for bytes, sums in float64."""
-    dtype = X.dtype if X.is_floating_point() else torch.float32
+def _from_covariance(rows: Iterator[Tensor], n_features: int, k: int, X: Tensor) -> Eigen:
+    """Decompose the covariance: products in the data's own precision, sums in float64."""
+    dtype = _precision(X)
     covariance = torch.zeros(n_features, n_features, dtype=torch.float64, device=X.device)
-    for y in rows():
+    for y in rows:
         covariance += (y.to(dtype).T @ y.to(dtype)).double()
     trace = float(covariance.trace())
     values, vectors = torch.linalg.eigh(covariance)
@@ -152,24 +156,40 @@ def _from_gram(y: Tensor, k: int) -> Eigen:
     return values[-k:].flip(0).cpu().numpy(), axes.cpu().numpy(), float(values.sum())
 
 
-def _from_products(rows: Callable[[], Iterator[Tensor]], n_features: int, k: int, device: torch.device) -> Eigen:
-    """Find the leading eigenvectors from products with the covariance alone."""
+def _from_products(rows: Callable[[], Iterator[Tensor]], k: int, n_axes: int, X: Tensor) -> Eigen:
+    """Find the leading eigenvectors from products with the covariance alone.
 
-    def product(vector: np.ndarray) -> np.ndarray:
-        v = torch.from_numpy(vector.astype(np.float64)).to(device)
-        return sum(y.T @ (y @ v) for y in rows()).cpu().numpy()  # type: ignore[union-attr]
+    Subspace iterations from random vectors, some more than are wanted (Halko, Martinsson & Tropp 2011, algorithm 4.4),
+    which go on as long as the first `k` find variance.
+    """
+    dtype = _precision(X)
+    size = min(X.shape[1], n_axes + max(16, n_axes // 4))
+    generator = torch.Generator(X.device).manual_seed(0)
+    block = torch.randn(X.shape[1], size, dtype=torch.float64, generator=generator, device=X.device)
+    trace, found = math.inf, 0.0
+    for _ in range(MAX_PASSES):
+        basis = torch.linalg.qr(block).Q
+        block, trace = torch.zeros_like(basis), 0.0
+        for y in rows():
+            trace += float(y.square().sum())
+            y = y.to(dtype)
+            block += y.T @ (y @ basis.to(dtype))
+        values, rotation = torch.linalg.eigh(basis.T @ block)
+        found, before = float(values[-k:].sum()), found
+        if found - before <= TOLERANCE * (trace - found) + torch.finfo(dtype).eps * trace:
+            break
+    vectors = basis @ rotation[:, -n_axes:].flip(1)
+    return values[-n_axes:].flip(0).cpu().numpy(), vectors.cpu().numpy(), trace
 
-    if k < n_features:
-        operator = LinearOperator((n_features, n_features), matvec=product, matmat=product, dtype=np.float64)
-        values, vectors = eigsh(operator, k=k, v0=np.ones(n_features), tol=1e-6)
-    else:
-        values, vectors = np.linalg.eigh(product(np.eye(n_features)))
-    return values[::-1], vectors[:, ::-1], float(sum(y.square().sum() for y in rows()))
+
+def _precision(X: Tensor) -> torch.dtype:
+    """Return the precision of products: the data's own, float32 for bytes."""
+    return X.dtype if X.is_floating_point() else torch.float32
 
 
-def _chunks(X: Tensor, weight: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(X: Tensor, weight: Tensor | None, size: int = CHUNK_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield chunks of rows and weights in float64."""
-    chunk = max(1, CHUNK_SIZE // X.shape[1])
+    chunk = max(1, size // X.shape[1])
     for start in range(0, len(X), chunk):
         x = X[start : start + chunk].double()
         yield x, x.new_ones(len(x)) if weight is None else weight[start : start + chunk].double()

@@ -159,14 +159,15 @@ def test_ppca_does_not_depend_on_the_weights_unit(factor):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_ppca_lanczos_equals_the_exact_solution(monkeypatch, weighted):
+def test_ppca_by_subspace_iterations_is_near_the_exact_solution(monkeypatch, weighted):
     X = low_rank(n=50, d=40, rank=8, noise=0.3)
     weight = np.random.default_rng(0).uniform(0, 1, len(X)) if weighted else None
     exact = solve(X, 3, weight, n_axes=5)
     monkeypatch.setattr(_ppca, "MAX_EXACT", 10)
-    lanczos = solve(X, 3, weight, n_axes=5)
-    np.testing.assert_allclose(covariance(lanczos), covariance(exact), rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(lanczos.axes[:, :5], exact.axes[:, :5], atol=1e-6)
+    found = solve(X, 3, weight, n_axes=5)
+    assert found.noise_variance == pytest.approx(exact.noise_variance, rel=1e-5)
+    np.testing.assert_allclose(covariance(found), covariance(exact), atol=1e-3 * covariance(exact).max())
+    np.testing.assert_allclose(found.axes.T @ found.axes, np.eye(5), atol=1e-9)
 
 
 @pytest.mark.parametrize("n_components", [10, 11, 40])
