@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._vae import VAE
 from sklearn_vae._weights import Weights
 from sklearn_vae.networks.base import seeded_global_generator
-from sklearn_vae.objectives import Terms
+from sklearn_vae.objectives import Parts, Terms
 
 # Rows that are evaluated at a time, of wide ones fewer: enough for a scale's optimum, few enough for the cache.
 EVALUATION_BATCH = 1024
@@ -65,14 +65,6 @@ class Settings:
     averaging: float
     input_noise: float
     target_weight: Callable[[int], float] = lambda step: 1.0
-
-
-class Parts(NamedTuple):
-    """An objective's terms in nats, as numbers; 0 for what it does not have."""
-
-    loss: float
-    reconstruction: float
-    kl: float
 
 
 class Rows(Dataset):
@@ -312,7 +304,7 @@ class Trainer:
             sums = torch.stack([(t if weight is None else t * weight).detach().sum() for t in terms])
             parts = Parts(*sums.tolist())
         else:
-            parts = Parts(*self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator))
+            parts = self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator)
         self._sums = Parts(*map(add, self._sums, parts))
         return parts.loss / len(batch["x"])
 
@@ -420,7 +412,7 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean over rows, the one place where the batch is reduced; weights have mean 1 over all rows."""
+    """Mean over rows; weights have mean 1 over all rows."""
     return loss.mean() if weight is None else (loss * weight).mean()
 
 

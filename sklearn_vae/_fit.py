@@ -16,10 +16,11 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from sklearn_vae._column_noise import forget_columns, measure_columns
-from sklearn_vae._engine import Parts, Rows, Settings, Trainer, evaluate
+from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._progress import Progress
 from sklearn_vae._vae import VAE, Architecture
+from sklearn_vae.objectives import Parts
 
 T = TypeVar("T")
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_vae._vae import LOG_SCALE_RANGE, VAE
-from sklearn_vae.likelihoods.gaussian import FixedGaussian, GaussianModule, OptimalGaussian
-from sklearn_vae.objectives import ELBO
+from sklearn_vae.likelihoods.gaussian import ClosedFormGaussian, FixedGaussian, OptimalGaussian
+from sklearn_vae.objectives import ELBO, Parts
 from sklearn_vae.priors.standard_normal import StandardNormalModule
 
 leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default
-clamp_backward = torch.ops.aten.hardtanh_backward.default
+hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 
 
 class Layer:
@@ -78,7 +78,7 @@ class Layers:
 
         Layers that share weights, and hooks, such as those that normalise weights, are not known here.
         """
-        if type(module) is not nn.Sequential or any(m._forward_hooks or m._forward_pre_hooks for m in module.modules()):
+        if type(module) is not nn.Sequential or _has_hooks(module):
             return False
         linear = [m for m in module if type(m) is nn.Linear]
         is_linear = [type(m) is nn.Linear for m in module]
@@ -108,6 +108,13 @@ class Layers:
         return gradient
 
 
+def _has_hooks(module: nn.Module) -> bool:
+    """Say whether anything is to be called on the way through a module or back, or with a parameter's gradient."""
+    return any(p._backward_hooks for p in module.parameters()) or any(
+        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in module.modules()
+    )
+
+
 def _slope(module: nn.Module) -> float:
     """Return a (leaky) ReLU's slope below 0, NaN for other modules."""
     return 0.0 if type(module) is nn.ReLU else module.negative_slope if type(module) is nn.LeakyReLU else math.nan
@@ -123,7 +130,7 @@ class WrittenOut:
     """
 
     def __init__(self, model: VAE):
-        assert model.encoder_head is not None and isinstance(model.likelihood, GaussianModule)
+        assert model.encoder_head is not None and isinstance(model.likelihood, ClosedFormGaussian)
         self.model = model
         self.likelihood = model.likelihood
         assert isinstance(model.encoder, nn.Sequential) and isinstance(model.decoder, nn.Sequential)
@@ -139,7 +146,7 @@ class WrittenOut:
         return (
             type(model.objective) is ELBO
             and type(model.prior) is StandardNormalModule
-            and isinstance(model.likelihood, OptimalGaussian | FixedGaussian)
+            and (type(model.likelihood) is OptimalGaussian or type(model.likelihood) is FixedGaussian)
             and len(model.likelihood.log_scale) == 1
             and model.encoder_head is not None
             and model.encoder_head.out_features == 2 * model.n_components
@@ -148,9 +155,7 @@ class WrittenOut:
         )
 
     @torch.no_grad()
-    def __call__(
-        self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None
-    ) -> tuple[float, float, float]:
+    def __call__(self, x: Tensor, beta: float, generator: torch.Generator, weight: Tensor | None = None) -> Parts:
         """Return the weighted sums of the terms over rows, and set the gradients of the mean loss."""
         model, likelihood, linear = self.model, self.likelihood, self.linear
         y = likelihood.observe(x, generator)
@@ -171,7 +176,7 @@ class WrittenOut:
         kl = torch.addcmul(excess, loc, loc).sub_(clamped, alpha=2)
         if weight is not None:
             kl, excess, loc = (part * weight[:, None] for part in (kl, excess, loc))
-        sums = -log_prob, 0.5 * kl.sum().item()
+        reconstruction, kl_sum = -log_prob, 0.5 * kl.sum().item()
 
         # From here on gradients of the mean loss, by the chain rule.
         n_rows = len(y)
@@ -181,7 +186,7 @@ class WrittenOut:
             self.linear_decoder.differentiate(z, d_raw)
             d_z.addmm_(d_raw, self.linear_decoder.weight)
         d_log_scale = (d_z * noise).mul_(scale).add_(excess, alpha=beta / n_rows)
-        d_log_scale = clamp_backward(d_log_scale, log_scale, *LOG_SCALE_RANGE)
+        d_log_scale = hardtanh_backward(d_log_scale, log_scale, *LOG_SCALE_RANGE)
         d_loc = d_z.add_(loc, alpha=beta / n_rows)
         d_head = torch.cat([d_loc, d_log_scale], -1)
         self.head.differentiate(encoded[-1], d_head)
@@ -189,4 +194,4 @@ class WrittenOut:
             self.linear_encoder.differentiate(noisy, d_loc)
             torch.sum(d_log_scale, 0, out=linear.log_scale.grad)
         self.encoder.backward(encoded, torch.mm(d_head, self.head.weight), to_input=False)
-        return sums[0] + beta * sums[1], *sums
+        return Parts(reconstruction + beta * kl_sum, reconstruction, kl_sum)

@@ -15,11 +15,12 @@ from sklearn_vae import _recipe
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
 from sklearn_vae._column_noise import forget_columns
 from sklearn_vae._devices import limit_threads
-from sklearn_vae._engine import Parts, Rows
+from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE
+from sklearn_vae.objectives import Parts
 
 
 class VAETransformer(BaseVAE):

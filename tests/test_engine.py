@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._devices import to_tensor
-from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
+from sklearn_vae._engine import Rows, Settings, Trainer, _Adam, evaluate
 
 CPU = torch.device("cpu")
 
@@ -217,3 +218,17 @@ def test_trainer_evaluates_rows_of_twice_the_weight_as_twice_the_rows(iris):
     few, _ = evaluate(trainer.average, Rows(x, weight), 1.0)
     many, _ = evaluate(trainer.average, Rows(x, None, torch.cat([*[torch.arange(50)] * 4, torch.arange(50, 150)])), 1.0)
     assert few == pytest.approx(many, abs=0.15)
+
+
+def test_adam_updates_as_torchs_adam_steps():
+    rng = np.random.default_rng(0)
+    gradients = torch.from_numpy(rng.normal(size=(6, 5)))
+    ours, torchs = (nn.Parameter(torch.ones(5, dtype=torch.float64)) for _ in range(2))
+    optimizer, expected = _Adam([ours], lr=0.1, fused=True), torch.optim.Adam([torchs], lr=0.1)
+    for i, gradient in enumerate(gradients):
+        ours.grad, torchs.grad = gradient.clone(), gradient.clone()
+        for group in (*optimizer.param_groups, *expected.param_groups):
+            group["lr"] = 0.1 / (i + 1)
+        optimizer.update()
+        expected.step()
+        torch.testing.assert_close(ours, torchs)

@@ -30,6 +30,20 @@ def repeated_activation(n):
     return nn.Sequential(nn.Linear(n, 8), activation, nn.Linear(8, 8), activation)
 
 
+def hooked_layer(n):
+    """Return an encoder, one of whose layers is told of its gradient."""
+    activation = nn.ReLU()
+    activation.register_full_backward_hook(lambda *_: None)
+    return nn.Sequential(nn.Linear(n, 8), activation)
+
+
+def hooked_weight(n):
+    """Return an encoder, one of whose weights has its gradient changed."""
+    layer = nn.Linear(n, 8)
+    layer.weight.register_hook(lambda gradient: gradient.clamp(-1, 1))
+    return nn.Sequential(layer, nn.ReLU())
+
+
 WRITTEN_OUT = {
     "defaults": {},
     "networks alone": {"init": "random"},
@@ -50,6 +64,8 @@ LEFT_TO_AUTOGRAD = {
     "normalised weights": user_network(lambda n: nn.Sequential(spectral_norm(nn.Linear(n, 8)), nn.ReLU())),
     "layer used twice": user_network(lambda n: nn.Sequential(*2 * [nn.Linear(n, n)])),
     "slope below 0": user_network(lambda n: nn.Sequential(nn.Linear(n, 8), nn.LeakyReLU(-0.1))),
+    "layer's hook": user_network(hooked_layer),
+    "weight's hook": user_network(hooked_weight),
     "no bias": user_network(lambda n: nn.Sequential(nn.Linear(n, 8, bias=False))),
 }
 
@@ -103,6 +119,12 @@ def test_written_out_gradient_of_scales_out_of_range_is_zero(shift):
 @pytest.mark.parametrize("params", LEFT_TO_AUTOGRAD.values(), ids=LEFT_TO_AUTOGRAD)
 def test_other_models_are_left_to_autograd(params):
     trainer, _ = make_trainer(n_features=16, **params)
+    assert not WrittenOut.exists(trainer.model)
+
+
+def test_a_users_likelihood_is_left_to_autograd():
+    trainer, _ = make_trainer()
+    trainer.model.likelihood.__class__ = type("Users", (type(trainer.model.likelihood),), {})
     assert not WrittenOut.exists(trainer.model)
 
 

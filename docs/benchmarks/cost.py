@@ -1,4 +1,4 @@
-"""Figure 4: what a default fit costs in one thread, and how good its latents are, on digits and all of MNIST."""
+"""What a default fit costs in one thread, and how good its latents are, on digits and all of MNIST."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ def main() -> None:
         for n_components in args.components:
             rows += measure("mnist", n_components, args.seeds, data, args.params)
     frame = pd.DataFrame(rows)
-    common.show(
-        "Figure 4: every fit (digits: accuracies on training rows)", frame.set_index(["set", "n_components"]), 4
-    )
+    common.show("Every fit (digits: accuracies on training rows)", frame.set_index(["set", "n_components"]), 4)
     numbers = frame.drop(columns="seed").groupby(["set", "n_components", "model"], sort=False)
     common.show("Means over seeds", numbers.mean(), 4)
     common.save(frame, args.output)

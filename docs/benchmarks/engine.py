@@ -1,4 +1,4 @@
-"""Figure 5: an epoch of the engine against one of hand-written torch, made of the same layers.
+"""An epoch of the engine against one of hand-written torch, made of the same layers.
 
 CPU seconds in one thread; what is compared runs in turns, and ratios are medians over the turns.
 """
@@ -129,7 +129,6 @@ def epochs(X: np.ndarray, args) -> pd.DataFrame:
 def main() -> None:
     """Time epochs, and print them."""
     parser = common.make_parser(__doc__)
-    parser.add_argument("--parts", choices=["epoch"], default="epoch", help="the only one; latency.py has transform")
     parser.add_argument("--data", choices=["random", "mnist"], default="random")
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NETWORK")
@@ -144,7 +143,7 @@ def main() -> None:
     else:
         X = np.random.default_rng(0).standard_normal((args.rows, 784), dtype=np.float32)
     results = epochs(X, args)
-    common.show(f"Figure 5: an epoch on {X.shape[0]} x {X.shape[1]}", results)
+    common.show(f"An epoch on {X.shape[0]} x {X.shape[1]}", results)
     common.save(results, args.output)
 
 

@@ -26,7 +26,7 @@ from sklearn_vae._engine import EVALUATION_BATCH, Rows
 from sklearn_vae._vae import VAE
 
 NETWORKS = ["mlp", "conv"]
-EPOCHS = 15  # 3525 steps: the default's limit
+EPOCHS = 15  # 3525 steps
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Unsupervised methods of a panel: each is fitted to rows, and gives latents of any rows.
 
-Peers are at their own defaults but for n_components, and for what is said here. Where a peer's result depends on the
-unit of its rows, it gets them centred and divided by one number (KernelPCA, MLPRegressor, tutorial), or each
-column in [0, 1] (NMF, pythae).
+All are at their own defaults but for n_components, and for what is said here. VAETransformer has `whiten=False`, with
+which distances are as PCA's. Where a peer's result depends on the unit of its rows, it gets them centred and divided by
+one number (KernelPCA, MLPRegressor, tutorial), or each column in [0, 1] (NMF, pythae).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sklearn_vae import VAETransformer
 HAVE_SCORE = {"PCA", "FactorAnalysis", "VAETransformer"}
 MAX_ROWS = {"KernelPCA": 5_000, "NMF": 20_000, "UMAP": 20_000}  # for the training
 HIDDEN = (256, 128)  # of MLPRegressor and of the tutorial
-TUTORIAL_EPOCHS = 50
+TUTORIAL_EPOCHS, TUTORIAL_STEPS = 50, 2000  # at least
 PYTHAE_EPOCHS, PYTHAE_BATCH_SIZE = 100, 64  # its defaults
 MAX_PYTHAE_STEPS = 20_000  # rows above 12,800 get fewer epochs
 
@@ -90,7 +90,8 @@ def means(fitted: Fitted) -> Callable:
 def train_tutorial(X: np.ndarray, n_components: int, seed: int) -> Callable:
     """Train the textbook's VAE with skorch."""
     size = Size(HIDDEN, n_components, 128)
-    return vae_peers.skorch(X, size, TUTORIAL_EPOCHS, 1).module_.embed
+    n_epochs = max(TUTORIAL_EPOCHS, TUTORIAL_STEPS // -(-len(X) // size.batch_size))
+    return vae_peers.skorch(X, size, n_epochs, 1).module_.embed
 
 
 def train_pythae(X: np.ndarray, n_components: int, seed: int) -> Callable:

@@ -187,24 +187,6 @@ class GaussianModule(LikelihoodModule):
         log_cell = log_scale + (0.5 * math.log(2 * math.pi) + math.log(self.unit))
         return torch.addcmul(-n_columns * log_cell, square, (-2 * log_scale).exp(), value=-0.5).sum(-1)
 
-    def log_prob_and_gradient(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
-        """Return the weighted sum of log p(x|z) over rows in training, and its gradient by `raw`; one scale only.
-
-        Numbers are computed with outside of tensors: on small batches every call counts.
-        """
-        residual, dropped = self._residual(y, raw)
-        weighted = residual if weight is None else residual * weight[:, None]
-        square = torch.dot(weighted.flatten(), residual.flatten()).item()
-        if self.n_dropped:
-            square += (dropped * dropped if weight is None else dropped * dropped * weight[:, None]).sum().item()
-        n_cells = len(self.center) * (len(y) if weight is None else weight.sum().item())
-        if n_cells:
-            self.fit_scale_to(square / n_cells)
-        log_scale = self.log_scale.item()
-        precision = math.exp(-2 * log_scale)
-        log_cell = log_scale + 0.5 * math.log(2 * math.pi) + math.log(self.unit)
-        return -n_cells * log_cell - 0.5 * precision * square, weighted.mul_(precision)
-
     @abstractmethod
     def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
         """Set the scale to its optimum, where it has a closed form.
@@ -217,9 +199,6 @@ class GaussianModule(LikelihoodModule):
             Number of columns per scale.
         weight : Tensor of shape (n_rows,) or None
         """
-
-    def fit_scale_to(self, mean_square: float) -> None:
-        """Set one scale to its optimum, where it has a closed form, for residuals of this mean square."""
 
     def set_variance(self, variance: Tensor) -> None:
         """Set the noise variance, in standardised units, floored where residuals are rounding noise."""
@@ -250,7 +229,32 @@ class GaussianModule(LikelihoodModule):
         return mean + self.variance.sqrt() * noise
 
 
-class OptimalGaussian(GaussianModule):
+class ClosedFormGaussian(GaussianModule):
+    """What scales without a gradient share."""
+
+    def log_prob_and_gradient(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
+        """Return the weighted sum of log p(x|z) over rows in training, and its gradient by `raw`; one scale only.
+
+        Numbers are computed with outside of tensors: on small batches every call counts.
+        """
+        residual, dropped = self._residual(y, raw)
+        weighted = residual if weight is None else residual * weight[:, None]
+        square = torch.linalg.vecdot(weighted, residual).sum().item()
+        if self.n_dropped:
+            square += (dropped * dropped if weight is None else dropped * dropped * weight[:, None]).sum().item()
+        n_cells = len(self.center) * (len(y) if weight is None else weight.sum().item())
+        self.fit_scale_to(square / n_cells)
+        log_scale = self.log_scale.item()
+        precision = math.exp(-2 * log_scale)
+        log_cell = log_scale + 0.5 * math.log(2 * math.pi) + math.log(self.unit)
+        return -n_cells * log_cell - 0.5 * precision * square, weighted.mul_(precision)
+
+    @abstractmethod
+    def fit_scale_to(self, mean_square: float) -> None:
+        """Set one scale to its optimum for residuals of this mean square."""
+
+
+class OptimalGaussian(ClosedFormGaussian):
     """The scale is the root mean squared error, set in closed form.
 
     The loss is stationary there, so that holding the scale constant within a batch
@@ -291,7 +295,7 @@ class LearnedGaussian(GaussianModule):
         """Leave the scale to the optimiser."""
 
 
-class FixedGaussian(GaussianModule):
+class FixedGaussian(ClosedFormGaussian):
     """The scale is given, in the data's units."""
 
     def __init__(self, n_features: int, n_coordinates: int | None, scale: float):
@@ -313,4 +317,7 @@ class FixedGaussian(GaussianModule):
         """Leave the scale as it was given."""
 
     def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
+        """Leave the scale as it was given."""
+
+    def fit_scale_to(self, mean_square: float) -> None:
         """Leave the scale as it was given."""

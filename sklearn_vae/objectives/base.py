@@ -21,6 +21,14 @@ class Terms(NamedTuple):
     kl: Tensor
 
 
+class Parts(NamedTuple):
+    """An objective's terms as numbers, sums or means over rows; 0 for what it does not have."""
+
+    loss: float
+    reconstruction: float
+    kl: float
+
+
 class Batch(NamedTuple):
     """Rows, and what is known of them.
 
