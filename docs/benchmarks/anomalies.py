@@ -7,11 +7,13 @@ and COPOD take the tails of training and test rows together, where anomalies abo
 
 from __future__ import annotations
 
+from itertools import product
+
 import common
-import numpy as np
 import pandas as pd
 from anomaly_sets import SETS, anomaly_split
-from detectors import DETECTORS, OURS, SLOW
+from detectors import DETECTORS, OURS, SLOW, load
+from joblib import delayed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 MAX_LOSS = 0.02  # of AUROC, above which a set is listed
@@ -33,23 +35,27 @@ def run_cell(data: common.Split, detector: str, seed: int, params: dict) -> dict
     return row | {"fit_cpu_s": fit_clock.seconds, "score_cpu_s": score_clock.seconds}
 
 
-def load_all(detectors: list[str]) -> None:
-    """Let the detectors load and compile what they do at first use, outside what is timed."""
-    X = np.random.RandomState(0).normal(size=(100, 5))
-    for name in detectors:
-        DETECTORS[name](X, 0).fit(X[:64]).score(X)
+def run_split(split: dict, detectors: list[str], params: dict) -> list[dict]:
+    """Run detectors on a split of a set."""
+    common.one_thread()
+    for detector in detectors:
+        load(detector)
+    data = anomaly_split(split["set"], split["split"])
+    return [
+        {**split, "detector": detector} | run_cell(data, detector, split["split"], params) for detector in detectors
+    ]
 
 
 def run(args) -> pd.DataFrame:
     """Run all cells that the results lack."""
     results = common.Results(args.output, args.resume)
-    for name in args.sets:
-        for seed in range(args.splits):
-            data = anomaly_split(name, seed)
-            for detector in args.detectors:
-                cell = {"set": name, "split": seed, "detector": detector}
-                if results.lacks(cell):
-                    results.add(cell | run_cell(data, detector, seed, args.params))
+    tasks = []
+    for name, seed in product(args.sets, range(args.splits)):
+        split = {"set": name, "split": seed}
+        detectors = [detector for detector in args.detectors if results.lacks({**split, "detector": detector})]
+        if detectors:
+            tasks.append(delayed(run_split)(split, detectors, args.params))
+    results.add_all(tasks, args.jobs)
     return results.frame()
 
 
@@ -82,6 +88,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS, metavar="SET")
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=list(DETECTORS), metavar="DETECTOR")
     parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
     parser.add_argument("--cheap", action="store_true", help="leave out the detectors that take the longest")
     args = common.parse(parser)
     if args.quick:
@@ -89,8 +96,6 @@ def main() -> None:
         args.params = {"max_iter": 5, **args.params}
     if args.cheap:
         args.detectors = [name for name in args.detectors if name not in SLOW]
-    common.one_thread()
-    load_all(args.detectors)
     report(run(args))
 
 

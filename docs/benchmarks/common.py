@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 import torch
+from joblib import Parallel, parallel_config
 from sklearn import datasets
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
@@ -353,6 +354,13 @@ class Results:
             with self.output.open("w" if is_first else "a") as file:
                 file.write(provenance() if is_first else "")
                 pd.DataFrame([row]).to_csv(file, header=is_first, index=False, float_format="%.6g")
+
+    def add_all(self, tasks: Iterable, n_jobs: int) -> None:
+        """Run tasks (of `joblib.delayed`) that return lists of rows, in processes of one thread, and append these."""
+        with parallel_config("loky", inner_max_num_threads=1):
+            for rows in Parallel(n_jobs, return_as="generator_unordered")(tasks):
+                for row in rows:
+                    self.add(row)
 
     def frame(self) -> pd.DataFrame:
         """Return all rows, and print the machine."""

@@ -14,7 +14,7 @@ import common
 import numpy as np
 import pandas as pd
 import real_sets
-from joblib import Parallel, delayed, parallel_config
+from joblib import delayed
 from methods import HAVE_SCORE, MAX_ROWS, METHODS, load
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
@@ -100,10 +100,7 @@ def run(args) -> pd.DataFrame:
         methods = [method for method in args.methods if results.lacks({**cell, "method": method})]
         if methods and k < min(shapes[name]):
             tasks.append(delayed(run_cell)(cell, methods, args.params))
-    with parallel_config("loky", inner_max_num_threads=1):
-        for rows in Parallel(args.jobs, return_as="generator_unordered")(tasks):
-            for row in rows:
-                results.add(row)
+    results.add_all(tasks, args.jobs)
     return results.frame()
 
 
