@@ -15,8 +15,8 @@ from torch import Tensor
 CHUNK_SIZE, PRODUCT_SIZE = 2**18, 2**21
 Eigen = tuple[np.ndarray, np.ndarray, float]
 
-# Above this size of the smaller side, subspace iterations replace the full eigendecomposition.
-MAX_EXACT = 2048
+# Above this number of columns, or of rows where these are fewer, subspace iterations replace the full decomposition.
+MAX_EXACT, MAX_GRAM = 2048, 512
 # They end with a pass over the rows that finds no more than this share of the variance that is left.
 TOLERANCE, MAX_PASSES = 1e-6, 50
 
@@ -130,7 +130,7 @@ def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int, 
 
     if n_features <= min(n, MAX_EXACT):
         values, vectors, trace = _from_covariance(rows(), n_features, n_axes, X)
-    elif n <= MAX_EXACT:
+    elif n <= min(n_features, MAX_GRAM):
         values, vectors, trace = _from_gram(torch.cat(list(rows())), n_axes)
     else:
         values, vectors, trace = _from_products(lambda: rows(PRODUCT_SIZE), k, n_axes, X)

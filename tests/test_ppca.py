@@ -158,23 +158,27 @@ def test_ppca_does_not_depend_on_the_weights_unit(factor):
     np.testing.assert_allclose(covariance(solve(X, 2, factor * weight)), covariance(solve(X, 2, weight)), rtol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [(50, 40), (40, 50)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_ppca_by_subspace_iterations_is_near_the_exact_solution(monkeypatch, weighted):
-    X = low_rank(n=50, d=40, rank=8, noise=0.3)
+def test_ppca_by_subspace_iterations_is_near_the_exact_solution(monkeypatch, shape, weighted):
+    X = low_rank(*shape, rank=8, noise=0.3)
     weight = np.random.default_rng(0).uniform(0, 1, len(X)) if weighted else None
     exact = solve(X, 3, weight, n_axes=5)
     monkeypatch.setattr(_ppca, "MAX_EXACT", 10)
+    monkeypatch.setattr(_ppca, "MAX_GRAM", 10)
     found = solve(X, 3, weight, n_axes=5)
     assert found.noise_variance == pytest.approx(exact.noise_variance, rel=1e-5)
     np.testing.assert_allclose(covariance(found), covariance(exact), atol=1e-3 * covariance(exact).max())
     np.testing.assert_allclose(found.axes.T @ found.axes, np.eye(5), atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(15, 12), (12, 15)])
 @pytest.mark.parametrize("n_components", [10, 11, 40])
-def test_ppca_beyond_the_exact_size_takes_any_number_of_components(monkeypatch, n_components):
-    X = low_rank(n=15, d=12, rank=8, noise=0.3)
+def test_ppca_beyond_the_exact_size_takes_any_number_of_components(monkeypatch, shape, n_components):
+    X = low_rank(*shape, rank=8, noise=0.3)
     exact = solve(X, n_components)
     monkeypatch.setattr(_ppca, "MAX_EXACT", 10)
+    monkeypatch.setattr(_ppca, "MAX_GRAM", 10)
     np.testing.assert_allclose(covariance(solve(X, n_components)), covariance(exact), rtol=1e-6, atol=1e-8)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import common
 import pandas as pd
 import peers
-from joblib import Parallel, delayed, parallel_config
+from joblib import delayed
 
 SETS = ["breast_cancer", "wine", "iris", "moons", "circles", "overlap", "classification", "classification_wide"]
 SETS += ["digits"]
@@ -25,14 +25,14 @@ def classifiers(setting: str, with_peers: bool) -> list[str]:
     return [peers.OURS, *([LABELS_ONLY] if partial else []), *(names if with_peers else [])]
 
 
-def run_cell(cell: dict, params: dict) -> dict:
-    """Fit one classifier to one split."""
+def run_cell(cell: dict, params: dict) -> list[dict]:
+    """Fit one classifier to one split; return its row."""
     common.one_thread()
     data = common.split(cell["set"], cell["seed"])
     share = SHARES[cell["setting"]]
     if share < 1:
         data = data._replace(y_train=common.hide_labels(data.y_train, lambda n: share * n, cell["seed"]))
-    return cell | peers.evaluate(cell["classifier"], data, cell["seed"], params)
+    return [cell | peers.evaluate(cell["classifier"], data, cell["seed"], params)]
 
 
 def run(args, results: common.Results) -> pd.DataFrame:
@@ -44,10 +44,7 @@ def run(args, results: common.Results) -> pd.DataFrame:
         for seed in args.seeds
         for classifier in classifiers(setting, args.peers)
     ]
-    with parallel_config("loky", inner_max_num_threads=1):
-        tasks = (delayed(run_cell)(cell, args.params) for cell in cells if results.lacks(cell))
-        for row in Parallel(args.jobs, return_as="generator_unordered")(tasks):
-            results.add(row)
+    results.add_all([delayed(run_cell)(cell, args.params) for cell in cells if results.lacks(cell)], args.jobs)
     values = [*SETS, *common.DATA_SETS, *SHARES, peers.OURS, LABELS_ONLY, *peers.PEERS]
     order = {value: i for i, value in enumerate(dict.fromkeys(values))}
     keys = ["set", "setting", "seed", "classifier"]
