@@ -21,7 +21,8 @@ from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._vae import VAE
 from sklearn_vae._weights import Weights
 from sklearn_vae.networks.base import seeded_global_generator
-from sklearn_vae.objectives import Parts, Terms
+from sklearn_vae.objectives import Terms
+from sklearn_vae.objectives.base import Parts
 
 # Rows that are evaluated at a time, of wide ones fewer: enough for a scale's optimum, few enough for the cache.
 EVALUATION_BATCH = 1024

@@ -20,7 +20,7 @@ from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._progress import Progress
 from sklearn_vae._vae import VAE, Architecture
-from sklearn_vae.objectives import Parts
+from sklearn_vae.objectives.base import Parts
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from sklearn_vae._vae import LOG_SCALE_RANGE, VAE
 from sklearn_vae.likelihoods.gaussian import ClosedFormGaussian, FixedGaussian, OptimalGaussian
-from sklearn_vae.objectives import ELBO, Parts
+from sklearn_vae.objectives import ELBO
+from sklearn_vae.objectives.base import Parts
 from sklearn_vae.priors.standard_normal import StandardNormalModule
 
 leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default

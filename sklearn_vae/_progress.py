@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
-from sklearn_vae.objectives import Parts
+from sklearn_vae.objectives.base import Parts
 
 try:
     from sklearn.callback import CallbackSupportMixin

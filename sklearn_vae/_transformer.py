@@ -20,7 +20,7 @@ from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE
-from sklearn_vae.objectives import Parts
+from sklearn_vae.objectives.base import Parts
 
 
 class VAETransformer(BaseVAE):

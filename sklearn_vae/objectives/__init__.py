@@ -1,7 +1,7 @@
 """Training objectives: one file each."""
 
 from sklearn_vae.objectives.autoencoder import Autoencoder
-from sklearn_vae.objectives.base import Batch, Classifier, Model, Objective, Parts, Terms, draw
+from sklearn_vae.objectives.base import Batch, Classifier, Model, Objective, Terms, draw
 from sklearn_vae.objectives.elbo import ELBO
 from sklearn_vae.objectives.free_bits import FreeBits
 from sklearn_vae.objectives.iwae import IWAE
@@ -25,7 +25,6 @@ __all__ = [
     "Joint",
     "Model",
     "Objective",
-    "Parts",
     "Terms",
     "draw",
 ]
