@@ -130,7 +130,7 @@ def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int, 
 
     if n_features <= min(n, MAX_EXACT):
         values, vectors, trace = _from_covariance(rows(), n_features, n_axes, X)
-    elif n <= min(n_features, MAX_GRAM):
+    elif n <= MAX_GRAM:
         values, vectors, trace = _from_gram(torch.cat(list(rows())), n_axes)
     else:
         values, vectors, trace = _from_products(lambda: rows(PRODUCT_SIZE), k, n_axes, X)
