@@ -2,7 +2,7 @@
 
 A row is a set, n_components, a split and a method. The default is all real sets of `real_sets.py`; `--sets` also
 takes those of `common.py`. Rows come split by split, small sets first, so that a run that is cut off has whole splits.
-`--no-run` reports what --output holds.
+`--no-run` reports what --output holds of the `--methods`.
 """
 
 from __future__ import annotations
@@ -194,13 +194,14 @@ def main() -> None:
     parser.add_argument("--components", nargs="+", type=int, default=COMPONENTS)
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
-    parser.add_argument("--no-run", action="store_true", help="report the rows of --output")
+    parser.add_argument("--no-run", action="store_true", help="report the rows of --output and --methods")
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:
         args.sets = QUICK_SETS if args.sets == real_sets.NAMES else args.sets
         args.components, args.splits, args.params = [2, 8], 1, {"max_iter": 5, **args.params}
-    report(pd.read_csv(args.output, comment="#") if args.no_run else run(args))
+    frame = pd.read_csv(args.output, comment="#") if args.no_run else run(args)
+    report(frame[frame.method.isin(args.methods)])
 
 
 if __name__ == "__main__":
