@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -311,7 +312,7 @@ def commit() -> str:
 
 def provenance() -> str:
     """Return comments that name the machine, the commit and the command."""
-    return f"# {machine()}\n# {commit()}: {' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
+    return f"# {machine()}\n# {commit()}: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
 
 
 def save(frame: pd.DataFrame, output: Path | None) -> None:

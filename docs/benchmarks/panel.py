@@ -52,7 +52,7 @@ def run_method(method: str, n_components: int, seed: int, data: common.Split, pa
     row = dict.fromkeys([*CLASSIFIERS, "accuracy", "score", "fit_cpu_s"], np.nan)
     clock = common.Clock()
     try:
-        model = METHODS[method](n_components, seed, **(params if method == OURS else {}))
+        model = METHODS[method](n_components, seed, **(params if method in (OURS, WHITENED) else {}))
         with clock.running():
             model.fit(data.X_train)
         row["fit_cpu_s"] = clock.seconds
@@ -62,7 +62,7 @@ def run_method(method: str, n_components: int, seed: int, data: common.Split, pa
             row["score"] = model.score(data.X_test)
     except Exception as error:
         # A peer that fails has no figures; this package has to work.
-        if method == OURS:
+        if method in (OURS, WHITENED):
             raise
         print(f"{method} failed: {error}")
     return row
@@ -130,14 +130,15 @@ def report_gain(accuracy: pd.DataFrame) -> None:
 
 
 def report_ranks(accuracy: pd.DataFrame) -> None:
-    """Print mean ranks where all methods have an accuracy, and gains over each where both have one."""
-    others = accuracy.drop(columns=WHITENED, errors="ignore")  # next to the same codes
-    shared = others.dropna(axis=1, how="all").dropna().groupby(level=CELL[:2]).mean()
+    """Print mean ranks in cells where all methods have an accuracy, and gains over each where both have one."""
+    # The same codes in another unit would take a rank from those behind them.
+    ranked = accuracy.drop(columns=WHITENED, errors="ignore")
+    shared = ranked.dropna(axis=1, how="all").dropna().groupby(level=CELL[:2]).mean()
     table = shared.rank(axis=1, ascending=False).mean().to_frame("rank")
     table["accuracy"] = shared.mean()
     table["first"] = (shared.eq(shared.max(axis=1), axis=0)).mean()
     n_sets = shared.index.get_level_values("set").nunique()
-    title = f"Ranks over the {len(shared)} cells of {n_sets} sets that all share, means over the splits"
+    title = f"Ranks by mean accuracy over splits, in the {len(shared)} cells of {n_sets} sets that all have"
     common.show(title, table.sort_values("rank"))
     rows = {}
     for method in accuracy.columns.drop(OURS):
@@ -170,11 +171,12 @@ def report_score(score: pd.DataFrame) -> None:
 
 def report(frame: pd.DataFrame) -> None:
     """Print all tables."""
-    frame["score"] = frame["score"].astype(float)
+    frame = frame.assign(score=frame["score"].astype(float))
     methods = [method for method in METHODS if method in set(frame.method)]
     accuracy = frame.pivot(index=CELL, columns="method", values="accuracy")[methods]
     score = frame.pivot(index=CELL, columns="method", values="score")[methods]
-    seconds = frame.pivot(index=CELL, columns="method", values="fit_cpu_s")[methods].dropna()
+    seconds = frame.pivot(index=CELL, columns="method", values="fit_cpu_s")[methods]
+    seconds = seconds.drop(columns=WHITENED, errors="ignore").dropna()
     common.show("CPU seconds of fits that all made", seconds.agg(["count", "mean", "median", "max"]).T)
     common.show("Fits that failed", frame.loc[frame.accuracy.isna(), [*CELL, "method"]])
     if OURS in methods and "PCA" in methods:
