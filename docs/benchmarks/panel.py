@@ -149,6 +149,16 @@ def report_ranks(accuracy: pd.DataFrame) -> None:
     common.show(f"{OURS}'s accuracy less each one's, means over sets", pd.DataFrame(rows, columns).T)
 
 
+def report_classifiers(frame: pd.DataFrame) -> None:
+    """Print for each classifier what it gains over codes of another method."""
+    rows = {}
+    for name in CLASSIFIERS:
+        accuracy = frame.pivot(index=CELL, columns="method", values=name)
+        for method in accuracy.columns.drop(OURS):
+            rows[name, method] = by_set((accuracy[OURS] - accuracy[method]).dropna())[[*RANGES]].mean()
+    common.show(f"{OURS}'s accuracy less each one's, per classifier, means over sets", pd.DataFrame(rows).T)
+
+
 def report_score(score: pd.DataFrame) -> None:
     """Print how held-out log-likelihoods compare; -inf against -inf is a draw, and in no mean."""
     rows, losing = {}, []
@@ -184,6 +194,7 @@ def report(frame: pd.DataFrame) -> None:
         report_score(score)
     if OURS in methods:
         report_ranks(accuracy)
+        report_classifiers(frame)
 
 
 def main() -> None:

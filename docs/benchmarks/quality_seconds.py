@@ -233,12 +233,17 @@ def run(args) -> pd.DataFrame:
 def report(frame: pd.DataFrame) -> None:
     """Print medians and every cell below the target."""
     frame["is_fast"] = frame.ratio >= TARGET
+    frame["at_start"] = frame.our_epochs == 0
     frame["fit_gain"] = frame.our_fit - frame.peer_quality
     columns = ["peer_s", "our_s", "ratio", "our_fit_s", "fit_ratio", "fit_gain"]
     for keys in (["measure", "peer"], ["measure", "n_components"], ["measure", "set"]):
         cells = frame.groupby(keys, sort=False)
         table = cells[columns].median().assign(worst=cells.ratio.min(), share_fast=cells.is_fast.mean())
         common.show(f"Medians per {' and '.join(keys)}; share_fast: of cells with a ratio of {TARGET} or more", table)
+    at_start = frame.groupby("measure").at_start.mean().to_frame()
+    common.show("Share of cells in which the start has the quality", at_start)
+    whole = frame.groupby(["peer", "set"], sort=False).fit_ratio.agg(["min", "max"]).unstack()
+    common.show("A peer's seconds over those of a whole default fit, least and most over n_components", whole)
     cells = frame.groupby(["measure", "set", "n_components", "peer"], sort=False)
     losing = cells[["ratio", *columns[:2], "peer_quality", "our_start", "our_best", "our_fit", "fit_ratio"]].median()
     # A ratio of 0: ours never got there.
