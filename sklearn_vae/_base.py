@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
@@ -19,16 +20,24 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from sklearn_vae import _recipe
 from sklearn_vae._devices import limit_threads, resolve_device, to_tensor
-from sklearn_vae._diagnostics import check_finite, kl_per_component, latent_scale
+from sklearn_vae._diagnostics import (
+    MAX_KL_ROWS,
+    MAX_LATENT_ROWS,
+    blend,
+    check_finite,
+    kl_statistics,
+    latent_scale,
+    latent_statistics,
+)
 from sklearn_vae._documentation import DocumentationLinkMixin
-from sklearn_vae._engine import Rows, Settings
-from sklearn_vae._fit import Fitter, Run, Stopping
-from sklearn_vae._inference import Inference
+from sklearn_vae._engine import Rows
+from sklearn_vae._fit import Fitter, Run, Seeds, Stopping
+from sklearn_vae._inference import FittedModel
 from sklearn_vae._persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._progress import CallbackSupportMixin, Progress
-from sklearn_vae._recipe import ClassifierRecipe, Recipe
+from sklearn_vae._recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
+from sklearn_vae._same import same
 from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
@@ -40,28 +49,22 @@ from sklearn_vae.priors import PRIORS, Prior
 DTYPES = [np.float64, np.float32, np.uint8]
 # Of a row's weight, as a share of the largest.
 SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
-# What cannot change while training goes on.
-STRUCTURE = (
-    "n_components",
-    "hidden_layer_sizes",
-    "linear",
-    "likelihood",
-    "prior",
-    "network",
-    "generative_objective",
-    "n_mixture_components",
-    "generative",
-)
-# Fitted attributes that depend on the components.
-OPTIONAL_ATTRIBUTES = (
-    "validation_scores_",
-    "validation_iter_",
-    "best_validation_score_",
-    "noise_variance_",
-    "kl_per_component_",
-    "latent_scale_",
-    "class_prior_",
-)
+# Fields of the architecture that cannot change while training goes on, and the parameters that they come from.
+STRUCTURE = {
+    "n_components": "n_components",
+    "hidden_layer_sizes": "hidden_layer_sizes",
+    "linear": "init",
+    "likelihood": "likelihood",
+    "prior": "prior",
+    "network": "network",
+    "generative_objective": "objective",
+    "n_mixture_components": "n_mixture_components",
+    "generative": "generative_weight",
+}
+# Fitted state beside the public attributes, which end in an underscore.
+PRIVATE_STATE = ("_architecture", "_fitted_model", "_training_state")
+# Fitted attributes that describe the training data; the others describe the model.
+DATA_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_")
 
 
 def check_generative(estimator: BaseVAE) -> bool:
@@ -135,7 +138,7 @@ class BaseVAE(
         """
         X = self._check_new_rows(X)
         with limit_threads(effective_n_jobs(self.n_jobs)):
-            Z = self._inference.means(X)
+            Z = self._fitted_model.inference.means(X)
         return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
 
     def inverse_transform(self, Z):
@@ -191,9 +194,21 @@ class BaseVAE(
         )
         return self._map(partial(VAE.log_likelihood, noise=noise), X, min(self.n_draws, MAX_DRAWS))
 
+    @property
+    def module_(self) -> VAE:
+        """The fitted model, a torch module."""
+        if "_fitted_model" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no module_ before fit.")
+        return self._fitted_model.hand_out()
+
+    @module_.setter
+    def module_(self, model: VAE) -> None:
+        self._fitted_model = FittedModel(model)
+        self._fitted_model.hand_out()
+
     def __sklearn_is_fitted__(self):
         """Return whether there is a model."""
-        return hasattr(self, "module_")
+        return "_fitted_model" in self.__dict__
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -203,9 +218,8 @@ class BaseVAE(
     def __getstate__(self):
         """Return parameters, arrays, plain numbers and versions: neither torch objects nor training rows."""
         state = dict(super().__getstate__(), _versions=versions())
-        state.pop("_inference", None)
-        if "module_" in state:
-            state["module_"] = to_arrays(state["module_"])
+        if "_fitted_model" in state:
+            state["module_"] = to_arrays(state.pop("_fitted_model").model)
         return state
 
     def __setstate__(self, state):
@@ -213,15 +227,15 @@ class BaseVAE(
         state = dict(state)
         saved_with = state.pop("_versions", {})
         warn_of_other_versions(type(self).__name__, saved_with)
+        arrays = state.pop("module_", None)
         super().__setstate__(state)
-        if "module_" in state:
-            model = rebuild(self._architecture, state["module_"], saved_with)
+        if arrays is not None:
+            model = rebuild(self._architecture, arrays, saved_with)
             try:
                 device = resolve_device(self.device)
             except ValueError:
                 device = torch.device("cpu")
-            self.module_ = model.to(device).eval()
-            self._inference = Inference(self.module_)
+            self._fitted_model = FittedModel(model.to(device).eval())
 
     @property
     def _n_features_out(self) -> int:
@@ -231,42 +245,81 @@ class BaseVAE(
     def _latent_scale(self) -> np.ndarray | None:
         return getattr(self, "latent_scale_", None)
 
-    def _previous_model(self) -> VAE | None:
-        """Return the model that `fit` goes on from, or None after forgetting what was fitted.
+    def _forget(self) -> dict[str, Any]:
+        """Forget all that was fitted, and return it by name."""
+        fitted = [name for name in self.__dict__ if name in PRIVATE_STATE or (name[0] != "_" and name[-1] == "_")]
+        return {name: self.__dict__.pop(name) for name in fitted}
 
-        A fit that fails must not leave an earlier model behind new data's names and widths, nor
-        may callbacks see the attributes of an earlier fit.
+    @contextmanager
+    def _fitting(self, goes_on: bool) -> Iterator[None]:
+        """Leave the estimator as it was if a fit that goes on fails, and unfitted if another fails.
+
+        Nor do callbacks see attributes of an earlier fit.
         """
-        if self.warm_start and hasattr(self, "module_"):
-            return self.module_
-        for name in ("module_", *OPTIONAL_ATTRIBUTES):
-            self.__dict__.pop(name, None)
-        return None
+        before = self._forget()
+        if goes_on:
+            self.__dict__.update(before)
+        try:
+            yield
+        except BaseException:
+            self._forget()
+            if goes_on:
+                self.__dict__.update(before)
+            raise
+
+    def _set_fitted(self, attributes: dict[str, Any]) -> None:
+        """Set all that was fitted, in place of what there was."""
+        of_data = {name: value for name, value in self._forget().items() if name in DATA_ATTRIBUTES}
+        self.__dict__.update(of_data | attributes)
 
     def _check_rows(self, X, reset: bool, y="no_validation"):
-        """Validate training rows, and labels where there are any."""
+        """Validate training rows, and labels where there are any; later chunks may have a single row."""
         had = None if reset else self._architecture.likelihood
         _refuse_images(X)
-        checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=2)
+        checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=2 if reset else 1)
         X = checked if isinstance(y, str) else checked[0]
         (self._component("likelihood", LIKELIHOODS).for_data(to_tensor(X)) if had is None else had).check_data(X)
         return checked
 
-    def _check_weight(self, sample_weight, X: np.ndarray) -> np.ndarray | None:
-        """Validate weights of training rows; None stands for equal weights."""
-        if sample_weight is None:
-            return None
+    def _check_weight(self, sample_weight, X: np.ndarray, unit: float | None = None) -> tuple[np.ndarray | None, float]:
+        """Validate weights of training rows.
+
+        Parameters
+        ----------
+        sample_weight : array-like of shape (n_samples,) or None
+            None stands for weights of 1.
+        X : ndarray of shape (n_samples, n_features)
+        unit : float or None
+            What weights are divided by; None for the mean of these positive weights.
+
+        Returns
+        -------
+        weight : ndarray of shape (n_samples,) or None
+            In the unit; None if all are 1.
+        unit : float
+        """
+        if sample_weight is None and unit in (None, 1.0):
+            return None, 1.0
+        least = 2 if unit is None else 1
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        largest = float(weight.max()) or 1.0
         # Weights that would underflow in float32, in which they are trained with, are those of no row.
-        weight = weight / (weight.max() or 1.0)
+        weight = weight / largest
         weight[weight < SMALLEST_WEIGHT] = 0
         n_positive = np.count_nonzero(weight)
-        if n_positive < 2:
+        if n_positive < least:
             raise ValueError(
-                f"expected at least two rows with a positive sample_weight, got {n_positive} of {len(X)}; "
+                f"expected at least {least} rows with a positive sample_weight, got {n_positive} of {len(X)}; "
                 f"less than {SMALLEST_WEIGHT:.0e} of the largest is taken for 0."
             )
-        return None if (weight == weight[0]).all() else weight
+        relative_unit = weight.sum() / n_positive if unit is None else unit / largest
+        weight = weight / relative_unit
+        if not weight.max() < np.finfo(np.float32).max:
+            raise ValueError(
+                f"expected sample_weight of the size of the first call's, where the mean was {unit:.3g}, got weights "
+                f"of up to {largest:.3g}."
+            )
+        return (None if (weight == 1).all() else weight), largest * relative_unit
 
     def _check_new_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
@@ -276,13 +329,12 @@ class BaseVAE(
         return X
 
     def _rows(self, X: np.ndarray, weight: np.ndarray | None) -> Rows:
-        """Put the training rows on the device, once; weights get mean 1."""
+        """Put the training rows on the device, once; rows without weight take no part."""
         device = resolve_device(self.device)
         x = to_tensor(X).to(device)
         if weight is None:
             return Rows(x)
         kept = np.flatnonzero(weight)
-        weight = weight * (len(kept) / weight.sum())
         index = None if len(kept) == len(weight) else torch.from_numpy(kept).to(device)
         return Rows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
 
@@ -294,17 +346,14 @@ class BaseVAE(
             component._validate_params()
         return component
 
-    def _new_architecture(
-        self, n_rows: int, n_features: int, rotates: bool, recipe: Recipe | ClassifierRecipe
-    ) -> Architecture:
+    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, rules: Rules) -> Architecture:
         likelihood = self._component("likelihood", LIKELIHOODS)
         network = self._component("network", NETWORKS)
         linear = self.init == "ppca"
-        # Also a number of numpy's, or True: torch and the comparison of architectures take python's.
-        n_components = int(unless_auto(self.n_components, recipe.n_components(n_features)))
+        n_components = self._n_components(n_features, rules)
         n_coordinates = max(network.principal_coordinates or n_features, 8 * n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
-        sizes = unless_auto(self.hidden_layer_sizes, recipe.hidden_layer_sizes)
+        sizes = unless_auto(self.hidden_layer_sizes, rules.hidden_layer_sizes)
         return Architecture(
             n_features=n_features,
             n_components=n_components,
@@ -317,43 +366,40 @@ class BaseVAE(
             objective=self._component("objective", OBJECTIVES),
         )
 
-    def _same_architecture(self, recipe: Recipe | ClassifierRecipe) -> Architecture:
+    def _n_components(self, n_features: int, rules: Rules) -> int:
+        """Return the number of latent variables, an integer of python's."""
+        return int(self.n_components)
+
+    def _same_architecture(self, rules: Rules) -> Architecture:
         """Return the fitted architecture; raise ValueError if a parameter asks for another."""
         fitted = self._architecture
-        new = self._new_architecture(2, fitted.n_features, False, recipe)
+        new = self._new_architecture(2, fitted.n_features, False, rules)
         if type(new.likelihood) is type(fitted.likelihood):
             # What it takes from the data stays as it was taken.
             taken = {k: getattr(fitted.likelihood, k) for k in fitted.likelihood.from_data}
             new.likelihood.set_params(**{k: unless_auto(getattr(new.likelihood, k), v) for k, v in taken.items()})
         auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
-        for name in STRUCTURE:
+        for name, parameter in STRUCTURE.items():
             asked, has = getattr(new, name), getattr(fitted, name)
-            if repr(asked) != repr(has) and name not in auto:
-                parameter = {
-                    "linear": "init",
-                    "generative_objective": "objective",
-                    "generative": "generative_weight",
-                }.get(name, name)
+            if name not in auto and not same(asked, has):
+                got = f"{has!r}, but it now asks for {asked!r}"
+                if repr(asked) == repr(has):
+                    got = f"another {has!r} than it now asks for"
                 raise ValueError(
-                    f"expected {parameter} as in the first call, where the model got {has!r}, but it now asks for "
-                    f"{asked!r}; use warm_start=False or a new estimator to change it."
+                    f"expected {parameter} as in the first call, where the model got {got}; use warm_start=False or a "
+                    "new estimator to change it."
                 )
         return replace(fitted, objective=new.objective)
 
     def _fitter(
-        self,
-        rows: Rows,
-        recipe: Recipe | ClassifierRecipe,
-        progress: Progress,
-        goes_on: bool = False,
-        passes: bool = False,
+        self, rows: Rows, rules: Rules, progress: Progress, goes_on: bool = False, passes: bool = False
     ) -> Fitter:
         """Resolve every "auto" for these rows.
 
         Parameters
         ----------
         rows : Rows
-        recipe : Recipe or ClassifierRecipe
+        rules : TransformerRules or ClassifierRules
             The rules behind every "auto".
         progress : Progress
         goes_on : bool
@@ -362,40 +408,51 @@ class BaseVAE(
             Whether rows come in chunks, with no end in sight: the learning rate then stays,
             and the first chunk does not set principal coordinates for all.
         """
-        n_rows, n_features = len(rows), rows.x.shape[1]
         if goes_on:
-            architecture = self._same_architecture(recipe)
+            architecture = self._same_architecture(rules)
         else:
-            architecture = self._new_architecture(n_rows, n_features, not passes, recipe)
+            architecture = self._new_architecture(len(rows), rows.x.shape[1], not passes, rules)
             architecture = replace(architecture, likelihood=architecture.likelihood.for_data(rows.x))
-        batch_size = min(unless_auto(self.batch_size, recipe.batch_size), n_rows)
-        max_epochs = unless_auto(self.max_iter, recipe.max_epochs(batch_size))
-        n_steps = max_epochs * rows.n_batches(batch_size)
-        settings = Settings(
-            batch_size=batch_size,
-            learning_rate=_recipe.Schedule(
-                peak=unless_auto(self.learning_rate_init, recipe.learning_rate(batch_size)),
-                warmup_steps=unless_auto(self.warmup_steps, recipe.warmup_steps),
-                n_steps=n_steps,
-                decay=0.0 if passes else self.learning_rate_decay,
-            ),
-            beta=partial(_beta_at, self.beta),
-            final_beta=_beta_at(self.beta, n_steps),
-            weight_decay=unless_auto(self.alpha, recipe.alpha),
-            averaging=self.averaging,
-            input_noise=unless_auto(self.input_noise, recipe.input_noise),
-        )
-        stopping = Stopping(max_epochs, _recipe.STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
-        return Fitter(architecture, settings, stopping, _seed(self.random_state), progress)
+        recipe = self._recipe(rules, passes)
+        max_epochs = unless_auto(self.max_iter, rules.max_epochs(min(recipe.batch_size, len(rows))))
+        stopping = Stopping(max_epochs, STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
+        return Fitter(architecture, recipe, stopping, Seeds.spawn(_seed(self.random_state)), progress)
 
-    def _fitted_attributes(self, rows: Rows, fitter: Fitter, run: Run) -> dict[str, Any]:
-        """Return what is fitted, and what is measured on it."""
-        model = run.model
+    def _recipe(self, rules: Rules, passes: bool = False) -> Recipe:
+        """Return how to train: the parameters, with the rules in place of every "auto"."""
+        batch_size = min(unless_auto(self.batch_size, rules.batch_size), rules.n_rows)
+        return Recipe(
+            batch_size=batch_size,
+            learning_rate=unless_auto(self.learning_rate_init, rules.learning_rate(batch_size)),
+            warmup_steps=unless_auto(self.warmup_steps, rules.warmup_steps),
+            learning_rate_decay=0.0 if passes else self.learning_rate_decay,
+            beta=self.beta,
+            weight_decay=unless_auto(self.alpha, rules.alpha),
+            averaging=self.averaging,
+            input_noise=unless_auto(self.input_noise, rules.input_noise),
+        )
+
+    def _fitted_attributes(
+        self, rows: Rows, weight_unit: float, fitter: Fitter, run: Run, n_rows: int | None = None
+    ) -> dict[str, Any]:
+        """Return what is fitted, and what is measured on it; with `n_rows`, of the first call, on earlier rows too."""
+        model, generative = run.model, fitter.architecture.generative
         check_finite(model.parameters(), "weights")
+        earlier = {} if n_rows is None else self._training_state["statistics"]
+        statistics = {}
+        if generative:
+            statistics["kl"] = blend(kl_statistics(model, rows), earlier.get("kl"), MAX_KL_ROWS)
+        if not self.whiten:
+            statistics["latent"] = blend(latent_statistics(model, rows), earlier.get("latent"), MAX_LATENT_ROWS)
         attributes: dict[str, Any] = {
             "_architecture": fitter.architecture,
-            "_inference": Inference(model),
-            "module_": model,
+            "_fitted_model": FittedModel(model),
+            "_training_state": {
+                "n_rows": n_rows or len(rows),
+                "weight_unit": weight_unit,
+                "statistics": statistics,
+                "trainer": None,
+            },
             "n_iter_": run.n_epochs_run,
             "best_iter_": run.n_epochs,
             "n_steps_": run.n_steps,
@@ -410,36 +467,23 @@ class BaseVAE(
         variance = model.likelihood.variance
         if variance is not None:
             attributes["noise_variance_"] = variance.cpu().numpy() if len(variance) > 1 else float(variance[0])
-        if fitter.architecture.generative:
-            attributes["kl_per_component_"] = kl_per_component(model, rows)
+        if generative:
+            attributes["kl_per_component_"] = statistics["kl"][1]
         if not self.whiten:
-            attributes["latent_scale_"] = latent_scale(model, rows)
+            attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
         return attributes
-
-    def _set_fitted(self, attributes: dict[str, Any]) -> None:
-        for name in OPTIONAL_ATTRIBUTES:
-            self.__dict__.pop(name, None)
-        self.__dict__.update(attributes)
 
     def _generate(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
         """Return what `draw` makes with a generator on the model's device; None stands for the estimator's own seed."""
         seed = _seed(self.random_state if random_state is None else random_state)
-        generator = torch.Generator(self._inference.device).manual_seed(seed)
+        generator = torch.Generator(self._fitted_model.inference.device).manual_seed(seed)
         with limit_threads(effective_n_jobs(self.n_jobs)), torch.inference_mode():
             return draw(generator).cpu().numpy()
 
     def _map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
         """Apply `function` of the model and chunks of rows in X's own precision."""
         with limit_threads(effective_n_jobs(self.n_jobs)):
-            return self._inference.map(function, X, n_draws)
-
-
-def _beta_at(beta: Any, step: int) -> float:
-    """Return `beta`, or what a user's function gives for this step, checked."""
-    value: Any = beta(step) if callable(beta) else beta
-    if not (isinstance(value, Real) and 0 <= float(value) < np.inf):
-        raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
-    return float(value)
+            return self._fitted_model.inference.map(function, X, n_draws)
 
 
 def check_n_samples(n_samples) -> None:

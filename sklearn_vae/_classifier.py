@@ -25,7 +25,7 @@ from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._labels import encode_labels, refuse_missing
 from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import ClassifierRecipe
+from sklearn_vae._recipe import ClassifierRules, Recipe, Rules
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.objectives import Joint
 
@@ -270,6 +270,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     array([1, 1])
     """
 
+    classes_: np.ndarray
+
     _parameter_constraints: ClassVar[dict] = {
         **BaseVAE._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -386,42 +388,20 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         TypeError
             If labels of several types cannot be compared.
         """
-        previous = self._previous_model()
-        if isinstance(self.objective, Joint):
-            raise TypeError(
-                "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
-            )
-        given = X, y, sample_weight
-        if y is not None:
-            refuse_missing(y)
-        X, y = self._check_rows(X, reset=previous is None, y=y)
-        weight = self._check_weight(sample_weight, X)
-        if weight is not None and not weight.all():
-            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
-            weight = None if (weight == weight[0]).all() else weight
-        classes, codes = encode_labels(y)
-        if len(classes) < 2:
-            where = "y" if sample_weight is None else "y, where sample_weight is positive"
-            came = "none: all rows are unlabelled (-1)"
-            if len(classes):
-                came = f"1 class, {classes.tolist()[0]!r}, and {np.sum(codes < 0)} unlabelled rows (-1)"
-            raise ValueError(
-                f"expected labels of at least two classes in {where}, got {came}; "
-                "use VAETransformer for rows without labels."
-            )
-        if previous is not None and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"expected the classes of the first call, {self.classes_!r}, got {classes!r}; use warm_start=False."
-            )
-        row_weight = np.ones(len(y)) if weight is None else weight * (len(y) / weight.sum())
-        labels = Labels(codes, self._check_class_weight(y, codes), row_weight, len(classes))
-        with limit_threads(effective_n_jobs(self.n_jobs)), config_context(array_api_dispatch=False):
-            rows = self._rows(X, weight)
-            self.classes_ = classes
-            progress = Progress(self, *given, partial(self._classifier_attributes, rows, labels))
-            fitter = self._classifier_fitter(rows, labels, progress, previous is not None)
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        with (
+            self._fitting(goes_on),
+            limit_threads(effective_n_jobs(self.n_jobs)),
+            config_context(array_api_dispatch=False),
+        ):
+            checked, codes, weight, unit = self._check_labelled_rows(X, y, sample_weight, goes_on)
+            rows = self._rows(checked, weight)
+            row_weight = np.ones(len(rows)) if weight is None else weight
+            labels = Labels(codes, self._check_class_weight(codes), row_weight, len(self.classes_))
+            progress = Progress(self, X, y, sample_weight, partial(self._classifier_attributes, rows, unit, labels))
+            fitter = self._classifier_fitter(rows, labels, progress, goes_on)
             fraction = self.validation_fraction if self.early_stopping else 0.0
-            run = fitter.fit(rows, labels, fraction, copy.deepcopy(previous))
+            run = fitter.fit(rows, labels, fraction, copy.deepcopy(self._fitted_model.model) if goes_on else None)
             self._set_fitted(progress.attributes(fitter.fitter, run))
             progress.end(dict)
         return self
@@ -504,18 +484,52 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         drawn = []
 
         def draw(generator: torch.Generator) -> torch.Tensor:
-            mixture = self.module_.class_mixture
+            model = self._fitted_model.model
+            mixture = model.class_mixture
+            assert mixture is not None
             index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)
             drawn.append(index.cpu().numpy())
-            return self.module_.sample_classes(index, generator)
+            return model.sample_classes(index, generator)
 
         X = self._generate(draw, random_state)
         return X, self.classes_[drawn[0]]
 
-    def _check_class_weight(self, y: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def _check_labelled_rows(
+        self, X, y, sample_weight, goes_on: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, float]:
+        """Validate training rows; return those with a positive weight, their class indices, weights and the unit."""
+        if isinstance(self.objective, Joint):
+            raise TypeError(
+                "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
+            )
+        if y is not None:
+            refuse_missing(y)
+        X, y = self._check_rows(X, reset=not goes_on, y=y)
+        weight, unit = self._check_weight(sample_weight, X)
+        if weight is not None and not weight.all():
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+            weight = None if (weight == 1).all() else weight
+        classes, codes = encode_labels(y)
+        if len(classes) < 2:
+            where = "y" if sample_weight is None else "y, where sample_weight is positive"
+            came = "none: all rows are unlabelled (-1)"
+            if len(classes):
+                came = f"1 class, {classes.tolist()[0]!r}, and {np.sum(codes < 0)} unlabelled rows (-1)"
+            raise ValueError(
+                f"expected labels of at least two classes in {where}, got {came}; "
+                "use VAETransformer for rows without labels."
+            )
+        if goes_on and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"expected the classes of the first call, {self.classes_!r}, got {classes!r}; use warm_start=False."
+            )
+        self.classes_ = classes
+        return X, codes, weight, unit
+
+    def _check_class_weight(self, codes: np.ndarray) -> np.ndarray:
         """Return the weight of each row's class, 1 for unlabelled rows."""
-        weight = np.ones(len(y))
-        weight[codes >= 0] = compute_sample_weight(self.class_weight, y[codes >= 0])
+        weight = np.ones(len(codes))
+        weight[codes >= 0] = compute_sample_weight(self.class_weight, self.classes_[codes[codes >= 0]])
         if not (np.isfinite(weight).all() and weight.min() >= 0 and weight[codes >= 0].any()):
             raise ValueError(
                 "expected class_weight to be finite numbers of at least 0, and one above 0 for a class that occurs, "
@@ -534,14 +548,17 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             raise ValueError(f"expected y to be of the classes {self.classes_.tolist()!r}, got {unknown[0]!r}.")
         return torch.tensor([index[label] for label in wanted.tolist()])
 
-    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, recipe) -> Architecture:
-        architecture = super()._new_architecture(n_rows, n_features, rotates, recipe)
+    def _n_components(self, n_features: int, rules: Any) -> int:
+        return int(unless_auto(self.n_components, rules.n_components(n_features)))
+
+    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, rules: Any) -> Architecture:
+        architecture = super()._new_architecture(n_rows, n_features, rotates, rules)
         joint = Joint(
             architecture.objective,
             self.generative_weight,
-            unless_auto(self.consistency_weight, recipe.consistency_weight),
-            unless_auto(self.consistency_radius, recipe.consistency_radius),
-            unless_auto(self.entropy_weight, recipe.entropy_weight),
+            unless_auto(self.consistency_weight, rules.consistency_weight),
+            unless_auto(self.consistency_radius, rules.consistency_radius),
+            unless_auto(self.entropy_weight, rules.entropy_weight),
         )
         return replace(
             architecture,
@@ -550,26 +567,31 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             n_mixture_components=int(self.n_mixture_components),
         )
 
-    def _classifier_attributes(self, rows: Rows, labels: Labels, fitter: Fitter, run: Run) -> dict[str, Any]:
+    def _recipe(self, rules: Rules, passes: bool = False) -> Recipe:
+        recipe = super()._recipe(rules, passes)
+        assert isinstance(rules, ClassifierRules)
+        return replace(recipe, target_weight=rules.target_weight)
+
+    def _classifier_attributes(
+        self, rows: Rows, weight_unit: float, labels: Labels, fitter: Fitter, run: Run
+    ) -> dict[str, Any]:
         """Return what is fitted, with the mixtures of the classes."""
-        attributes = self._fitted_attributes(rows, fitter, run)
+        attributes = self._fitted_attributes(rows, weight_unit, fitter, run)
         if fitter.architecture.generative:
-            attributes["class_prior_"] = fit_class_mixture(run.model, rows, labels, fitter.seed)
+            attributes["class_prior_"] = fit_class_mixture(run.model, rows, labels, fitter.seeds.mixtures)
         return attributes
 
     def _classifier_fitter(self, rows: Rows, labels: Labels, progress: Progress, goes_on: bool) -> ClassifierFitter:
         """Resolve every "auto" for these rows and labels."""
         n_labelled = len(labels.labelled)
         fitter, clustered = (
-            self._fitter(rows, ClassifierRecipe(len(rows), n_labelled, clustered), progress, goes_on)
+            self._fitter(rows, ClassifierRules(len(rows), n_labelled, clustered), progress, goes_on)
             for clustered in (False, True)
         )
-        n_steps = clustered.stopping.max_epochs * rows.n_batches(clustered.settings.batch_size)
-        target_weight = ClassifierRecipe(len(rows), n_labelled, True).target_weight(n_steps)
-        settings = replace(clustered.settings, target_weight=target_weight)
-        clustered = replace(clustered, settings=settings, seed=fitter.seed)
         labelled = rows.select(rows.tensor(labels.labelled))
-        expert = self._fitter(labelled, ClassifierRecipe(n_labelled, n_labelled), progress, goes_on)
+        expert = self._fitter(labelled, ClassifierRules(n_labelled, n_labelled), progress, goes_on)
         objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
-        expert = replace(expert, architecture=replace(fitter.architecture, objective=objective), seed=fitter.seed)
+        expert = replace(expert, architecture=replace(fitter.architecture, objective=objective))
+        # Three calls with a random state that is an instance would draw three seeds.
+        clustered, expert = (replace(other, seeds=fitter.seeds) for other in (clustered, expert))
         return ClassifierFitter(fitter, clustered, expert, self.n_neighbors, self.unlabelled == "auto")

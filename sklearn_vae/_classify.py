@@ -159,8 +159,8 @@ class ClassifierFitter:
         run = lesson.fitter.train(taught, lesson.fitter.stopping.max_epochs, judges, copy.deepcopy(start))
         if supervised and len(labels.labelled) <= MAX_CALIBRATED:
             # As sure as held-out labels allow.
-            predicted = out_of_fold(network, labels, self.fitter.seed)
-            self._temper(run.model, predicted, labels.truth(labels.judged(self.fitter.seed)), labels)
+            predicted = out_of_fold(network, labels, self.fitter.seeds.split)
+            self._temper(run.model, predicted, labels.truth(labels.judged(self.fitter.seeds.split)), labels)
         elif not supervised and lesson.fitter is not self.clustered:
             # As sure as what was taught.
             unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
@@ -171,7 +171,7 @@ class ClassifierFitter:
     def _begin(self, labels: Labels, supervised: bool) -> None:
         """Say of how many runs the fit consists, if of several."""
         judged = not supervised or len(labels.labelled) <= MAX_CALIBRATED
-        n_experts = (len(labels.folds(self.fitter.seed)) if judged else 0) + (not supervised)
+        n_experts = (len(labels.folds(self.fitter.seeds.split)) if judged else 0) + (not supervised)
         if n_experts:
             self.fitter.progress.begin(n_experts + 1)
 
@@ -181,7 +181,7 @@ class ClassifierFitter:
         The network and the neighbours are heard together if that makes held-out labels
         more probable. Otherwise the result learns to predict what the network does.
         """
-        seed, log_prior, everywhere = self.fitter.seed, labels.log_prior, np.arange(len(rows))
+        seed, log_prior, everywhere = self.fitter.seeds.split, labels.log_prior, np.arange(len(rows))
         truth = labels.truth(labels.judged(seed))
         held_out, said = [out_of_fold(network, labels, seed)], [network(labels, everywhere)]
         alone, loss = fit_exponents(held_out, truth, log_prior, ALONE)
@@ -225,7 +225,7 @@ class ClassifierFitter:
         from sklearn_vae._propagation import neighbour_graph, spread_labels
 
         x = principal_components(rows.x)
-        graph = neighbour_graph(x, self.n_neighbors, self.fitter.seed)
+        graph = neighbour_graph(x, self.n_neighbors, self.fitter.seeds.neighbors)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
             prior = np.exp(labels.log_prior)
@@ -237,7 +237,7 @@ class ClassifierFitter:
         """Return the indices of a share of the labelled rows of each class, of which one at least stays."""
         if not fraction:
             return np.zeros(0, dtype=int)
-        rng = np.random.RandomState(self.fitter.seed)
+        rng = np.random.RandomState(self.fitter.seeds.split)
         parts = []
         for k in range(labels.n_classes):
             index = rng.permutation(np.flatnonzero(labels.codes == k))

@@ -22,27 +22,17 @@ N_SHARES = 31
 MIN_SHARE = 1e-3
 
 
-def forget_columns(model: VAE) -> None:
-    """Give a model one scale again, because training goes on."""
-    if (log_scale := _column_log_scale(model)) is not None:
-        log_scale.zero_()
-
-
 def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows]]) -> None:
     """Give a generative model that was trained on `rows` a scale per column, if its likelihood has one.
 
     `runs` are models with their training and held-out rows.
     """
-    log_scale = _column_log_scale(model)
+    log_scale = model.likelihood.column_log_scale if isinstance(model.likelihood, GaussianModule) else None
     if log_scale is not None and model.objective.generative:
         pairs = [(squared_errors(m, training), squared_errors(m, held_out)) for m, training, held_out in runs]
         # A model may be its own only run.
         squares = pairs[0][0] if runs[0][0] is model else squared_errors(model, rows)
         log_scale.copy_(fit_column_scales(squares, pairs))
-
-
-def _column_log_scale(model: VAE) -> Tensor | None:
-    return model.likelihood.column_log_scale if isinstance(model.likelihood, GaussianModule) else None
 
 
 @torch.inference_mode()

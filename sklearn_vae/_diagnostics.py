@@ -12,10 +12,11 @@ from sklearn_vae._engine import Rows
 from sklearn_vae._vae import VAE
 from sklearn_vae.objectives import draw
 
-# Rows for the latent scale, and for the KL: means over this many are known to a few per cent.
-MAX_ROWS = 1024
+# Largest numbers of rows for the latent scale and for the KL: means over so many are known to a few per cent.
+MAX_LATENT_ROWS = 1024
 MAX_KL_ROWS = 8192
-# Components whose posterior means spread less are not used; their scale must not grow without bound.
+# Smallest standard deviation of a component's posterior means, where the prior's is 1. Components below it are unused,
+# and their scale must not grow without bound.
 MIN_STD = 0.1
 
 
@@ -28,9 +29,13 @@ def check_finite(values: Iterable[Tensor], name: str) -> None:
         )
 
 
+# Weighted means over rows, and the total weight of these rows.
+Statistics = tuple[float, np.ndarray]
+
+
 @torch.inference_mode()
-def kl_per_component(model: VAE, rows: Rows) -> np.ndarray:
-    """Return the rows' weighted mean KL(q(z_j|x) || p(z_j)) in nats, (n_components,), or that of evenly spaced ones.
+def kl_statistics(model: VAE, rows: Rows) -> Statistics:
+    """Return the mean KL(q(z_j|x) || p(z_j)) of the rows, or of evenly spaced ones, in nats, (n_components,).
 
     Raises
     ------
@@ -45,17 +50,16 @@ def kl_per_component(model: VAE, rows: Rows) -> np.ndarray:
         weight = batch.get("weight", torch.ones_like(kl[:, 0])).double()
         total, total_weight = total + (weight @ kl).cpu(), total_weight + float(weight.sum())
     check_finite([total], "posteriors")
-    return (total / total_weight).numpy()
+    return total_weight, (total / total_weight).numpy()
 
 
-def latent_scale(model: VAE, rows: Rows) -> np.ndarray:
-    r"""Return the factor that puts each posterior mean on the scale of its effect on the data.
+def latent_statistics(model: VAE, rows: Rows) -> Statistics:
+    r"""Return what `latent_scale` is made of, (3, n_components).
 
-    :math:`\sqrt{g_j^2 + \sigma^2} / \mathrm{std}(\mu_j)`, (n_components,), with the decoder's
-    gain :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` and the noise variance, in the
-    data's units. At the probabilistic-PCA start the scaled means are PCA's scores.
+    Means and mean squares of the posterior means, and the decoder's squared gain
+    :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` in the data's units, over evenly spaced rows.
     """
-    rows = evenly_spaced(rows, MAX_ROWS)
+    rows = evenly_spaced(rows, MAX_LATENT_ROWS)
     batch = rows[torch.arange(len(rows), device=rows.x.device)]
     with torch.no_grad():
         z = model.posterior(batch["x"]).loc
@@ -64,11 +68,31 @@ def latent_scale(model: VAE, rows: Rows) -> np.ndarray:
     for tangent in torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
         column = torch.autograd.functional.jvp(model.reconstruct, z, tangent.expand_as(z))[1].detach()
         gains.append(np.average(column.square().sum(-1).cpu().numpy(), weights=weight))
+    means = z.double().cpu().numpy()
+    moments = [np.average(power, axis=0, weights=weight) for power in (means, np.square(means))]
+    return float(weight.sum()), np.array([*moments, gains])
+
+
+def blend(new: Statistics, old: Statistics | None, n_rows: int) -> Statistics:
+    """Return statistics over new rows and, as far as `n_rows` rows reach back, earlier ones."""
+    if old is None:
+        return new
+    weight = min(old[0], max(n_rows - new[0], 0.0))
+    total = weight + new[0]
+    return total, (new[0] * new[1] + weight * old[1]) / total
+
+
+def latent_scale(model: VAE, statistics: Statistics) -> np.ndarray:
+    r"""Return the factor that puts each posterior mean on the scale of its effect on the data.
+
+    :math:`\sqrt{g_j^2 + \sigma^2} / \mathrm{std}(\mu_j)`, (n_components,), with the decoder's
+    gain and the noise variance, in the data's units. At the probabilistic-PCA start the scaled means are PCA's scores.
+    """
+    mean, square, gain = statistics[1]
     variance = model.likelihood.variance
     noise = 0.0 if variance is None else float(variance.mean())
-    means = z.double().cpu().numpy()
-    spread = np.sqrt(np.average(np.square(means - np.average(means, axis=0, weights=weight)), axis=0, weights=weight))
-    return np.sqrt(np.array(gains) + noise) / spread.clip(MIN_STD)
+    spread = np.sqrt((square - np.square(mean)).clip(0))
+    return np.sqrt(gain + noise) / spread.clip(MIN_STD)
 
 
 def evenly_spaced(rows: Rows, n_rows: int) -> Rows:

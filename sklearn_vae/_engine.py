@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from operator import add
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.optim.adam import adam
 from torch.utils.data import Dataset
 
 from sklearn_vae._gradients import WrittenOut
+from sklearn_vae._recipe import Settings
 from sklearn_vae._vae import VAE
 from sklearn_vae._weights import Weights
 from sklearn_vae.networks.base import seeded_global_generator
@@ -31,41 +31,6 @@ MIN_EVALUATED = 512
 MIN_LABELLED = 64
 # Numbers that one chunk may hold at a time: 4 MiB of float32.
 CHUNK_SIZE = 2**20
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train.
-
-    Attributes
-    ----------
-    batch_size : int
-    learning_rate : callable
-        Step, counted from 0, -> learning rate of Adam.
-    beta : callable
-        Step -> weight of the KL term.
-    final_beta : float
-        Its value at the last step, by which held-out rows are judged.
-    weight_decay : float
-        Decoupled; on the networks, not on the linear maps.
-    averaging : float
-        Largest decay per step of the moving average of the weights, which is what is
-        evaluated and kept. The decay is t / (t + 9) at step t before: an average over the
-        last ninth of the steps (polynomial-decay averaging, Shamir & Zhang 2013).
-    input_noise : float
-        Standard deviation of noise on the encoder's input, in units of the data's.
-    target_weight : callable
-        Step -> weight of what is guessed of the classes of unlabelled rows.
-    """
-
-    batch_size: int
-    learning_rate: Callable[[int], float]
-    beta: Callable[[int], float]
-    final_beta: float
-    weight_decay: float
-    averaging: float
-    input_noise: float
-    target_weight: Callable[[int], float] = lambda step: 1.0
 
 
 class Rows(Dataset):

@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from sklearn.model_selection import KFold
 from torch import Tensor
 
-from sklearn_vae._column_noise import forget_columns, measure_columns
-from sklearn_vae._engine import Rows, Settings, Trainer, evaluate
+from sklearn_vae._column_noise import measure_columns
+from sklearn_vae._engine import Rows, Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._progress import Progress
+from sklearn_vae._recipe import Recipe
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.objectives.base import Parts
 
@@ -43,6 +44,35 @@ class Stopping:
     interval: int
     patience: int
     tol: float
+
+
+class Seeds(NamedTuple):
+    """Seeds of a fit's independent random streams.
+
+    Attributes
+    ----------
+    start : int
+        Initial weights, and rows that a prior starts at.
+    training : int
+        Order of rows, posterior draws, noise.
+    split : int
+        Held-out rows.
+    neighbors : int
+        Clusters in which neighbours are searched.
+    mixtures : int
+        Class mixtures and the draws that they are fitted to.
+    """
+
+    start: int
+    training: int
+    split: int
+    neighbors: int
+    mixtures: int
+
+    @classmethod
+    def spawn(cls, seed: int) -> Seeds:
+        """Derive the seeds from one (numpy's `SeedSequence`)."""
+        return cls(*(int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(len(cls._fields))))
 
 
 @dataclass
@@ -99,22 +129,22 @@ class Fitter:
     Attributes
     ----------
     architecture : Architecture
-    settings : Settings
+    recipe : Recipe
     stopping : Stopping
-    seed : int
+    seeds : Seeds
     progress : Progress
         Is told of runs and epochs.
     """
 
     architecture: Architecture
-    settings: Settings
+    recipe: Recipe
     stopping: Stopping
-    seed: int
+    seeds: Seeds
     progress: Progress
 
     def start(self, rows: Rows) -> VAE:
         """Build a model at its start, which these rows alone determine."""
-        model = self.architecture.build(self._generator("cpu"))
+        model = self.architecture.build(_generator(self.seeds.start))
         x, weight = rows.x, rows.selection_weight()
         moments = fit_moments(x, weight)
         axes = None
@@ -127,7 +157,7 @@ class Fitter:
             model.linear.start_at(model.likelihood.linear_start(ppca))
         # Not in training mode, where layers may draw at random or keep statistics.
         model = model.to(x.device).eval()
-        generator = self._generator(x.device)
+        generator = _generator(self.seeds.start, x.device)
         model.prior.start_at(
             lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator), model.encode
         )
@@ -135,12 +165,17 @@ class Fitter:
             model.input_norm.copy_(_median_norm(model, rows))
         return model
 
-    def trainer(self, model: VAE, device: torch.device) -> Trainer:
-        """Make a trainer of `model`."""
+    def trainer(self, model: VAE, device: torch.device, n_steps: int) -> Trainer:
+        """Make a trainer of `model` for a run of at most `n_steps` steps."""
+        settings = self.recipe.settings(n_steps)
         model = model.to(device)
         model.objective = self.architecture.objective
-        model.input_noise = self.settings.input_noise
-        return Trainer(model, self.settings, self._generator(device))
+        model.input_noise = settings.input_noise
+        return Trainer(model, settings, _generator(self.seeds.training, device))
+
+    def n_steps(self, rows: Rows, n_epochs: int) -> int:
+        """Return the number of steps in so many epochs."""
+        return n_epochs * rows.n_batches(self.recipe.batch_size)
 
     def train(
         self,
@@ -149,15 +184,17 @@ class Fitter:
         held_out: Rows | None = None,
         model: VAE | None = None,
         name: str = "fit",
+        n_steps: int | None = None,
     ) -> Run:
-        """Train `model`, or one at its start, and keep what scores best on the held-out rows."""
+        """Train `model`, or one at its start, and keep what scores best on the held-out rows.
+
+        The schedules end after `n_steps` steps, by default with the run's last epoch.
+        """
         progress = self.progress.begin_run(name, n_epochs)
         model = self.start(rows) if model is None else model
-        if n_epochs:
-            forget_columns(model)
-        trainer = self.trainer(model, rows.x.device)
+        trainer = self.trainer(model, rows.x.device, self.n_steps(rows, n_epochs) if n_steps is None else n_steps)
         run = Run(trainer.average)
-        interval = max(1, round(self.stopping.interval / rows.n_batches(self.settings.batch_size)))
+        interval = max(1, round(self.stopping.interval / rows.n_batches(self.recipe.batch_size)))
         n_worse = 0
         if held_out is not None:
             run.validate(trainer, held_out, 0, 0.0)
@@ -187,7 +224,7 @@ class Fitter:
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> Run:
         """Train on all rows but `n_held_out` at random, which decide when to stop."""
-        order = torch.randperm(len(rows), generator=self._generator("cpu")).to(rows.x.device)
+        order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.x.device)
         # In the order of the data, memory is read forwards.
         held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
         run = self.train(training, self.stopping.max_epochs, held_out, model)
@@ -201,20 +238,22 @@ class Fitter:
         of their optima on the held-out rows, which overfitting cannot flatter, or to the
         optimum on the training rows where that is larger.
         """
-        folds = KFold(n_splits, shuffle=True, random_state=self.seed).split(np.arange(len(rows)))
+        folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
         self.progress.begin(n_folds + 1)
         parts = [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
         runs = [
             self.train(training, self.stopping.max_epochs, held_out, name=f"fold {i} of {n_folds}")
             for i, (training, held_out) in enumerate(parts, start=1)
         ]
-        longest = max(runs, key=lambda run: len(run.scores))
+        i_longest = max(range(n_folds), key=lambda i: len(runs[i].scores))
+        longest, (training, _) = runs[i_longest], parts[i_longest]
         scores = np.mean([_extend(run.scores, len(longest.scores)) for run in runs], axis=0)
         best = int(scores.argmax())
-        n_batches = rows.n_batches(self.settings.batch_size)
-        final = self.train(rows, round(longest.steps[best] / n_batches), name="all rows")
+        # The last run follows the schedules that its number of steps was chosen with.
+        n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)
+        final = self.train(rows, round(longest.steps[best] / n_batches), name="all rows", n_steps=n_steps)
         optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
-        _, own_optima = evaluate(final.model, rows, self.settings.final_beta)
+        _, own_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
         for target, values, own in zip(final.model.likelihood.optima(), optima, own_optima, strict=True):
             # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
             target.copy_(torch.stack(values).mean(0).maximum(own))
@@ -231,8 +270,9 @@ class Fitter:
             self, replace(run, model=model, n_epochs=run.n_epochs_run, n_steps=trainer.step)
         )
 
-    def _generator(self, device: torch.device | str) -> torch.Generator:
-        return torch.Generator(device).manual_seed(self.seed)
+
+def _generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
 
 
 @torch.no_grad()

@@ -147,3 +147,30 @@ class Inference:
 def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Return the transposed weight, the bias and the slope."""
     return layer.transposed.numpy(), layer.bias.numpy(), layer.slope
+
+
+class FittedModel:
+    """The one holder of a fitted model; what is derived from it for inference cannot be stale.
+
+    Parameters
+    ----------
+    model : VAE
+        In float32. `Inference` holds its twins in other precisions and in numpy.
+    """
+
+    def __init__(self, model: VAE):
+        self.model = model
+        self._inference: Inference | None = None
+        self._is_handed_out = False
+
+    def hand_out(self) -> VAE:
+        """Return the model to a user, who may change it at any time from now on."""
+        self._is_handed_out = True
+        return self.model
+
+    @property
+    def inference(self) -> Inference:
+        """The model applied to rows: kept between calls, but derived anew each time once a user has the model."""
+        if self._inference is None or self._is_handed_out:
+            self._inference = Inference(self.model.eval())
+        return self._inference

@@ -1,6 +1,6 @@
-"""The rules behind every "auto": how to train, from the number of rows.
+"""How to train: the rules behind every "auto", and the settings and schedules of each run.
 
-The evidence for each is in docs/recipe.rst.
+docs/recipe.rst has the evidence for each rule.
 """
 
 from __future__ import annotations
@@ -8,21 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from numbers import Real
+from typing import Any, ClassVar
 
-# Up to this number of rows a last fit on all rows follows the choice of the number of steps.
+# Number of rows up to which a last run on all rows follows the choice of the number of steps.
 SMALL = 5000
-# Held-out rows are one of N_SPLITS parts; below MANY rows one part decides too little.
+# Number of parts that the rows are split into, to hold one out; and number of rows from which one part is enough.
 N_SPLITS = 5
 MANY = 1000
-# More held-out rows than this cost time and add no certainty.
+# Largest number of held-out rows: more cost time and add no certainty.
 MAX_HELD_OUT = 5000
 STEPS_BETWEEN_VALIDATIONS = 25
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What depends on the number of rows alone.
+class SizeRules:
+    """The rules that both estimators share. They depend on the number of rows.
 
     Attributes
     ----------
@@ -48,15 +50,11 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Recipe(Sizes):
-    """The rules for a model of the rows; with few of them the number of steps is chosen first, then all are used."""
+class TransformerRules(SizeRules):
+    """The rules of `VAETransformer`."""
 
     warmup_steps: ClassVar[int] = 100
     alpha: ClassVar[float] = 1e-4
-
-    def n_components(self, n_features: int) -> int:
-        """Return the number of latent variables."""
-        return 8
 
     @property
     def n_folds(self) -> int:
@@ -80,8 +78,8 @@ class Recipe(Sizes):
 
 
 @dataclass(frozen=True)
-class ClassifierRecipe(Sizes):
-    """The rules for a classifier.
+class ClassifierRules(SizeRules):
+    """The rules of `VAEClassifier`.
 
     Attributes
     ----------
@@ -158,6 +156,9 @@ class ClassifierRecipe(Sizes):
         return 2e-3 * math.sqrt(max(batch_size, 64) / 64)
 
 
+Rules = TransformerRules | ClassifierRules
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A learning rate that rises linearly, stays, and falls linearly to 0.
@@ -182,3 +183,89 @@ class Schedule:
         rise = (step + 1) / (self.warmup_steps + 1)
         fall = (self.n_steps - step) / (self.decay * self.n_steps) if self.decay else 1.0
         return self.peak * max(0.0, min(1.0, rise, fall))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train in one run.
+
+    Attributes
+    ----------
+    batch_size : int
+    learning_rate : callable
+        Step, counted from 0, -> learning rate of Adam.
+    beta : callable
+        Step -> weight of the KL term.
+    final_beta : float
+        Its value at the last step, by which held-out rows are judged.
+    weight_decay : float
+        Decoupled; on the networks, not on the linear maps.
+    averaging : float
+        Largest decay per step of the moving average of the weights, which is what is
+        evaluated and kept. The decay is t / (t + 9) at step t before: an average over the
+        last ninth of the steps (polynomial-decay averaging, Shamir & Zhang 2013).
+    input_noise : float
+        Standard deviation of noise on the encoder's input, in units of the data's.
+    target_weight : callable
+        Step -> weight of the pseudo-labels of unlabelled rows.
+    """
+
+    batch_size: int
+    learning_rate: Callable[[int], float]
+    beta: Callable[[int], float]
+    final_beta: float
+    weight_decay: float
+    averaging: float
+    input_noise: float
+    target_weight: Callable[[int], float] = lambda step: 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, with every "auto" resolved; `settings` makes the schedules of one run.
+
+    Attributes
+    ----------
+    batch_size, warmup_steps : int
+    learning_rate : float
+        Peak of the schedule.
+    learning_rate_decay : float
+        Share of a run's steps over which the rate falls; 0 for a run with no end in sight.
+    beta : float or callable
+        Weight of the KL term, or a function of the step that returns it.
+    weight_decay, averaging, input_noise : float
+        As in `Settings`.
+    target_weight : callable
+        Number of steps of a run -> the weight of pseudo-labels as a function of the step.
+    """
+
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    learning_rate_decay: float
+    beta: Any
+    weight_decay: float
+    averaging: float
+    input_noise: float
+    target_weight: Callable[[int], Callable[[int], float]] = lambda n_steps: lambda step: 1.0
+
+    def settings(self, n_steps: int) -> Settings:
+        """Return the settings of a run of at most `n_steps` steps."""
+        return Settings(
+            batch_size=self.batch_size,
+            learning_rate=Schedule(self.learning_rate, self.warmup_steps, n_steps, self.learning_rate_decay),
+            beta=partial(beta_at, self.beta),
+            final_beta=beta_at(self.beta, n_steps),
+            weight_decay=self.weight_decay,
+            averaging=self.averaging,
+            input_noise=self.input_noise,
+            target_weight=self.target_weight(n_steps),
+        )
+
+
+def beta_at(beta: Any, step: int) -> float:
+    """Return `beta`, or the checked value of a user's function at this step."""
+    value: Any = beta(step) if callable(beta) else beta
+    if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+        raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
+    return float(value)

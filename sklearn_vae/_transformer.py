@@ -11,14 +11,12 @@ from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_vae import _recipe
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
-from sklearn_vae._column_noise import forget_columns
 from sklearn_vae._devices import limit_threads
 from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import Recipe
+from sklearn_vae._recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
 from sklearn_vae._vae import VAE
 from sklearn_vae.objectives.base import Parts
 
@@ -293,16 +291,15 @@ class VAETransformer(BaseVAE):
         ValueError
             If parameters or data are not valid, or the loss becomes non-finite.
         """
-        previous = self._previous_model()
-        checked = self._check_rows(X, reset=previous is None)
-        weight = self._check_weight(sample_weight, checked)
-        with limit_threads(effective_n_jobs(self.n_jobs)):
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        with self._fitting(goes_on), limit_threads(effective_n_jobs(self.n_jobs)):
+            checked = self._check_rows(X, reset=not goes_on)
+            weight, unit = self._check_weight(sample_weight, checked)
             rows = self._rows(checked, weight)
-            progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows))
-            fitter = self._fitter(rows, Recipe(len(rows)), progress, goes_on=previous is not None)
-            run = self._run(fitter, rows, copy.deepcopy(previous))
-            self._set_fitted(self._fitted_attributes(rows, fitter, run))
-            self._training_state = None
+            progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
+            fitter = self._fitter(rows, TransformerRules(len(rows)), progress, goes_on)
+            run = self._run(fitter, rows, copy.deepcopy(self._fitted_model.model) if goes_on else None)
+            self._set_fitted(self._fitted_attributes(rows, unit, fitter, run))
             progress.end(dict)
         return self
 
@@ -310,35 +307,38 @@ class VAETransformer(BaseVAE):
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on training with one pass over the rows of `X`.
 
-        The first call sets the start from its rows. Nothing is held out, and neither
-        `max_iter` nor `early_stopping` has a part in it.
+        The first call sets the start from its rows, and every "auto" from their number. Nothing
+        is held out, and `max_iter` and `early_stopping` are not used. `kl_per_component_` and
+        `latent_scale_` are measured over the last rows, 8192 and 1024 or so.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows; at least two.
+            Training rows; at least two in the first call, one in later calls.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the rows; None stands for 1. All calls share one unit, the mean weight
+            of the first call's rows: a chunk of rows with twice the weight has gradients
+            twice as large.
 
         Returns
         -------
         self : object
             The estimator after one more pass.
         """
-        first = not hasattr(self, "module_")
-        X = self._check_rows(X, reset=first)
-        weight = self._check_weight(sample_weight, X)
-        with limit_threads(effective_n_jobs(self.n_jobs)):
+        first = not self.__sklearn_is_fitted__()
+        with self._fitting(goes_on=not first), limit_threads(effective_n_jobs(self.n_jobs)):
+            X = self._check_rows(X, reset=first)
+            state = {} if first else self._training_state
+            weight, unit = self._check_weight(sample_weight, X, state.get("weight_unit"))
             rows = self._rows(X, weight)
-            fitter = self._fitter(rows, Recipe(len(rows)), Progress(self), goes_on=not first, passes=True)
-            model = fitter.start(rows) if first else copy.deepcopy(self.module_)
-            forget_columns(model)
-            trainer = fitter.trainer(model, rows.x.device)
-            if getattr(self, "_training_state", None) is not None:
-                trainer.load_state_dict(self._training_state)
-            before = Run(model) if first else Run(model, self.best_iter_, self.n_steps_, self.n_iter_, self._curve())
+            n_rows = state.get("n_rows", len(rows))
+            fitter = self._fitter(rows, TransformerRules(n_rows), Progress(self), goes_on=not first, passes=True)
+            before = Run(fitter.start(rows)) if first else self._past_run()
+            trainer = fitter.trainer(before.model, rows.x.device, fitter.n_steps(rows, 1))
+            if state.get("trainer") is not None:
+                trainer.load_state_dict(state["trainer"])
             n_steps_before, parts = trainer.step, trainer.run_epoch(rows)
             run = Run(
                 trainer.average,
@@ -347,8 +347,9 @@ class VAETransformer(BaseVAE):
                 before.n_epochs_run + 1,
                 [*before.curve, parts],
             )
-            self._set_fitted(self._fitted_attributes(rows, fitter, run))
-            self._training_state = trainer.state_dict()
+            attributes = self._fitted_attributes(rows, unit, fitter, run, None if first else n_rows)
+            attributes["_training_state"]["trainer"] = trainer.state_dict()
+            self._set_fitted(attributes)
         return self
 
     @available_if(check_generative)
@@ -370,7 +371,7 @@ class VAETransformer(BaseVAE):
         check_is_fitted(self)
         self._validate_params()
         check_n_samples(n_samples)
-        return self._generate(partial(self.module_.sample, n_samples), random_state)
+        return self._generate(partial(self._fitted_model.model.sample, n_samples), random_state)
 
     @available_if(check_generative)
     def score(self, X, y=None):
@@ -390,19 +391,21 @@ class VAETransformer(BaseVAE):
         """
         return float(np.mean(self.score_samples(X)))
 
-    def _curve(self) -> list[Parts]:
-        """Return the loss and its parts in the epochs so far."""
+    def _past_run(self) -> Run:
+        """Return the training so far as a run, with a copy of its model."""
         curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
-        return [Parts(*parts) for parts in curves]
+        model = copy.deepcopy(self._fitted_model.model)
+        return Run(model, self.best_iter_, self.n_steps_, self.n_iter_, [Parts(*parts) for parts in curves])
 
     def _run(self, fitter: Fitter, rows: Rows, previous: VAE | None) -> Run:
         """Choose how to decide when to stop."""
         n_rows = len(rows)
         if not self.early_stopping or fitter.stopping.max_epochs == 0:
             return fitter.fit(rows, previous)
-        if previous is None and n_rows < _recipe.N_SPLITS:
+        rules = TransformerRules(n_rows)
+        if previous is None and n_rows < N_SPLITS:
             return fitter.train(rows, 0)
-        if previous is None and Recipe(n_rows).is_small:
-            return fitter.fit_cross_validated(rows, _recipe.N_SPLITS, Recipe(n_rows).n_folds)
-        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), _recipe.MAX_HELD_OUT, n_rows - 1)
+        if previous is None and rules.is_small:
+            return fitter.fit_cross_validated(rows, N_SPLITS, rules.n_folds)
+        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), MAX_HELD_OUT, n_rows - 1)
         return fitter.fit_held_out(rows, n_held_out, previous)

@@ -1,0 +1,88 @@
+"""There is one fitted model: every method follows it, in every precision."""
+
+import copy
+import functools
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris
+
+from sklearn_vae import VAEClassifier, VAETransformer
+
+X, Y = load_iris(return_X_y=True)
+DTYPES = [np.float64, np.float32]
+METHODS = {
+    "transform of few rows": lambda vae, X: vae.transform(X[:3]),
+    "transform of many rows": lambda vae, X: vae.transform(X),
+    "inverse_transform": lambda vae, X: vae.inverse_transform(np.ones((3, 2), X.dtype)),
+    "score_samples": lambda vae, X: vae.score_samples(X[:5]),
+    "sample": lambda vae, X: vae.sample(3, random_state=0),
+    "predict_proba": lambda vae, X: vae.predict_proba(X),
+}
+ESTIMATORS = {"transformer": VAETransformer, "classifier": VAEClassifier}
+
+
+@functools.cache
+def fit_once(kind, seed):
+    vae = ESTIMATORS[kind](2, hidden_layer_sizes=(8,), init="random", max_iter=2, whiten=True, random_state=seed)
+    return vae.set_params(early_stopping=False).fit(X, Y)
+
+
+def fitted(kind, seed):
+    return copy.deepcopy(fit_once(kind, seed))
+
+
+def load_weights(vae, other):
+    vae.module_.load_state_dict(other.module_.state_dict())
+
+
+def write_data(vae, other):
+    for target, source in zip(vae.module_.state_dict().values(), other.module_.state_dict().values(), strict=True):
+        target.data.copy_(source)
+
+
+def replace_parts(vae, other):
+    for name, part in copy.deepcopy(other.module_).named_children():
+        setattr(vae.module_, name, part)
+
+
+def replace_model(vae, other):
+    vae.module_ = copy.deepcopy(other.module_)
+
+
+@pytest.mark.parametrize("change", [load_weights, write_data, replace_parts, replace_model])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_methods_follow_the_module(kind, dtype, change):
+    vae, other = fitted(kind, 0), fitted(kind, 1)
+    rows = X.astype(dtype)
+    methods = {name: m for name, m in METHODS.items() if kind == "classifier" or name != "predict_proba"}
+    before = {name: method(vae, rows) for name, method in methods.items()}
+    change(vae, other)
+    for name, method in methods.items():
+        np.testing.assert_equal(method(vae, rows), method(other, rows), err_msg=name)
+        assert not np.array_equal(np.asarray(method(vae, rows)[0]), np.asarray(before[name][0])), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_methods_follow_a_module_that_was_handed_out_before(dtype):
+    vae, other = fitted("transformer", 0), fitted("transformer", 1)
+    module, rows = vae.module_, X.astype(dtype)
+    vae.transform(rows), vae.transform(rows[:2])
+    module.load_state_dict(other.module_.state_dict())
+    np.testing.assert_array_equal(vae.transform(rows), other.transform(rows))
+    np.testing.assert_array_equal(vae.transform(rows[:2]), other.transform(rows[:2]))
+
+
+def test_methods_do_not_depend_on_the_mode_of_a_module_that_was_handed_out():
+    vae = fitted("transformer", 0)
+    before = vae.score_samples(X)
+    vae.module_.train()
+    np.testing.assert_array_equal(vae.score_samples(X), before)
+    assert not vae.module_.training
+
+
+def test_module_is_a_torch_module_only_after_fit():
+    assert not hasattr(VAETransformer(), "module_")
+    assert isinstance(fitted("transformer", 0).module_, torch.nn.Module)
