@@ -75,21 +75,16 @@ class Layers:
 
     @staticmethod
     def are_in(module: nn.Module) -> TypeGuard[nn.Sequential]:
-        """Say whether a module is nothing but linear layers, with a (leaky) ReLU after some of them.
+        """Say whether a module is nothing but linear layers with biases, with a (leaky) ReLU after some of them.
 
-        Layers that share weights, and hooks, such as those that normalise weights, are not known here.
+        Hooks, such as those that normalise weights, are not known here.
         """
         if type(module) is not nn.Sequential or _has_hooks(module):
             return False
-        linear = [m for m in module if type(m) is nn.Linear]
-        is_linear = [type(m) is nn.Linear for m in module]
-        return (
-            # Every activation comes after a layer of its own.
-            all(
-                a or (b and 0 <= _slope(m) <= 1)
-                for m, a, b in zip(module, is_linear, [False, *is_linear], strict=False)
-            )
-            and len({p for m in linear for p in (m.weight, m.bias) if p is not None}) == 2 * len(linear)
+        is_linear = [type(m) is nn.Linear and m.bias is not None for m in module]
+        # Every activation comes after a layer of its own.
+        return all(
+            a or (b and 0 <= _slope(m) <= 1) for m, a, b in zip(module, is_linear, [False, *is_linear], strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -111,9 +106,16 @@ class Layers:
 
 def _has_hooks(module: nn.Module) -> bool:
     """Say whether anything is to be called on the way through a module or back, or with a parameter's gradient."""
-    return any(p._backward_hooks for p in module.parameters()) or any(
+    return any(p._backward_hooks or p._post_accumulate_grad_hooks for p in module.parameters()) or any(
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in module.modules()
     )
+
+
+def _trains_each_once(model: VAE) -> bool:
+    """Say whether all parameters are trained, and none is used in two places: a gradient is set, not added to."""
+    parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
+    # Two parameters may also be one piece of memory.
+    return all(p.requires_grad for p in parameters) and len({p.data_ptr() for p in parameters}) == len(parameters)
 
 
 def _slope(module: nn.Module) -> float:
@@ -153,6 +155,7 @@ class WrittenOut:
             and model.encoder_head.out_features == 2 * model.n_components
             and Layers.are_in(model.encoder)
             and Layers.are_in(model.decoder)
+            and _trains_each_once(model)
         )
 
     @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,39 @@ def hooked_weight(n):
     return nn.Sequential(layer, nn.ReLU())
 
 
+def frozen_layer(n):
+    """Return an encoder that is not trained."""
+    return nn.Sequential(nn.Linear(n, 8), nn.ReLU()).requires_grad_(False)
+
+
+def hooked_sum(n):
+    """Return an encoder, one of whose weights has its gradient changed where it has been added up."""
+
+    def clamp(weight):
+        weight.grad.clamp_(-1e-3, 1e-3)
+
+    layer = nn.Linear(n, 8)
+    layer.weight.register_post_accumulate_grad_hook(clamp)
+    return nn.Sequential(layer, nn.ReLU())
+
+
+def shared(*names):
+    """Return parameters for networks, the decoder's middle layer being the encoder's, or having these parts of it."""
+    layers = []
+
+    def encoder(n_features):
+        layers[:] = [nn.Linear(8, 8)]
+        return nn.Sequential(nn.Linear(n_features, 8), nn.ReLU(), *layers, nn.ReLU())
+
+    def decoder(n_components, n_features):
+        middle = nn.Linear(8, 8) if names else layers[0]
+        for name in names:
+            setattr(middle, name, getattr(layers[0], name))
+        return nn.Sequential(nn.Linear(n_components, 8), nn.ReLU(), middle, nn.ReLU(), nn.Linear(8, n_features))
+
+    return {"network": Modules(encoder, decoder), "init": "random"}
+
+
 WRITTEN_OUT = {
     "defaults": {},
     "networks alone": {"init": "random"},
@@ -66,6 +101,12 @@ LEFT_TO_AUTOGRAD = {
     "slope below 0": user_network(lambda n: nn.Sequential(nn.Linear(n, 8), nn.LeakyReLU(-0.1))),
     "layer's hook": user_network(hooked_layer),
     "weight's hook": user_network(hooked_weight),
+    "added weight's hook": user_network(hooked_sum),
+    "frozen layer": user_network(frozen_layer),
+    "layer in encoder and decoder": shared(),
+    "layer in encoder and decoder, around linear maps": shared() | {"init": "ppca"},
+    "weight in encoder and decoder": shared("weight"),
+    "bias in encoder and decoder": shared("bias"),
     "no bias": user_network(lambda n: nn.Sequential(nn.Linear(n, 8, bias=False))),
 }
 
@@ -119,6 +160,37 @@ def test_written_out_gradient_of_scales_out_of_range_is_zero(shift):
 @pytest.mark.parametrize("params", LEFT_TO_AUTOGRAD.values(), ids=LEFT_TO_AUTOGRAD)
 def test_other_models_are_left_to_autograd(params):
     trainer, _ = make_trainer(n_features=16, **params)
+    assert not WrittenOut.exists(trainer.model)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("params", (WRITTEN_OUT | LEFT_TO_AUTOGRAD).values(), ids=WRITTEN_OUT | LEFT_TO_AUTOGRAD)
+def test_a_step_has_autograds_gradient(params, weighted):
+    trainer, rows = make_trainer(n_features=16, **params)
+    weight = torch.rand(N_ROWS, generator=torch.Generator().manual_seed(2)) if weighted else None
+    batch = {"x": rows.x, "weight": weight} if weighted else {"x": rows.x}
+    # Modules of a user's may draw from torch's global generator, which is seeded from the trainer's.
+    trainer.model.uses_global_generator = False
+    state = copy.deepcopy(trainer.model.state_dict())
+    _, expected = by_autograd(trainer, rows.x, 1.0, weight)
+    # Spectral normalisation goes on with each pass.
+    trainer.model.load_state_dict(state)
+    trainer.generator.manual_seed(1)
+    trainer.differentiate(batch)
+    torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("module", ["encoder_head", "linear.encoder", "linear.decoder"])
+def test_a_model_that_uses_one_of_its_own_parameters_twice_is_left_to_autograd(module):
+    trainer, _ = make_trainer()
+    layer = trainer.model.get_submodule(module)
+    trainer.model.decoder[0].bias = layer.bias
+    assert not WrittenOut.exists(trainer.model)
+
+
+def test_a_model_with_two_parameters_in_one_memory_is_left_to_autograd():
+    trainer, _ = make_trainer()
+    trainer.model.decoder[0].bias = nn.Parameter(trainer.model.encoder[2].bias.detach())
     assert not WrittenOut.exists(trainer.model)
 
 

@@ -18,6 +18,7 @@ IN_NUMPY = {
     "principal coordinates": {"network": MLP(principal_coordinates=9)},
     "all principal coordinates": {"network": MLP(principal_coordinates=16), "n_components": 1},
     "learned scale per column": {"likelihood": Gaussian("learned", per_column=True)},
+    "layer used twice": {"network": Modules(nn.Sequential(*2 * [nn.Linear(16, 16)]), nn.Linear(1, 16))},
 }
 
 
@@ -69,7 +70,7 @@ def test_few_rows_have_the_means_of_many(params, dtype):
         {"likelihood": "bernoulli"},
         {"network": "conv"},
         {"network": Modules(nn.Sequential(nn.Linear(16, 8), nn.LeakyReLU(1.5)), nn.Sequential(nn.Linear(1, 16)))},
-        {"network": Modules(nn.Sequential(*2 * [nn.Linear(16, 16)]), nn.Sequential(nn.Linear(1, 16)))},
+        {"network": Modules(nn.Sequential(nn.Linear(16, 8, bias=False)), nn.Sequential(nn.Linear(1, 16)))},
     ],
 )
 def test_other_models_are_left_to_torch(params):
