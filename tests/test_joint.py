@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import special, stats
+from torch.distributions import kl_divergence
 
 from sklearn_vae import VAEClassifier
-from sklearn_vae.objectives import ELBO, Autoencoder, Batch, Joint
+from sklearn_vae.objectives import ELBO, IWAE, Autoencoder, Batch, FreeBits, Joint, Objective, Terms
 from sklearn_vae.objectives.joint import adversarial_direction, cross_entropy, divergence, imbalance
 
 PLAIN = {"generative_weight": 0.0, "consistency_weight": 0.0, "entropy_weight": 0.0}
@@ -20,6 +21,32 @@ def generator(seed=0):
 
 def normal(*shape, seed=0):
     return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+
+
+class Distance(Objective):
+    """The divergence of the batch's posteriors from those that a second request returns, and from the prior."""
+
+    def __init__(self, request):
+        self.request = request
+
+    def __call__(self, model, batch, beta, generator):
+        q = model.encode(batch.y, generator)
+        other = self.request(model, batch.y, generator)
+        distance = kl_divergence(q, other).sum(-1)
+        kl = model.kl(q, q.loc).sum(-1)
+        return Terms(distance + beta * kl, distance, kl)
+
+
+REQUESTS = {
+    "other rows": lambda model, y, generator: model.encode(3 * y.flip(0), generator),
+    "perturbed rows": lambda model, y, generator: model.encode(y + 0.1, generator),
+    "fewer rows": lambda model, y, generator: model.encode(y[:1], generator),
+    "rows of equal values": lambda model, y, generator: model.encode(y.clone(), generator),
+    "noise once more": lambda model, y, generator: model.encode(y, generator),
+    "no noise": lambda model, y, generator: model.encode(y),
+    "other noise": lambda model, y, _: model.encode(y, generator(7)),
+    "both heads": lambda model, y, generator: model.encode_and_classify(y, generator)[0],
+}
 
 
 class Linear:
@@ -158,6 +185,36 @@ def test_joint_adds_the_generative_loss_of_its_objective(model, batch, objective
     torch.testing.assert_close(terms.loss, loss(model, batch) + 0.25 * alone.loss)
     torch.testing.assert_close(terms.reconstruction, alone.reconstruction)
     torch.testing.assert_close(terms.kl, alone.kl)
+
+
+@pytest.mark.parametrize("input_noise", [0.0, 0.3])
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_joint_encodes_what_its_objective_asks_for(model, batch, request_, input_noise, monkeypatch):
+    """An objective gets from the model what it gets without the classes."""
+    monkeypatch.setattr(model.train(), "input_noise", input_noise)
+    objective = Distance(request_)
+    terms = Joint(objective, **{**PLAIN, "generative_weight": 0.25})(model, batch, 1.0, generator())
+    alone = objective(model, batch, 1.0, generator())
+    torch.testing.assert_close(terms.reconstruction, alone.reconstruction)
+    torch.testing.assert_close(terms.loss, loss(model, batch) + 0.25 * alone.loss)
+    assert not input_noise or (alone.reconstruction > 1e-4).all()
+
+
+@pytest.mark.parametrize("objective", [ELBO(), IWAE(2), FreeBits(), Autoencoder()], ids=repr)
+def test_joint_encodes_a_batch_once(model, batch, objective, monkeypatch):
+    passes, features = [], model.features
+    monkeypatch.setattr(model, "features", lambda y: passes.append(y) or features(y))
+    loss(model.train(), batch, objective, generative_weight=1.0)
+    assert len(passes) == 1 and passes[0] is batch.y
+
+
+@pytest.mark.parametrize("name", ["training", "input_norm", "n_components", "prior", "marginal_kl", "parameters"])
+def test_joint_hands_all_of_the_model_to_its_objective(model, batch, name):
+    def request_(wrapped, y, generator):
+        assert getattr(wrapped, name) == getattr(model, name)
+        return wrapped.encode(y)
+
+    loss(model.train(), batch, Distance(request_), generative_weight=1.0)
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -74,7 +74,7 @@ class Joint(Objective):
         terms = Terms(loss, torch.zeros_like(loss), torch.zeros_like(loss))
         # What is held out is judged by its labels alone.
         if self.generative_weight and model.training:
-            terms = self.objective(_Encoded(model, q), batch, beta, generator)
+            terms = self.objective(_Encoded(model, batch.y, generator, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
         if self.entropy_weight and model.training:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
@@ -90,19 +90,26 @@ class Joint(Objective):
 
 
 class _Encoded:
-    """A model whose rows are encoded already."""
+    """A model that has encoded a batch already.
 
-    def __init__(self, model: Classifier, q: Normal):
-        self.likelihood, self.decode, self.kl, self.log_prior = (
-            model.likelihood,
-            model.decode,
-            model.kl,
-            model.log_prior,
-        )
-        self._q = q
+    The first request to encode these very rows in this way is answered with the known posterior. A
+    second one gets noise of its own. All else is the model's.
+    """
+
+    def __init__(self, model: Any, y: Tensor, generator: torch.Generator, q: Normal):
+        self._model, self._y, self._generator = model, y, generator
+        self._q: Normal | None = q
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
 
     def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
-        return self._q
+        # Without a generator no noise is wanted, and perhaps none was added.
+        is_request = y is self._y and (generator is self._generator or not self._model.input_noise)
+        if self._q is None or not is_request:
+            return self._model.encode(y, generator)
+        q, self._q = self._q, None
+        return q
 
 
 def cross_entropy(logits: Tensor, target: Tensor | None) -> Tensor:
