@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import cached_property
 from operator import add
 from typing import Any
 
@@ -71,6 +72,14 @@ class Rows(Dataset):
             index = self.index[index]
         columns = {"x": self.x, "weight": self.weight, "target": self.target}
         return {name: t.index_select(0, index) for name, t in columns.items() if t is not None}
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Sum of the weights; their mean is 1 over all of `x`, not over a selection."""
+        if self.weight is None:
+            return float(len(self))
+        weight = self.weight if self.index is None else self.weight[self.index]
+        return float(weight.sum(dtype=torch.float64))
 
     def select(self, index: Tensor) -> Rows:
         """Return the rows at `index`."""
@@ -247,7 +256,7 @@ class Trainer:
         self._net.initialize()
 
     def run_epoch(self, rows: Rows) -> Parts:
-        """Pass over the rows once, in random order; return means over the rows."""
+        """Pass over the rows once, in random order; return weighted means over them."""
         self._net.history.clear()
         self._sums = Parts(0.0, 0.0, 0.0)
         self._labelled = rows.labelled
@@ -257,7 +266,7 @@ class Trainer:
         self._net.fit_loop(rows, epochs=1)
         for average, buffer in self._statistics:
             average.copy_(buffer)
-        return Parts(*(total / len(rows) for total in self._sums))
+        return Parts(*(total / rows.total_weight for total in self._sums))
 
     def differentiate(self, batch: dict[str, Tensor]) -> float:
         """Return the mean loss of a batch, and set its gradients."""
@@ -378,7 +387,11 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
 
 
 def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean over rows; weights have mean 1 over all rows."""
+    """Mean of weighted losses over a batch's rows, not over their weights: its gradient is unbiased.
+
+    Weights have mean 1 over all rows. Where those that are trained on have another mean, the loss has this factor,
+    which neither Adam's steps nor its decoupled weight decay depend on.
+    """
     return loss.mean() if weight is None else (loss * weight).mean()
 
 

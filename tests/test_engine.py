@@ -11,6 +11,7 @@ from torch import nn
 from sklearn_vae import VAETransformer
 from sklearn_vae._devices import to_tensor
 from sklearn_vae._engine import Rows, Settings, Trainer, _Adam, evaluate
+from sklearn_vae._gradients import WrittenOut
 
 CPU = torch.device("cpu")
 
@@ -112,6 +113,24 @@ def test_trainer_gives_equal_runs_for_equal_generators(iris, rows):
     losses = [trainer.run_epoch(rows) for trainer in trainers]
     assert losses[0] == losses[1] != losses[2]
     assert_equal_weights(weights(trainers[0].model), weights(trainers[1].model))
+
+
+@pytest.mark.parametrize("writes_out", [True, False])
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e3])
+def test_trainer_returns_weighted_means_over_the_rows_that_are_trained_on(iris, size, writes_out, monkeypatch):
+    """Weights have mean 1 over all rows, and any mean over a part."""
+    if not writes_out:
+        monkeypatch.setattr(WrittenOut, "exists", staticmethod(lambda model: False))
+    weight = torch.linspace(0.1, 1.9, 150)
+    index = torch.arange(0, 150, 3)
+    part = Rows(to_tensor(iris), size * weight, index)
+    alone = Rows(to_tensor(iris[::3]), weight[index] / weight[index].mean())
+    of_part, of_rows = (
+        [trainer.run_epoch(rows) for _ in range(3)]
+        for trainer, rows in ((trainer_of(iris), part), (trainer_of(iris), alone))
+    )
+    assert part.total_weight == pytest.approx(float(part.weight[index].sum()))
+    np.testing.assert_allclose(of_part, of_rows, rtol=1e-3)
 
 
 @pytest.mark.parametrize("input_noise", [0.0, 0.3])

@@ -2,18 +2,20 @@
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 
-from sklearn_vae import VAETransformer, _recipe
+from sklearn_vae import VAEClassifier, VAETransformer, _recipe
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import MLP
-from sklearn_vae.objectives import Autoencoder
+from sklearn_vae.objectives import Autoencoder, Objective, Terms
 
 
 def small(n_components=2, **params):
@@ -282,6 +284,38 @@ def test_only_ratios_of_weights_matter(iris):
     vae = small(max_iter=4, early_stopping=False)
     first, second = (clone(vae).fit(iris, sample_weight=factor * weight) for factor in (1, 1000))
     np.testing.assert_allclose(first.transform(iris), second.transform(iris), atol=1e-4)
+
+
+class Given(Objective):
+    """A loss of 1, of which the parts are 2 and 3; or one that rows bring in their first column."""
+
+    def __init__(self, of_rows=False):
+        self.of_rows = of_rows
+
+    def __call__(self, model, batch, beta, generator):
+        nothing = 0 * model.encode(batch.y, generator).loc.sum(-1)
+        return Terms(nothing + (batch.y[:, 0] if self.of_rows else 1), nothing + 2, nothing + 3)
+
+
+@pytest.mark.parametrize("batch_size", [32, 200])
+@pytest.mark.parametrize(
+    "make",
+    [VAETransformer, partial(VAEClassifier, generative_weight=1.0, consistency_weight=0.0)],
+    ids=["transformer", "classifier"],
+)
+def test_curves_are_weighted_means_over_the_rows_that_are_trained_on(iris, make, batch_size, route, capsys):
+    """Weights have mean 1 over all rows, and another mean over those."""
+    weight = 10.0 ** np.random.default_rng(0).uniform(-2, 2, len(iris))
+    params = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, "early_stopping": True, "verbose": 2}
+    vae = make(2, objective=Given(), validation_fraction=0.4, batch_size=batch_size, **params)
+    vae.fit(iris, np.arange(150) % 3, sample_weight=weight)
+    np.testing.assert_allclose(vae.reconstruction_curve_, 2, rtol=1e-5)
+    np.testing.assert_allclose(vae.kl_curve_, 3, rtol=1e-5)
+    printed = [line for line in capsys.readouterr().out.splitlines()[1:] if not line.startswith("labelled rows")]
+    assert printed and all(re.search(" 2 +3 ", line) for line in printed)
+    if make is VAETransformer:
+        np.testing.assert_allclose(vae.loss_curve_, 1, rtol=1e-5)
+        np.testing.assert_allclose(vae.validation_scores_, -1, rtol=1e-5)
 
 
 def test_weights_of_all_sizes_are_taken(iris):
