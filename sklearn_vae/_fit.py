@@ -247,7 +247,11 @@ class Fitter:
         ]
         i_longest = max(range(n_folds), key=lambda i: len(runs[i].scores))
         longest, (training, _) = runs[i_longest], parts[i_longest]
-        scores = np.mean([_extend(run.scores, len(longest.scores)) for run in runs], axis=0)
+        scores = np.average(
+            [_extend(run.scores, len(longest.scores)) for run in runs],
+            axis=0,
+            weights=[held_out.total_weight for _, held_out in parts],
+        )
         best = int(scores.argmax())
         # The last run follows the schedules that its number of steps was chosen with.
         n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)

@@ -13,6 +13,7 @@ import torch
 from sklearn.base import clone
 
 from sklearn_vae import VAEClassifier, VAETransformer, _recipe
+from sklearn_vae._progress import Progress
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import MLP
 from sklearn_vae.objectives import Autoencoder, Objective, Terms
@@ -316,6 +317,16 @@ def test_curves_are_weighted_means_over_the_rows_that_are_trained_on(iris, make,
     if make is VAETransformer:
         np.testing.assert_allclose(vae.loss_curve_, 1, rtol=1e-5)
         np.testing.assert_allclose(vae.validation_scores_, -1, rtol=1e-5)
+
+
+def test_validation_scores_of_folds_are_weighted_means_over_their_rows():
+    """A fold counts as its rows do."""
+    rng = np.random.default_rng(0)
+    X, weight = rng.random((60, 3)), 10.0 ** rng.uniform(-2, 2, 60)
+    vae = small(objective=Given(of_rows=True), likelihood="bernoulli", max_iter=1)
+    rows = vae._rows(X, weight)
+    run = vae._fitter(rows, _recipe.Recipe(60), Progress(vae)).fit_cross_validated(rows, 3, 3)
+    np.testing.assert_allclose(run.scores, -np.average(X[:, 0], weights=weight), rtol=1e-5)
 
 
 def test_weights_of_all_sizes_are_taken(iris):
