@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -92,6 +94,8 @@ class VAE(nn.Module):
         self.objective = objective
         self.class_mixture = class_mixture
         self.gives_posterior = isinstance(encoder, PosteriorEncoder)
+        # Layers of the encoder that may keep statistics; none in this package's own networks.
+        self._with_buffers = [module for module in encoder.modules() if [*module.buffers(recurse=False)]]
         # Median norm of the encoder's inputs, centred: the unit of what perturbs them.
         self.register_buffer("input_norm", torch.ones(()))
         self.input_noise = 0.0
@@ -124,6 +128,29 @@ class VAE(nn.Module):
         """Return q(z|x), as `encode` does, and class logits (n_rows, n_classes)."""
         loc, log_scale, logits = self._heads(self.with_noise(y, generator))
         return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False), logits
+
+    @contextmanager
+    def untracked(self) -> Iterator[None]:
+        """Encode other rows than the batch's: layers keep the statistics that they have of batches.
+
+        In training batch normalisation then still normalises by the statistics of the rows that pass, as is usual
+        in virtual adversarial training. A layer's buffers are put back, whatever kind of layer it is.
+        """
+        layers = self._with_buffers if self.training else []
+        kept = [(layer, *item) for layer in layers for item in layer.named_buffers(recurse=False)]
+        for layer, name, buffer in kept:
+            # Gradients may need the tensors of earlier passes as they are.
+            setattr(layer, name, buffer.clone())
+        try:
+            yield
+        finally:
+            for layer, name, buffer in kept:
+                setattr(layer, name, buffer)
+
+    def _encode_untracked(self, y: Tensor) -> Normal:
+        """Return q(z|x) of what the prior is made of."""
+        with self.untracked():
+            return self.encode(y)
 
     def with_noise(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return what the encoder sees of observed rows: in training with noise, if there is a generator."""
@@ -165,15 +192,15 @@ class VAE(nn.Module):
 
     def kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q || p(z)) in nats per row and block of components, perhaps estimated at draws `z` of `q`."""
-        return self.prior.kl(q, z, self.encode)
+        return self.prior.kl(q, z, self._encode_untracked)
 
     def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q(z_j) || p(z_j)) in nats per row and component, perhaps estimated at draws `z` of `q`."""
-        return self.prior.marginal_kl(q, z, self.encode)
+        return self.prior.marginal_kl(q, z, self._encode_untracked)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """Return log p(z) in nats, (..., n_rows)."""
-        return self.prior.log_prob(z, self.encode)
+        return self.prior.log_prob(z, self._encode_untracked)
 
     def posterior(self, x: Tensor) -> Normal:
         """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
@@ -200,7 +227,7 @@ class VAE(nn.Module):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows from p(z) p(x|z) in the data's units, float64."""
-        z = self.prior.sample(n_samples, generator, self.encode)
+        z = self.prior.sample(n_samples, generator, self._encode_untracked)
         return self.likelihood.sample(self.decode(z), generator)
 
     def sample_classes(self, y: Tensor, generator: torch.Generator) -> Tensor:

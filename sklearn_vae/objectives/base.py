@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -72,6 +73,17 @@ class Model(Protocol):
         -------
         q : Normal
             Of shape (n_rows, n_components).
+        """
+
+    def untracked(self) -> AbstractContextManager[None]:
+        """Return the context in which to encode other rows than the batch's.
+
+        Layers that keep statistics of batches (batch normalisation) do not count these rows.
+
+        Returns
+        -------
+        context : context manager
+            To be entered with ``with``.
         """
 
     def decode(self, z: Tensor) -> Tensor:

@@ -80,12 +80,14 @@ class Joint(Objective):
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
             if batch.labelled_target is not None:
                 loss = loss + imbalance(logits, batch.labelled_target)
-        if self.consistency_weight and model.training:
-            radius = self.consistency_radius * model.input_norm
-            r = adversarial_direction(model, batch.y, logits.detach(), radius, generator)
-            loss = loss + self.consistency_weight * divergence(logits.detach(), model.classify(batch.y + radius * r))
-        if batch.labelled_y is not None:
-            loss = loss + cross_entropy(model.classify(batch.labelled_y), batch.labelled_target).mean()
+        with model.untracked():
+            if self.consistency_weight and model.training:
+                radius = self.consistency_radius * model.input_norm
+                r = adversarial_direction(model, batch.y, logits.detach(), radius, generator)
+                perturbed = model.classify(batch.y + radius * r)
+                loss = loss + self.consistency_weight * divergence(logits.detach(), perturbed)
+            if batch.labelled_y is not None:
+                loss = loss + cross_entropy(model.classify(batch.labelled_y), batch.labelled_target).mean()
         return Terms(loss, terms.reconstruction, terms.kl)
 
 
