@@ -232,11 +232,12 @@ class Trainer:
         model.train()
         self.weights, self._averages = Weights(model), Weights(self.average, trains=False).values
         self._optima = list(zip(self.average.likelihood.optima(), model.likelihood.optima(), strict=True))
-        # Statistics that a user's layers keep (batch normalisation).
+        # Statistics that a user's layers keep (batch normalisation), by name: a layer may set a new tensor.
         self._statistics = [
-            (a, m)
-            for a, m in zip(self.average.buffers(), model.buffers(), strict=True)
-            if not any(m is optimum for _, optimum in self._optima)
+            (average, module, name)
+            for average, module in zip(self.average.modules(), model.modules(), strict=True)
+            for name, buffer in module.named_buffers(recurse=False)
+            if not any(buffer is optimum for _, optimum in self._optima)
         ]
         self._written_out = WrittenOut(model) if WrittenOut.exists(model) else None
         self._net = _Net(
@@ -264,8 +265,9 @@ class Trainer:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
             self._n_labelled = min(len(rows.labelled), max(MIN_LABELLED, share))
         self._net.fit_loop(rows, epochs=1)
-        for average, buffer in self._statistics:
-            average.copy_(buffer)
+        # Not averaged: they are means already, or counts.
+        for average, module, name in self._statistics:
+            getattr(average, name).copy_(getattr(module, name))
         return Parts(*(total / rows.total_weight for total in self._sums))
 
     def differentiate(self, batch: dict[str, Tensor]) -> float:

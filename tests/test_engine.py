@@ -12,6 +12,7 @@ from sklearn_vae import VAETransformer
 from sklearn_vae._devices import to_tensor
 from sklearn_vae._engine import Rows, Settings, Trainer, _Adam, evaluate
 from sklearn_vae._gradients import WrittenOut
+from sklearn_vae.networks import Modules
 
 CPU = torch.device("cpu")
 
@@ -209,6 +210,34 @@ def test_trainer_decays_networks_and_not_linear_maps(iris, rows):
     for name in plain:
         if name.startswith("linear."):
             assert torch.equal(plain[name], decayed[name]), name
+
+
+class Counting(nn.Module):
+    """Keeps a running mean in a new tensor at each pass, and a count in place."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("n_passes", torch.tensor(0))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+            self.n_passes += 1
+        return x - self.mean
+
+
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, Counting])
+def test_trainer_average_has_the_statistics_of_the_model(iris, rows, layer):
+    """Counts too, and tensors that a layer sets anew."""
+    network = Modules(lambda n: nn.Sequential(layer(n), nn.Linear(n, 5)), lambda n, d: nn.Linear(n, d))
+    vae = VAETransformer(2, network=network, init="random", max_iter=0, random_state=0).fit(iris)
+    trainer = Trainer(vae.module_.requires_grad_(True), settings(), torch.Generator().manual_seed(0))
+    for n_epochs in (1, 2):
+        trainer.run_epoch(rows)
+        kept = dict(trainer.average.encoder.named_buffers())
+        assert_equal_weights(kept, dict(trainer.model.encoder.named_buffers()))
+        assert next(int(t) for t in kept.values() if not t.is_floating_point()) == n_epochs * rows.n_batches(32)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
