@@ -158,9 +158,7 @@ class Fitter:
         # Not in training mode, where layers may draw at random or keep statistics.
         model = model.to(x.device).eval()
         generator = _generator(self.seeds.start, x.device)
-        model.prior.start_at(
-            lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator), model.encode
-        )
+        model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator))
         if self.architecture.n_classes:
             model.input_norm.copy_(_median_norm(model, rows))
         return model

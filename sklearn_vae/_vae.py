@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +95,7 @@ class VAE(nn.Module):
         self.gives_posterior = isinstance(encoder, PosteriorEncoder)
         # Layers of the encoder that may keep statistics; none in this package's own networks.
         self._with_buffers = [module for module in encoder.modules() if [*module.buffers(recurse=False)]]
+        prior.bind(self._encode_untracked)
         # Median norm of the encoder's inputs, centred: the unit of what perturbs them.
         self.register_buffer("input_norm", torch.ones(()))
         self.input_noise = 0.0
@@ -192,15 +192,15 @@ class VAE(nn.Module):
 
     def kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q || p(z)) in nats per row and block of components, perhaps estimated at draws `z` of `q`."""
-        return self.prior.kl(q, z, self._encode_untracked)
+        return self.prior.kl(q, z)
 
     def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q(z_j) || p(z_j)) in nats per row and component, perhaps estimated at draws `z` of `q`."""
-        return self.prior.marginal_kl(q, z, self._encode_untracked)
+        return self.prior.marginal_kl(q, z)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """Return log p(z) in nats, (..., n_rows)."""
-        return self.prior.log_prob(z, self._encode_untracked)
+        return self.prior.log_prob(z)
 
     def posterior(self, x: Tensor) -> Normal:
         """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
@@ -227,7 +227,7 @@ class VAE(nn.Module):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows from p(z) p(x|z) in the data's units, float64."""
-        z = self.prior.sample(n_samples, generator, self._encode_untracked)
+        z = self.prior.sample(n_samples, generator)
         return self.likelihood.sample(self.decode(z), generator)
 
     def sample_classes(self, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -252,9 +252,7 @@ class VAE(nn.Module):
         """
         y = self.likelihood.observe(x)
         q = self.encode(y)
-        # Priors made of posteriors ask for the same ones for each block.
-        log_prior = partial(self.prior.log_prob, encode=cache(self.encode))
-        log_latent = log_prior if self.class_mixture is None else self.class_mixture.log_prob
+        log_latent = (self.prior if self.class_mixture is None else self.class_mixture).log_prob
         total = q.loc.new_full((len(y),), -math.inf)
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)
@@ -316,7 +314,7 @@ class Architecture:
         n_read = self.n_classes + (0 if isinstance(encoder, PosteriorEncoder) else 2 * self.n_components)
         head = linear(n_hidden, n_read, generator, zero=self.linear) if n_read else None
         maps = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
-        prior = self.prior.build(self.n_components, n_inputs)
+        prior = self.prior.build(self.n_components, n_inputs, generator)
         mixture = None
         if self.n_classes and self.generative:
             mixture = ClassMixture(self.n_classes, self.n_mixture_components, self.n_components)

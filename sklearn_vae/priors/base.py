@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -12,15 +13,17 @@ from torch.distributions import Distribution, Normal
 
 from sklearn_vae._documentation import DocumentationLinkMixin
 
-# q(z|y), (n_rows, n_components), for rows (n_rows, n_inputs) as the likelihood observes them.
+# Encoder inputs, (n_rows, n_inputs) -> q(z|x), (n_rows, n_components).
 Encode = Callable[[Tensor], Normal]
+# Draws of a prior that estimate the density of each component.
+N_MARGINAL_DRAWS = 2048
 
 
 class Prior(DocumentationLinkMixin, BaseEstimator, ABC):
     """Specification of a prior p(z), given to an estimator as ``prior=``."""
 
     @abstractmethod
-    def build(self, n_components: int, n_inputs: int) -> PriorModule:
+    def build(self, n_components: int, n_inputs: int, generator: torch.Generator) -> PriorModule:
         """Make the torch module.
 
         Parameters
@@ -29,6 +32,8 @@ class Prior(DocumentationLinkMixin, BaseEstimator, ABC):
             Number of latent variables.
         n_inputs : int
             Number of columns of the encoder's input.
+        generator : torch.Generator
+            The only source of randomness of initial weights.
 
         Returns
         -------
@@ -38,28 +43,37 @@ class Prior(DocumentationLinkMixin, BaseEstimator, ABC):
 
 
 class PriorModule(nn.Module, ABC):
-    """Distribution p(z) as a torch module. What it says may depend on the encoder, which is handed to it."""
+    """Distribution p(z) as a torch module. It may depend on the encoder, to which the model binds it once.
 
-    def start_at(self, rows: Callable[[int], Tensor], encode: Encode) -> None:
+    A new prior is `forward` and `sample`; `log_prob`, `kl` and `marginal_kl` follow from them, and are
+    overridden where a closed form is faster or exact.
+    """
+
+    encode: Encode
+
+    def bind(self, encode: Encode) -> None:
+        """Keep the encoder; the model calls this once, when it is built.
+
+        Parameters
+        ----------
+        encode : callable
+            Encoder inputs (n_rows, n_inputs) -> q(z|x).
+        """
+        self.encode = encode
+
+    def start_at(self, rows: Callable[[int], Tensor]) -> None:
         """Set parameters from the data, before training.
 
         Parameters
         ----------
         rows : callable
             Number -> as many training rows, or all where there are fewer, drawn at random,
-            as the likelihood observes them.
-        encode : callable
-            Observed rows -> q(z|x).
+            as the encoder's inputs.
         """
 
     @abstractmethod
-    def forward(self, encode: Encode) -> Distribution:
+    def forward(self) -> Distribution:
         """Return p(z).
-
-        Parameters
-        ----------
-        encode : callable
-            Observed rows -> q(z|x).
 
         Returns
         -------
@@ -68,7 +82,7 @@ class PriorModule(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, n_samples: int, generator: torch.Generator, encode: Encode) -> Tensor:
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw z.
 
         Parameters
@@ -77,8 +91,6 @@ class PriorModule(nn.Module, ABC):
             Number of draws.
         generator : torch.Generator
             The only source of randomness.
-        encode : callable
-            Observed rows -> q(z|x).
 
         Returns
         -------
@@ -86,27 +98,25 @@ class PriorModule(nn.Module, ABC):
             The draws.
         """
 
-    def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
+    def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z).
 
         Parameters
         ----------
         z : Tensor of shape (..., n_rows, n_components)
             Latent variables.
-        encode : callable
-            Observed rows -> q(z|x).
 
         Returns
         -------
         log_prob : Tensor of shape (..., n_rows)
             In nats.
         """
-        return self(encode).log_prob(z)
+        return self().log_prob(z)
 
-    def kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+    def kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q || p) in nats per row and block of components that are independent in p.
 
-        Without a closed form it is estimated, for all components in one block, at `z`.
+        By default it is estimated, for all components in one block, at `z`.
 
         Parameters
         ----------
@@ -114,31 +124,34 @@ class PriorModule(nn.Module, ABC):
             The posteriors, of shape (n_rows, n_components).
         z : Tensor of shape (n_rows, n_components)
             Drawn from `q`.
-        encode : callable
-            Observed rows -> q(z|x).
 
         Returns
         -------
         kl : Tensor of shape (n_rows, n_blocks)
             In nats.
         """
-        return (q.log_prob(z).sum(-1) - self.log_prob(z, encode))[:, None]
+        return (q.log_prob(z).sum(-1) - self.log_prob(z))[:, None]
 
-    @abstractmethod
-    def marginal_kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+    def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q(z_j) || p(z_j)) per row and component.
+
+        By default it is estimated at `z`, with p(z_j) as a kernel density estimate from 2048 draws of
+        the prior, of Scott's width. The estimate is for diagnostics: training does not use it.
 
         Parameters
         ----------
         q : Normal
             The posteriors, of shape (n_rows, n_components).
         z : Tensor of shape (n_rows, n_components)
-            Drawn from `q`: where there is no closed form, it is estimated there.
-        encode : callable
-            Observed rows -> q(z|x).
+            Drawn from `q`.
 
         Returns
         -------
         kl : Tensor of shape (n_rows, n_components)
             In nats.
         """
+        draws = self.sample(N_MARGINAL_DRAWS, torch.Generator(z.device).manual_seed(0)).detach()
+        widths = draws.std(0) * len(draws) ** -0.2
+        kernels = (Normal(*parameters, validate_args=False) for parameters in zip(draws.T, widths, strict=True))
+        log_p = [kernel.log_prob(z_j[:, None]).logsumexp(-1) for kernel, z_j in zip(kernels, z.T, strict=True)]
+        return q.log_prob(z) - torch.stack(log_p, -1) + math.log(len(draws))

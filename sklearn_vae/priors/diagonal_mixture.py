@@ -9,37 +9,37 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from sklearn_vae.priors.base import Encode, PriorModule
+from sklearn_vae.priors.base import PriorModule
 
 
 class DiagonalMixture(PriorModule):
     """A mixture of K Gaussians with diagonal covariances."""
 
     @abstractmethod
-    def parameters_of(self, encode: Encode) -> tuple[Tensor, Normal]:
+    def parameters_of(self) -> tuple[Tensor, Normal]:
         """Return the mixture's log-weights (K,) and its Gaussians (K, n_components)."""
 
-    def forward(self, encode: Encode) -> MixtureSameFamily:
+    def forward(self) -> MixtureSameFamily:
         """Return the mixture."""
-        log_weight, gaussians = self.parameters_of(encode)
+        log_weight, gaussians = self.parameters_of()
         weights = Categorical(logits=log_weight, validate_args=False)
         return MixtureSameFamily(weights, Independent(gaussians, 1, validate_args=False), validate_args=False)
 
-    def sample(self, n_samples: int, generator: torch.Generator, encode: Encode) -> Tensor:
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw a Gaussian for each row, and z from it."""
-        log_weight, gaussians = self.parameters_of(encode)
+        log_weight, gaussians = self.parameters_of()
         k = torch.multinomial(log_weight.exp(), n_samples, replacement=True, generator=generator)
         loc, scale = gaussians.loc[k], gaussians.scale[k]
         return loc + scale * torch.randn(loc.shape, generator=generator, dtype=loc.dtype, device=loc.device)
 
-    def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
+    def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) in nats, (..., n_rows).
 
         The squares are multiplied out, so that a matrix product replaces an array of
         (..., n_rows, K, n_components). Where Gaussians are narrow nearly all of it cancels:
         it is made in float64, around the Gaussians' mean.
         """
-        log_weight, gaussians = self.parameters_of(encode)
+        log_weight, gaussians = self.parameters_of()
         center, scale, dtype = gaussians.loc.detach().mean(0), gaussians.scale.double(), z.dtype
         z, loc, precision = z.double() - center, gaussians.loc.double() - center, scale.square().reciprocal()
         constant = log_weight - (scale.log() + 0.5 * loc.square() * precision).sum(-1)
@@ -48,9 +48,9 @@ class DiagonalMixture(PriorModule):
         log_p = nn.functional.linear(torch.cat([z, z.square()], -1), factors, constant)
         return log_p.to(dtype).logsumexp(-1)
 
-    def marginal_kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+    def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return the estimate at `z` of KL(q(z_j) || p(z_j)), (n_rows, n_components)."""
-        log_weight, gaussians = self.parameters_of(encode)
+        log_weight, gaussians = self.parameters_of()
         log_p = torch.full_like(z, -math.inf)
         # One Gaussian at a time: (n_rows, K, n_components) may be large.
         for log_w, loc, scale in zip(log_weight, gaussians.loc, gaussians.scale, strict=True):

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from sklearn_vae.priors.base import Encode, Prior, PriorModule
+from sklearn_vae.priors.base import Prior, PriorModule
 from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 
 
@@ -46,7 +46,7 @@ class Mixture(Prior):
     def __init__(self, n_mixture_components=10):
         self.n_mixture_components = n_mixture_components
 
-    def build(self, n_components: int, n_inputs: int) -> PriorModule:
+    def build(self, n_components: int, n_inputs: int, generator: torch.Generator) -> PriorModule:
         """Make the torch module for `n_components` latent variables."""
         return MixtureModule(int(self.n_mixture_components), n_components)
 
@@ -61,17 +61,17 @@ class MixtureModule(DiagonalMixture):
         self.log_scale = nn.Parameter(torch.zeros(n_mixture_components, n_components))
 
     @torch.no_grad()
-    def start_at(self, rows: Callable[[int], Tensor], encode: Encode) -> None:
+    def start_at(self, rows: Callable[[int], Tensor]) -> None:
         """Start at a kernel density estimate of the rows' posteriors, of Scott's width, shrunk to keep their variance.
 
         With fewer rows than Gaussians the others start at N(0, I).
         """
         n, d = self.loc.shape
-        q = encode(rows(n))
+        q = self.encode(rows(n))
         width = n ** (-1 / (d + 4))
         self.loc[: len(q.loc)] = q.loc * (1 - width**2) ** 0.5
         self.log_scale[: len(q.loc)] = 0.5 * (q.variance * (1 - width**2) + width**2).log()
 
-    def parameters_of(self, encode: Encode) -> tuple[Tensor, Normal]:
+    def parameters_of(self) -> tuple[Tensor, Normal]:
         """Return the mixture's log-weights and Gaussians."""
         return self.logits.log_softmax(-1), Normal(self.loc, self.log_scale.exp(), validate_args=False)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from sklearn_vae.priors.base import Encode, Prior, PriorModule
+from sklearn_vae.priors.base import Prior, PriorModule
 
 
 class StandardNormal(Prior):
@@ -27,7 +27,7 @@ class StandardNormal(Prior):
     >>> vae = VAETransformer(prior=StandardNormal())
     """
 
-    def build(self, n_components: int, n_inputs: int) -> PriorModule:
+    def build(self, n_components: int, n_inputs: int, generator: torch.Generator) -> PriorModule:
         """Make the torch module for `n_components` latent variables."""
         return StandardNormalModule(n_components)
 
@@ -43,19 +43,19 @@ class StandardNormalModule(PriorModule):
         self.register_buffer("loc", torch.zeros(n_components), persistent=False)
         self.register_buffer("scale", torch.ones(n_components), persistent=False)
 
-    def forward(self, encode: Encode) -> Independent:
+    def forward(self) -> Independent:
         """Return N(0, I)."""
         return Independent(Normal(self.loc, self.scale, validate_args=False), 1, validate_args=False)
 
-    def sample(self, n_samples: int, generator: torch.Generator, encode: Encode) -> Tensor:
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw from N(0, I)."""
         shape = (n_samples, len(self.loc))
         return torch.randn(shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device)
 
-    def kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+    def kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q || p) in nats per row and component, in closed form."""
         return kl_divergence(q, Normal(self.loc, self.scale, validate_args=False))
 
-    def marginal_kl(self, q: Normal, z: Tensor, encode: Encode) -> Tensor:
+    def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q || p) in nats per row and component, in closed form."""
-        return self.kl(q, z, encode)
+        return self.kl(q, z)

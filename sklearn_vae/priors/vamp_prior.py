@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from sklearn_vae.priors.base import Encode, Prior, PriorModule
+from sklearn_vae.priors.base import Prior, PriorModule
 from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 
 
@@ -48,7 +48,7 @@ class VampPrior(Prior):
     def __init__(self, n_pseudo_inputs=100):
         self.n_pseudo_inputs = n_pseudo_inputs
 
-    def build(self, n_components: int, n_inputs: int) -> PriorModule:
+    def build(self, n_components: int, n_inputs: int, generator: torch.Generator) -> PriorModule:
         """Make the torch module for rows of `n_inputs` columns, as the likelihood observes them."""
         return VampPriorModule(int(self.n_pseudo_inputs), n_inputs)
 
@@ -61,13 +61,13 @@ class VampPriorModule(DiagonalMixture):
         self.pseudo_inputs = nn.Parameter(torch.zeros(n_pseudo_inputs, n_inputs))
 
     @torch.no_grad()
-    def start_at(self, rows: Callable[[int], Tensor], encode: Encode) -> None:
+    def start_at(self, rows: Callable[[int], Tensor]) -> None:
         """Start at training rows; with fewer rows than pseudo-inputs, at each more than once."""
         drawn = rows(len(self.pseudo_inputs))
         index = torch.arange(len(self.pseudo_inputs), device=drawn.device) % len(drawn)
         self.pseudo_inputs.copy_(drawn[index])
 
-    def parameters_of(self, encode: Encode) -> tuple[Tensor, Normal]:
+    def parameters_of(self) -> tuple[Tensor, Normal]:
         """Return equal log-weights, and the posteriors of the pseudo-inputs."""
-        q = encode(self.pseudo_inputs)
+        q = self.encode(self.pseudo_inputs)
         return q.loc.new_full((len(q.loc),), -math.log(len(q.loc))), q
