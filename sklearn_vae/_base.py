@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -20,7 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from sklearn_vae._devices import limit_threads, resolve_device, to_tensor
+from sklearn_vae._devices import FLOAT64, isolate, isolated, resolve_device, to_tensor
 from sklearn_vae._diagnostics import (
     MAX_KL_ROWS,
     MAX_LATENT_ROWS,
@@ -122,6 +121,7 @@ class BaseVAE(
         "verbose": ["verbose"],
     }
 
+    @isolate
     def transform(self, X):
         """Return the posterior means of the rows.
 
@@ -137,10 +137,10 @@ class BaseVAE(
             not depend on the other rows.
         """
         X = self._check_new_rows(X)
-        with limit_threads(effective_n_jobs(self.n_jobs)):
-            Z = self._fitted_model.inference.means(X)
+        Z = self._fitted_model.inference.means(X)
         return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
 
+    @isolate
     def inverse_transform(self, Z):
         """Return the decoder's mean for latent rows.
 
@@ -164,9 +164,10 @@ class BaseVAE(
         if self._latent_scale is not None:
             # A component that the decoder ignores has gain 0, and any value of it decodes alike.
             Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
-        return self._map(VAE.reconstruct, Z)
+        return self._fitted_model.inference.map(VAE.reconstruct, Z)
 
     @available_if(check_generative)
+    @isolate
     def score_samples(self, X):
         """Return the log-likelihood of each row.
 
@@ -187,12 +188,13 @@ class BaseVAE(
         """
         X = self._check_new_rows(X)
         self._validate_params()
+        n_draws = int(self.n_draws)
         noise = torch.randn(
-            (int(self.n_draws), 1, self._architecture.n_components),
-            generator=torch.Generator().manual_seed(0),
-            dtype=torch.float64,
+            (n_draws, 1, self._architecture.n_components),
+            generator=torch.Generator("cpu").manual_seed(0),
+            **FLOAT64,
         )
-        return self._map(partial(VAE.log_likelihood, noise=noise), X, min(self.n_draws, MAX_DRAWS))
+        return self._fitted_model.inference.map(partial(VAE.log_likelihood, noise=noise), X, min(n_draws, MAX_DRAWS))
 
     @property
     def module_(self) -> VAE:
@@ -230,12 +232,13 @@ class BaseVAE(
         arrays = state.pop("module_", None)
         super().__setstate__(state)
         if arrays is not None:
-            model = rebuild(self._architecture, arrays, saved_with)
-            try:
-                device = resolve_device(self.device)
-            except ValueError:
-                device = torch.device("cpu")
-            self._fitted_model = FittedModel(model.to(device).eval())
+            with isolated():
+                model = rebuild(self._architecture, arrays, saved_with)
+                try:
+                    device = resolve_device(self.device)
+                except ValueError:
+                    device = torch.device("cpu")
+                self._fitted_model = FittedModel(model.to(device).eval())
 
     @property
     def _n_features_out(self) -> int:
@@ -473,17 +476,13 @@ class BaseVAE(
             attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
         return attributes
 
-    def _generate(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
-        """Return what `draw` makes with a generator on the model's device; None stands for the estimator's own seed."""
+    def _sample(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
+        """Draw rows for the latents that `draw` makes with a generator; None stands for the estimator's own seed."""
         seed = _seed(self.random_state if random_state is None else random_state)
-        generator = torch.Generator(self._fitted_model.inference.device).manual_seed(seed)
-        with limit_threads(effective_n_jobs(self.n_jobs)), torch.inference_mode():
-            return draw(generator).cpu().numpy()
-
-    def _map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
-        """Apply `function` of the model and chunks of rows in X's own precision."""
-        with limit_threads(effective_n_jobs(self.n_jobs)):
-            return self._fitted_model.inference.map(function, X, n_draws)
+        inference = self._fitted_model.inference
+        generator = torch.Generator(inference.device).manual_seed(seed)
+        with torch.inference_mode():
+            return inference.sample(draw(generator), generator)
 
 
 def check_n_samples(n_samples) -> None:
@@ -509,5 +508,7 @@ def _seed(random_state) -> int:
 
 
 def unless_auto(value, rule):
-    """Return `value`, or what the rule says if it is "auto"."""
+    """Return `value`, or what the rule says if it is "auto"; numpy's small integers would overflow in arithmetic."""
+    if isinstance(value, Integral):
+        return int(value)
     return rule if isinstance(value, str) and value == "auto" else value

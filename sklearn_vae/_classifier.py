@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from joblib import effective_n_jobs
-from sklearn import config_context
 from sklearn.base import ClassifierMixin, _fit_context, clone
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -20,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples, unless_auto
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
-from sklearn_vae._devices import limit_threads
+from sklearn_vae._devices import isolate
 from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._labels import encode_labels, refuse_missing
@@ -361,6 +359,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @isolate
     def fit(self, X, y, sample_weight=None):
         """Fit the model to rows, all or some of them labelled.
 
@@ -389,11 +388,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             If labels of several types cannot be compared.
         """
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        with (
-            self._fitting(goes_on),
-            limit_threads(effective_n_jobs(self.n_jobs)),
-            config_context(array_api_dispatch=False),
-        ):
+        with self._fitting(goes_on):
             checked, codes, weight, unit = self._check_labelled_rows(X, y, sample_weight, goes_on)
             rows = self._rows(checked, weight)
             row_weight = np.ones(len(rows)) if weight is None else weight
@@ -406,6 +401,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             progress.end(dict)
         return self
 
+    @isolate
     def predict_log_proba(self, X):
         """Return the log-probabilities of the classes.
 
@@ -419,7 +415,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         log_p : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return self._map(VAE.log_proba, self._check_new_rows(X))
+        X = self._check_new_rows(X)
+        return self._fitted_model.inference.map(VAE.log_proba, X)
 
     def predict_proba(self, X):
         """Return the probabilities of the classes.
@@ -453,6 +450,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return self.classes_[log_p.argmax(1)]
 
     @available_if(check_generative)
+    @isolate
     def sample(self, n_samples=1, y=None, random_state=None):
         """Draw rows and their classes from the model, p(y) p(z|y) p(x|z).
 
@@ -484,14 +482,13 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         drawn = []
 
         def draw(generator: torch.Generator) -> torch.Tensor:
-            model = self._fitted_model.model
-            mixture = model.class_mixture
+            mixture = self._fitted_model.model.class_mixture
             assert mixture is not None
-            index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)
+            index = mixture.sample_classes(int(n_samples), generator) if codes is None else codes.to(generator.device)
             drawn.append(index.cpu().numpy())
-            return model.sample_classes(index, generator)
+            return mixture.sample(index, generator)
 
-        X = self._generate(draw, random_state)
+        X = self._sample(draw, random_state)
         return X, self.classes_[drawn[0]]
 
     def _check_labelled_rows(
@@ -546,7 +543,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         unknown = [label for label in wanted.tolist() if label not in index]
         if unknown:
             raise ValueError(f"expected y to be of the classes {self.classes_.tolist()!r}, got {unknown[0]!r}.")
-        return torch.tensor([index[label] for label in wanted.tolist()])
+        return torch.tensor([index[label] for label in wanted.tolist()], dtype=torch.int64, device="cpu")
 
     def _n_components(self, n_features: int, rules: Any) -> int:
         return int(unless_auto(self.n_components, rules.n_components(n_features)))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_vae._devices import FLOAT64
 from sklearn_vae._engine import Rows
 from sklearn_vae._vae import VAE
 from sklearn_vae.objectives import draw
@@ -43,7 +44,7 @@ def kl_statistics(model: VAE, rows: Rows) -> Statistics:
         If it is not finite.
     """
     generator = torch.Generator(rows.x.device).manual_seed(0)
-    total, total_weight = torch.zeros((), dtype=torch.float64), 0.0
+    total, total_weight = torch.zeros((), **FLOAT64), 0.0
     for batch in evenly_spaced(rows, MAX_KL_ROWS).chunks():
         q = model.posterior(batch["x"])
         kl = model.marginal_kl(q, draw(q, (), generator)).double()
@@ -92,7 +93,9 @@ def latent_scale(model: VAE, statistics: Statistics) -> np.ndarray:
     variance = model.likelihood.variance
     noise = 0.0 if variance is None else float(variance.mean())
     spread = np.sqrt((square - np.square(mean)).clip(0))
-    return np.sqrt(gain + noise) / spread.clip(MIN_STD)
+    scale = np.sqrt(gain + noise) / spread.clip(MIN_STD)
+    check_finite([torch.from_numpy(scale)], "the decoder's gains")
+    return scale
 
 
 def evenly_spaced(rows: Rows, n_rows: int) -> Rows:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.utils.data import Dataset
 
+from sklearn_vae._devices import to_tensor
 from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._recipe import Settings
 from sklearn_vae._vae import VAE
@@ -332,14 +333,14 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`; the average is the model that was given."""
         self.step = state["step"]
-        self.weights.values.copy_(torch.from_numpy(state["weights"]))
+        self.weights.values.copy_(to_tensor(state["weights"]))
         for (_, optimum), value in zip(self._optima, state["optima"], strict=True):
-            optimum.copy_(torch.from_numpy(value))
+            optimum.copy_(to_tensor(value))
         device = self.weights.values.device
         moments = {name: torch.tensor(value, device=device) for name, value in state["moments"].items()}
         self._net.optimizer_.state[self.weights.trained] = moments
         try:
-            self.generator.set_state(torch.from_numpy(state["generator"]))
+            self.generator.set_state(to_tensor(state["generator"]))
         except RuntimeError:
             # The state is that of another kind of device: go on from a seed.
             self.generator.manual_seed(self.generator.initial_seed() + self.step)

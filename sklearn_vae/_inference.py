@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from sklearn_vae._devices import to_tensor
@@ -18,25 +20,27 @@ from sklearn_vae.likelihoods.gaussian import GaussianModule
 
 # Numbers that a chunk of draws may hold at a time: arrays follow each other fast, and should stay in the cache.
 CHUNK_SIZE_OF_DRAWS = 2**18
+# Rows of a chunk of draws are a multiple of this, and at least as many.
+BLOCK = 16
 # Rows up to which calls of modules cost more than their arithmetic.
 FEW_ROWS = 64
 
 
 def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
     """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision, float32 for bytes."""
-
-    def part(start: int) -> np.ndarray:
-        return function(to_tensor(X[start : start + chunk]).to(device)).cpu().numpy()
-
-    dtype = X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32
-
+    parts = (function(to_tensor(X[start : start + chunk]).to(device)) for start in range(0, len(X), chunk))
     with torch.inference_mode():
-        first = part(0)
-        # In one piece: small results between large freed chunks would fragment the heap.
-        out = np.empty((len(X), *first.shape[1:]), dtype=dtype)
-        out[:chunk] = first
-        for start in range(chunk, len(X), chunk):
-            out[start : start + chunk] = part(start)
+        return _gather(parts, len(X), X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32)
+
+
+def _gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray:
+    """Return the parts in one array, made at once: small results between large freed chunks fragment the heap."""
+    first = next(parts)
+    out = np.empty((n_rows, *first.shape[1:]), dtype=dtype)
+    start = 0
+    for part in itertools.chain([first], parts):
+        out[start : start + len(part)] = part.cpu().numpy()
+        start += len(part)
     return out
 
 
@@ -142,6 +146,16 @@ class Inference:
         model = self.double if X.dtype == np.float64 else self.model
         chunk = max(1, (CHUNK_SIZE if n_draws == 1 else CHUNK_SIZE_OF_DRAWS) // (n_draws * max(self.width, X.shape[1])))
         return map_rows(partial(function, model), X, self.device, chunk)
+
+    def sample(self, z: Tensor, generator: torch.Generator) -> np.ndarray:
+        """Draw a row from p(x|z) for each row of `z`, float64, by the chunk.
+
+        On the CPU the draws are those of one chunk for all: torch fills tensors of 16 numbers or more in blocks of 16.
+        """
+        chunk = max(1, CHUNK_SIZE // (BLOCK * self.width)) * BLOCK
+        starts = [*range(0, max(1, len(z) - BLOCK + 1), chunk), len(z)]
+        parts = (self.model.sample(z[start:stop], generator) for start, stop in itertools.pairwise(starts))
+        return _gather(parts, len(z), np.float64)
 
 
 def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, float | None]:

@@ -73,7 +73,7 @@ def rebuild(architecture: Architecture, arrays: dict[str, np.ndarray], saved_wit
         the user's build it.
     """
     try:
-        model = architecture.build(torch.Generator().manual_seed(0))
+        model = architecture.build(torch.Generator("cpu").manual_seed(0))
         model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
     except Exception as error:
         packages = ", ".join(map(" ".join, saved_with.items())) or "they were not stored"

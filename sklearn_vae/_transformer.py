@@ -6,13 +6,12 @@ import copy
 from functools import partial
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
-from sklearn_vae._devices import limit_threads
+from sklearn_vae._devices import isolate
 from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._progress import Progress
@@ -268,6 +267,7 @@ class VAETransformer(BaseVAE):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @isolate
     def fit(self, X, y=None, sample_weight=None):
         """Fit the model to the rows of `X`.
 
@@ -292,7 +292,7 @@ class VAETransformer(BaseVAE):
             If parameters or data are not valid, or the loss becomes non-finite.
         """
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        with self._fitting(goes_on), limit_threads(effective_n_jobs(self.n_jobs)):
+        with self._fitting(goes_on):
             checked = self._check_rows(X, reset=not goes_on)
             weight, unit = self._check_weight(sample_weight, checked)
             rows = self._rows(checked, weight)
@@ -304,6 +304,7 @@ class VAETransformer(BaseVAE):
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @isolate
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on training with one pass over the rows of `X`.
 
@@ -328,7 +329,7 @@ class VAETransformer(BaseVAE):
             The estimator after one more pass.
         """
         first = not self.__sklearn_is_fitted__()
-        with self._fitting(goes_on=not first), limit_threads(effective_n_jobs(self.n_jobs)):
+        with self._fitting(goes_on=not first):
             X = self._check_rows(X, reset=first)
             state = {} if first else self._training_state
             weight, unit = self._check_weight(sample_weight, X, state.get("weight_unit"))
@@ -353,6 +354,7 @@ class VAETransformer(BaseVAE):
         return self
 
     @available_if(check_generative)
+    @isolate
     def sample(self, n_samples=1, random_state=None):
         """Draw rows from the model, p(z) p(x|z).
 
@@ -371,7 +373,7 @@ class VAETransformer(BaseVAE):
         check_is_fitted(self)
         self._validate_params()
         check_n_samples(n_samples)
-        return self._generate(partial(self._fitted_model.model.sample, n_samples), random_state)
+        return self._sample(partial(self._fitted_model.model.sample_latents, int(n_samples)), random_state)
 
     @available_if(check_generative)
     def score(self, X, y=None):

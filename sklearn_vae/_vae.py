@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from sklearn_vae._devices import FLOAT32
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
 from sklearn_vae.networks import Network, PosteriorEncoder
 from sklearn_vae.networks.base import check_output, linear
@@ -30,11 +31,11 @@ class LinearMaps(nn.Module):
 
     def __init__(self, n_inputs: int, n_components: int, n_outputs: int):
         super().__init__()
-        self.encoder = nn.utils.skip_init(nn.Linear, n_inputs, n_components)
-        self.log_scale = nn.Parameter(torch.zeros(n_components))
+        self.encoder = nn.utils.skip_init(nn.Linear, n_inputs, n_components, **FLOAT32)
+        self.log_scale = nn.Parameter(torch.zeros(n_components, **FLOAT32))
         # What the networks' inputs are divided by: the spread of the leading components.
-        self.register_buffer("spread", torch.ones(()))
-        self.decoder = nn.utils.skip_init(nn.Linear, n_components, n_outputs)
+        self.register_buffer("spread", torch.ones((), **FLOAT32))
+        self.decoder = nn.utils.skip_init(nn.Linear, n_components, n_outputs, **FLOAT32)
 
     @torch.no_grad()
     def start_at(self, start: LinearStart) -> None:
@@ -97,7 +98,7 @@ class VAE(nn.Module):
         self._with_buffers = [module for module in encoder.modules() if [*module.buffers(recurse=False)]]
         prior.bind(self._encode_untracked)
         # Median norm of the encoder's inputs, centred: the unit of what perturbs them.
-        self.register_buffer("input_norm", torch.ones(()))
+        self.register_buffer("input_norm", torch.ones((), **FLOAT32))
         self.input_noise = 0.0
         self.uses_global_generator = False
 
@@ -225,15 +226,13 @@ class VAE(nn.Module):
         weight *= exponent
         bias.copy_(exponent * bias + (1 - exponent) * log_prior.to(bias))
 
-    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw rows from p(z) p(x|z) in the data's units, float64."""
-        z = self.prior.sample(n_samples, generator)
-        return self.likelihood.sample(self.decode(z), generator)
+    def sample_latents(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Draw from p(z), (n_samples, n_components)."""
+        return self.prior.sample(n_samples, generator)
 
-    def sample_classes(self, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw a row from p(z|y) p(x|z) for each class index in `y`, in the data's units, float64."""
-        assert self.class_mixture is not None
-        return self.likelihood.sample(self.decode(self.class_mixture.sample(y, generator)), generator)
+    def sample(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw a row from p(x|z) for each row of `z`, in the data's units, float64."""
+        return self.likelihood.sample(self.decode(z), generator)
 
     def log_likelihood(self, x: Tensor, noise: Tensor) -> Tensor:
         r"""Estimate log p(x) per row in nats, in the data's units, by importance sampling.
@@ -309,12 +308,13 @@ class Architecture:
         encoder, decoder = self.network.build(
             n_inputs, self.n_components, n_outputs, self.hidden_layer_sizes, self.linear, generator
         )
+        encoder, decoder = encoder.to(**FLOAT32), decoder.to(**FLOAT32)
         n_hidden = check_output("encoder", encoder, n_inputs, None)
         check_output("decoder", decoder, self.n_components, n_outputs)
         n_read = self.n_classes + (0 if isinstance(encoder, PosteriorEncoder) else 2 * self.n_components)
         head = linear(n_hidden, n_read, generator, zero=self.linear) if n_read else None
         maps = LinearMaps(n_inputs, self.n_components, n_outputs) if self.linear else None
-        prior = self.prior.build(self.n_components, n_inputs, generator)
+        prior = self.prior.build(self.n_components, n_inputs, generator).to(**FLOAT32)
         mixture = None
         if self.n_classes and self.generative:
             mixture = ClassMixture(self.n_classes, self.n_mixture_components, self.n_components)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_vae._devices import limit_threads, resolve_device, to_tensor
+from sklearn_vae._devices import process, resolve_device, to_tensor
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -56,17 +56,17 @@ def two_threads():
 
 @pytest.mark.usefixtures("two_threads")
 def test_limit_threads_restores_the_number_of_threads():
-    with limit_threads(1):
+    with process.limit_threads(1):
         assert torch.get_num_threads() == 1
-        with limit_threads(3):
+        with process.limit_threads(3):
             assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == 2
 
 
 @pytest.mark.usefixtures("two_threads")
 def test_limit_threads_restores_the_outer_limit():
-    with limit_threads(1):
-        with limit_threads(3):
+    with process.limit_threads(1):
+        with process.limit_threads(3):
             pass
         assert torch.get_num_threads() == 1
 
@@ -74,7 +74,7 @@ def test_limit_threads_restores_the_outer_limit():
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt])
 def test_limit_threads_restores_after_an_exception(exception):
-    with pytest.raises(exception), limit_threads(1):
+    with pytest.raises(exception), process.limit_threads(1):
         raise exception
     assert torch.get_num_threads() == 2
 
@@ -93,7 +93,7 @@ def overlap():
     seen = {}
 
     def first():
-        with limit_threads(1):
+        with process.limit_threads(1):
             entered[0].set()
             entered[1].wait(10)
             seen["first"] = torch.get_num_threads()
@@ -102,7 +102,7 @@ def overlap():
 
     def second():
         entered[0].wait(10)
-        with limit_threads(1):
+        with process.limit_threads(1):
             entered[1].set()
             left.wait(10)
             seen["second"] = torch.get_num_threads()

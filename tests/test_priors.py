@@ -301,7 +301,7 @@ def test_vamp_prior_lives_in_principal_coordinates(digits):
     assert u.shape == (5, 17) and (u[:, -1] > 0).all()
     distance, row = torch.cdist(u, y).min(1)
     assert distance.max() < 1e-3 and len(row.unique()) == 5
-    assert np.isfinite(model.sample(3, generator()).numpy()).all()
+    assert np.isfinite(model.sample(model.sample_latents(3, generator()), generator()).numpy()).all()
 
 
 @over_mixtures

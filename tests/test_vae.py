@@ -105,7 +105,8 @@ def test_reconstruct_and_sample_are_in_the_units_of_the_data(iris, principal_coo
     reconstructed = model.reconstruct(model.posterior(torch.tensor(X)).loc)
     assert reconstructed.dtype == torch.float64
     assert np.square(reconstructed.numpy() - X).mean() < 0.2 * X.var(0).mean()
-    draws = model.sample(4000, torch.Generator().manual_seed(0)).numpy()
+    generator = torch.Generator().manual_seed(0)
+    draws = model.sample(model.sample_latents(4000, generator), generator).numpy()
     assert draws.dtype == np.float64
     np.testing.assert_allclose(draws.mean(0), X.mean(0), atol=300)
     np.testing.assert_allclose(np.cov(draws.T), np.cov(X.T), atol=0.25 * np.cov(X.T).max())

@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 import torch
 from epoch_seconds import CASES, Case
-from joblib import effective_n_jobs
 from sklearn.decomposition import PCA, KernelPCA
 from vae_peers import TRAINERS, TRANSFORMS
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._devices import limit_threads
+from sklearn_vae._devices import isolated
 from sklearn_vae._inference import CHUNK_SIZE, MeansOfFewRows
 
 Call = Callable[[np.ndarray], object]
@@ -93,7 +92,7 @@ def pieces(vae: VAETransformer, row: np.ndarray) -> dict[str, Callable[[], objec
     in_numpy = MeansOfFewRows(model)
 
     def threads() -> None:
-        with limit_threads(effective_n_jobs(None)):
+        with isolated(None):
             pass
 
     return {

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid
 
+from sklearn_vae._devices import FLOAT32, FLOAT64
 from sklearn_vae._ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import LikelihoodModule, LinearStart
 from sklearn_vae.likelihoods.unit_interval import UnitInterval
@@ -125,9 +126,9 @@ class DiscretizedLogisticModule(LikelihoodModule):
         self.n_inputs = self.n_outputs = n_features
         self.levels = levels
         self.step = max_value / (levels - 1)
-        self.register_buffer("center", torch.zeros(n_features, dtype=torch.float64))
-        self.register_buffer("unit", torch.ones((), dtype=torch.float64))
-        self.log_scale = nn.Parameter(torch.zeros(n_scales))
+        self.register_buffer("center", torch.zeros(n_features, **FLOAT64))
+        self.register_buffer("unit", torch.ones((), **FLOAT64))
+        self.log_scale = nn.Parameter(torch.zeros(n_scales, **FLOAT32))
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Take over center and unit of the data."""

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from sklearn_vae._devices import FLOAT32, FLOAT64
 from sklearn_vae._ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
 
@@ -112,10 +113,12 @@ class GaussianModule(LikelihoodModule):
         self.n_outputs = n_features if n_coordinates is None else n_coordinates
         self.n_dropped = n_features - self.n_outputs
         self.n_inputs = self.n_outputs + (self.n_dropped > 0)
-        self.register_buffer("center", torch.zeros(n_features, dtype=torch.float64))
-        self.register_buffer("unit", torch.ones((), dtype=torch.float64))
-        self.register_buffer("axes", None if n_coordinates is None else torch.zeros(n_features, n_coordinates))
-        self.register_buffer("column_log_scale", torch.zeros(n_features) if measures_columns else None)
+        self.register_buffer("center", torch.zeros(n_features, **FLOAT64))
+        self.register_buffer("unit", torch.ones((), **FLOAT64))
+        self.register_buffer(
+            "axes", None if n_coordinates is None else torch.zeros(n_features, n_coordinates, **FLOAT32)
+        )
+        self.register_buffer("column_log_scale", torch.zeros(n_features, **FLOAT32) if measures_columns else None)
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Take over center, unit and principal axes of the data."""
@@ -126,7 +129,7 @@ class GaussianModule(LikelihoodModule):
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
         """Keep probabilistic PCA as it is: with one scale it is the optimum of the linear model."""
-        self.set_variance(torch.tensor(ppca.noise_variance))
+        self.set_variance(torch.tensor(ppca.noise_variance, **FLOAT32))
         maps = ppca.maps(float((self.variance / self.unit.square()).mean()))
         decoder, encoder = maps.decoder, maps.encoder
         if self.axes is not None:
@@ -263,7 +266,7 @@ class OptimalGaussian(ClosedFormGaussian):
 
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int, measures_columns: bool = False):
         super().__init__(n_features, n_coordinates, measures_columns)
-        self.register_buffer("log_scale", torch.zeros(n_scales))
+        self.register_buffer("log_scale", torch.zeros(n_scales, **FLOAT32))
 
     def optima(self) -> Iterator[Tensor]:
         """Yield the scale."""
@@ -285,7 +288,7 @@ class LearnedGaussian(GaussianModule):
 
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int):
         super().__init__(n_features, n_coordinates)
-        self.log_scale = nn.Parameter(torch.zeros(n_scales))
+        self.log_scale = nn.Parameter(torch.zeros(n_scales, **FLOAT32))
 
     def floored_log_scale(self) -> Tensor:
         """Return the log-scale, floored where residuals are rounding noise; its gradient passes the floor."""
@@ -301,7 +304,7 @@ class FixedGaussian(ClosedFormGaussian):
     def __init__(self, n_features: int, n_coordinates: int | None, scale: float):
         super().__init__(n_features, n_coordinates)
         self.scale = scale
-        self.register_buffer("log_scale", torch.tensor([math.log(scale)]))
+        self.register_buffer("log_scale", torch.tensor([math.log(scale)], **FLOAT32))
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Take over the data's units, and express the scale in them; raise ValueError if it is too small a part."""

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
+from sklearn_vae._devices import FLOAT32
 from sklearn_vae._ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
 
@@ -65,7 +66,7 @@ class UnitIntervalModule(LikelihoodModule):
         super().__init__()
         self.n_inputs = self.n_outputs = n_features
         self.max_value = max_value
-        self.register_buffer("unit", torch.ones(()))
+        self.register_buffer("unit", torch.ones((), **FLOAT32))
 
     @property
     def input_unit(self) -> Tensor:

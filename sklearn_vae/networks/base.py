@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from sklearn_vae._devices import FLOAT32, process
 from sklearn_vae._documentation import DocumentationLinkMixin
 
 POSITIVE = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
@@ -90,7 +90,7 @@ class PosteriorEncoder(nn.Module):
     def __init__(self, module: nn.Module, zero_output: bool):
         super().__init__()
         self.module = module
-        self.gate = nn.Parameter(torch.zeros(())) if zero_output else None
+        self.gate = nn.Parameter(torch.zeros((), **FLOAT32)) if zero_output else None
 
     def forward(self, y: Tensor) -> Tensor:
         """Return means and log-scales side by side: what classes are read off.
@@ -144,7 +144,7 @@ def linear(
     "kaiming" is torch's default start (He et al. 2015, with a gain of 1 / sqrt(3)), "glorot" that of Glorot and
     Bengio (2010, eq. 16), uniform, without biases.
     """
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, **FLOAT32)
     if zero:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
@@ -170,7 +170,7 @@ def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> 
 def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return what the module makes of two rows; raise ValueError if it fails, or writes to its input."""
     module.eval()
-    x = torch.zeros(2, n_in, dtype=dtype)
+    x = torch.zeros(2, n_in, dtype=dtype, device="cpu")
     try:
         with torch.no_grad():
             out = module(x)
@@ -224,15 +224,12 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-_GLOBAL_GENERATOR = threading.Lock()
-
-
 @contextmanager
 def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
     """Seed torch's global generator from `generator` for a moment, one thread at a time."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     devices = [generator.device] if generator.device.type == "cuda" else []
-    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=devices):
+    with process.generator_lock, torch.random.fork_rng(devices=devices):
         torch.random.default_generator.manual_seed(seed)
         if devices:
             torch.cuda.manual_seed(seed)

@@ -10,6 +10,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
+from sklearn_vae._devices import FLOAT32
 from sklearn_vae.networks.base import (
     POSITIVE,
     Network,
@@ -204,7 +205,7 @@ class Gated(nn.Module):
     def __init__(self, module: nn.Module):
         super().__init__()
         self.module = module
-        self.gate = nn.Parameter(torch.zeros(()))
+        self.gate = nn.Parameter(torch.zeros((), **FLOAT32))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return gate * module(x)."""

@@ -9,11 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_vae._devices import FLOAT32
+
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 # Smallest variance of a component, where the prior's is 1; and as a share of all draws', which rounding needs.
 MIN_VARIANCE, MIN_SHARE = 1e-4, 1e-9
+
+# Numbers that matrices for draws may hold at a time.
+CHUNK_SIZE = 2**20
 
 
 class ClassMixture(nn.Module):
@@ -42,14 +47,14 @@ class ClassMixture(nn.Module):
         super().__init__()
         self.n_classes, self.n_mixture_components, self.n_components = n_classes, n_mixture_components, n_components
         n = n_classes * n_mixture_components
-        self.register_buffer("log_class", torch.full((n_classes,), -math.log(n_classes)))
+        self.register_buffer("log_class", torch.full((n_classes,), -math.log(n_classes), **FLOAT32))
         # log p(component|class), -inf for those that a class does not have.
         self.register_buffer(
-            "log_weight", torch.full((n_classes, n_mixture_components), -math.log(n_mixture_components))
+            "log_weight", torch.full((n_classes, n_mixture_components), -math.log(n_mixture_components), **FLOAT32)
         )
         # Component j of z is whitened as z P_j - offset_j, with P_j P_j' its precision.
-        self.register_buffer("offset", torch.zeros(n * n_components))
-        self.register_buffer("whitening", torch.eye(n_components).repeat(n, 1))
+        self.register_buffer("offset", torch.zeros(n * n_components, **FLOAT32))
+        self.register_buffer("whitening", torch.eye(n_components, **FLOAT32).repeat(n, 1))
 
     def fit(self, z: list[np.ndarray], class_prior: np.ndarray, seed: int) -> ClassMixture:
         """Fit each class's mixture; the number of Gaussians has the smallest BIC of 1, 2, 5 and 10, and so on.
@@ -153,6 +158,12 @@ class ClassMixture(nn.Module):
         noise = torch.randn(
             (len(y), self.n_components), generator=generator, dtype=self.offset.dtype, device=self.offset.device
         )
+        # Each row has a matrix: few rows at a time.
+        size = max(1, CHUNK_SIZE // self.n_components**2)
+        return torch.cat([self._colour(*part) for part in zip(index.split(size), noise.split(size), strict=True)])
+
+    def _colour(self, index: Tensor, noise: Tensor) -> Tensor:
+        """Return z of the components at `index` (n_samples,) from white noise (n_samples, n_components)."""
         whitening = self.whitening.view(-1, self.n_components, self.n_components)[index]
         offset = self.offset.view(-1, self.n_components)[index]
         return torch.linalg.solve_triangular(whitening, (noise + offset)[..., None], upper=False)[..., 0]

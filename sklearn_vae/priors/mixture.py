@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from sklearn_vae._devices import FLOAT32
 from sklearn_vae.priors.base import Prior, PriorModule
 from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 
@@ -56,9 +57,9 @@ class MixtureModule(DiagonalMixture):
 
     def __init__(self, n_mixture_components: int, n_components: int):
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(n_mixture_components))
-        self.loc = nn.Parameter(torch.zeros(n_mixture_components, n_components))
-        self.log_scale = nn.Parameter(torch.zeros(n_mixture_components, n_components))
+        self.logits = nn.Parameter(torch.zeros(n_mixture_components, **FLOAT32))
+        self.loc = nn.Parameter(torch.zeros(n_mixture_components, n_components, **FLOAT32))
+        self.log_scale = nn.Parameter(torch.zeros(n_mixture_components, n_components, **FLOAT32))
 
     @torch.no_grad()
     def start_at(self, rows: Callable[[int], Tensor]) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
+from sklearn_vae._devices import FLOAT32
 from sklearn_vae.priors.base import Prior, PriorModule
 
 
@@ -40,8 +41,8 @@ class StandardNormalModule(PriorModule):
 
     def __init__(self, n_components: int):
         super().__init__()
-        self.register_buffer("loc", torch.zeros(n_components), persistent=False)
-        self.register_buffer("scale", torch.ones(n_components), persistent=False)
+        self.register_buffer("loc", torch.zeros(n_components, **FLOAT32), persistent=False)
+        self.register_buffer("scale", torch.ones(n_components, **FLOAT32), persistent=False)
 
     def forward(self) -> Independent:
         """Return N(0, I)."""

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from sklearn_vae._devices import FLOAT32
 from sklearn_vae.priors.base import Prior, PriorModule
 from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 
@@ -58,7 +59,7 @@ class VampPriorModule(DiagonalMixture):
 
     def __init__(self, n_pseudo_inputs: int, n_inputs: int):
         super().__init__()
-        self.pseudo_inputs = nn.Parameter(torch.zeros(n_pseudo_inputs, n_inputs))
+        self.pseudo_inputs = nn.Parameter(torch.zeros(n_pseudo_inputs, n_inputs, **FLOAT32))
 
     @torch.no_grad()
     def start_at(self, rows: Callable[[int], Tensor]) -> None:
