@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.base import clone
+from sklearn.utils import gen_batches
 from torch import Tensor
 
-from sklearn_vae._engine import EVALUATION_BATCH, Rows
+from sklearn_vae._engine import CHUNK_SIZE, EVALUATION_BATCH, Rows
 from sklearn_vae._fit import Fitter, Run
+from sklearn_vae._inference import gather
 from sklearn_vae._labels import UNLABELLED
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._vae import VAE
@@ -66,22 +69,22 @@ class Labels:
         """Indices of the labelled rows."""
         return np.flatnonzero(self.codes != UNLABELLED)
 
-    def target(self) -> np.ndarray:
-        """Return indicators of the classes times their weights, (n_rows, n_classes); 0 for unlabelled rows."""
-        target = np.zeros((len(self.codes), self.n_classes))
-        target[self.labelled, self.codes[self.labelled]] = self.class_weight[self.labelled]
-        return target
+    def of(self, rows: Rows) -> Rows:
+        """Return the rows with these labels as targets."""
+        return rows.with_classes(self.codes, self.class_weight, self.n_classes)
 
-    def truth(self, index: np.ndarray) -> np.ndarray:
-        """Return the same for the labelled rows at `index`, times these rows' own weights."""
-        weight = self.class_weight[index] * self.weight[index]
-        return np.eye(self.n_classes)[self.codes[index]] * weight[:, None]
+    def truth(self, index: np.ndarray) -> sparse.csr_array:
+        """Return indicators of the classes times all weights for the labelled rows at `index`, (n_asked, n_classes)."""
+        weight, n = self.class_weight[index] * self.weight[index], len(index)
+        return sparse.csr_array((weight, self.codes[index], np.arange(n + 1)), shape=(n, self.n_classes))
 
     @property
     def log_prior(self) -> np.ndarray:
         """Logarithms of the classes' shares among the labelled rows, (n_classes,), weighted."""
         labelled = self.labelled
-        weight = self.truth(labelled).sum(0)
+        weight = np.bincount(
+            self.codes[labelled], self.class_weight[labelled] * self.weight[labelled], minlength=self.n_classes
+        )
         # No class is impossible because its rows have next to no weight.
         return np.log((weight / weight.sum()).clip(MIN_PROBABILITY / self.n_classes))
 
@@ -116,8 +119,8 @@ class Lesson(NamedTuple):
     """What there is to learn of the classes, and how."""
 
     fitter: Fitter
-    target: np.ndarray  # (n_rows, n_classes)
-    labelled: Rows | None = None
+    rows: Rows
+    target: np.ndarray | None = None  # of all rows, (n_rows, n_classes), where some are not labelled
 
 
 @dataclass(frozen=True)
@@ -147,21 +150,21 @@ class ClassifierFitter:
         """Train `model`, or one at its start; keep what is best on a share of the labelled rows, if any."""
         start = self.fitter.start(rows) if model is None else model
         held_out = self._hold_out(labels, validation_fraction)
-        judges = rows.with_target(labels.target()).select(rows.tensor(held_out)) if len(held_out) else None
+        judges = labels.of(rows).select(rows.tensor(held_out)) if len(held_out) else None
         rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
         labels = labels.without(held_out)
         # Experts must not have seen the labels that they are judged by.
         network = self._network(rows, start if model is None else self.expert.start(rows))
         supervised = len(labels.labelled) == len(rest)
         self._begin(labels, supervised)
-        lesson = Lesson(self.fitter, labels.target()) if supervised else self._lesson(rows, labels, network)
-        taught = rows.with_target(lesson.target, lesson.labelled).select(rest)
-        run = lesson.fitter.train(taught, lesson.fitter.stopping.max_epochs, judges, copy.deepcopy(start))
+        lesson = Lesson(self.fitter, labels.of(rows)) if supervised else self._lesson(rows, labels, network)
+        n_epochs = lesson.fitter.stopping.max_epochs
+        run = lesson.fitter.train(lesson.rows.select(rest), n_epochs, judges, copy.deepcopy(start))
         if supervised and len(labels.labelled) <= MAX_CALIBRATED:
             # As sure as held-out labels allow.
             predicted = out_of_fold(network, labels, self.fitter.seeds.split)
             self._temper(run.model, predicted, labels.truth(labels.judged(self.fitter.seeds.split)), labels)
-        elif not supervised and lesson.fitter is not self.clustered:
+        elif lesson.target is not None and lesson.fitter is not self.clustered:
             # As sure as what was taught.
             unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
             predicted = predict_log_proba(run.model, rows.select(rows.tensor(unlabelled)))
@@ -194,16 +197,17 @@ class ClassifierFitter:
             together, loss_together = fit_exponents(held_out, truth, log_prior, TOGETHER)
             if loss_together <= loss:
                 fitter = self.clustered if loss_of_neighbours < loss else self.fitter
-                target = np.exp(pool([*said, neighbours(labels, everywhere)], together, log_prior))
+                target = pooled_targets([*said, neighbours(labels, everywhere)], together, log_prior)
                 # Labelled rows come apart, more often.
                 target[labels.labelled] = 0
-                labelled = rows.with_target(labels.target()).select(rows.tensor(labels.labelled))
-                return Lesson(fitter, target, labelled)
+                labelled = labels.of(rows).select(rows.tensor(labels.labelled))
+                return Lesson(fitter, rows.with_target(target, labelled), target)
         objective = clone(self.fitter.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
         fitter = replace(self.fitter, architecture=replace(self.fitter.architecture, objective=objective))
-        return Lesson(fitter, np.exp(pool(said, alone, log_prior)))
+        target = pooled_targets(said, alone, log_prior)
+        return Lesson(fitter, rows.with_target(target), target)
 
-    def _temper(self, model: VAE, log_p: np.ndarray, truth: np.ndarray, labels: Labels) -> None:
+    def _temper(self, model: VAE, log_p: np.ndarray, truth: np.ndarray | sparse.csr_array, labels: Labels) -> None:
         """Make predictions as sure as brings `log_p` nearest to the truth."""
         exponents, _ = fit_exponents([log_p], truth, labels.log_prior, ALONE)
         model.temper(float(exponents[0]), torch.from_numpy(labels.log_prior))
@@ -212,7 +216,7 @@ class ClassifierFitter:
         """Return a network that learns from labelled rows alone."""
 
         def network(labels: Labels, index: np.ndarray) -> np.ndarray:
-            training = rows.with_target(labels.target()).select(rows.tensor(labels.labelled))
+            training = labels.of(rows).select(rows.tensor(labels.labelled))
             n_epochs = self.expert.stopping.max_epochs
             run = self.expert.train(training, n_epochs, model=copy.deepcopy(start), name="labelled rows")
             return predict_log_proba(run.model, rows.select(rows.tensor(index)))
@@ -260,8 +264,21 @@ def pool(log_p: list[np.ndarray], exponents: np.ndarray, log_prior: np.ndarray) 
     return log_softmax(log_prior + sum(a * (lp - log_prior) for a, lp in zip(exponents, log_p, strict=True)), axis=-1)
 
 
+def pooled_targets(log_p: list[np.ndarray], exponents: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
+    """Return the pool's probabilities, float32, made by the chunk."""
+    target = np.empty(log_p[0].shape, dtype=np.float32)
+    for part in chunks(target.shape):
+        target[part] = np.exp(pool([p[part] for p in log_p], exponents, log_prior))
+    return target
+
+
+def chunks(shape: tuple[int, ...]) -> list[slice]:
+    """Return slices of rows, each with no more than `CHUNK_SIZE` numbers, that make up all of an array's."""
+    return list(gen_batches(shape[0], max(1, CHUNK_SIZE // shape[1]))) if shape[0] else []
+
+
 def fit_exponents(
-    log_p: list[np.ndarray], truth: np.ndarray, log_prior: np.ndarray, center: tuple[float, ...]
+    log_p: list[np.ndarray], truth: np.ndarray | sparse.csr_array, log_prior: np.ndarray, center: tuple[float, ...]
 ) -> tuple[np.ndarray, float]:
     """Find the exponents that make the pool nearest to the truth, shrunk to `center` on a log scale.
 
@@ -269,7 +286,7 @@ def fit_exponents(
     ----------
     log_p : list of ndarray of shape (n_rows, n_classes)
         Of each expert.
-    truth : ndarray of shape (n_rows, n_classes)
+    truth : array or sparse array of shape (n_rows, n_classes)
         Probabilities of the classes.
     log_prior : ndarray of shape (n_classes,)
     center : tuple of float
@@ -284,7 +301,11 @@ def fit_exponents(
     middle = np.log(center)
 
     def surprise(log_exponents: np.ndarray) -> float:
-        return -(truth * pool(log_p, np.exp(log_exponents), log_prior)).sum()
+        return float(sum(surprise_of(part, np.exp(log_exponents)) for part in chunks(truth.shape)))
+
+    def surprise_of(part: slice, exponents: np.ndarray) -> float:
+        pooled = pool([p[part] for p in log_p], exponents, log_prior)
+        return -(truth[part] * pooled).sum()
 
     best = minimize(
         lambda e: surprise(e) + np.square(e - middle).sum(), middle, method="L-BFGS-B", bounds=[(-5, 2.5)] * len(log_p)
@@ -308,9 +329,38 @@ def principal_components(x: Tensor) -> np.ndarray:
 
 @torch.inference_mode()
 def predict_log_proba(model: VAE, rows: Rows) -> np.ndarray:
-    """Return log p(y|x) of rows, (n_rows, n_classes), float64."""
-    parts = [model.log_proba(batch["x"]) for batch in rows.chunks()]
-    return torch.cat(parts).double().cpu().numpy()
+    """Return log p(y|x) of rows, (n_rows, n_classes), float32."""
+    return gather((model.log_proba(batch["x"]) for batch in rows.chunks()), len(rows), np.float32)
+
+
+class Assigned(NamedTuple):
+    """Posteriors of rows, and their classes."""
+
+    loc: np.ndarray  # (n_rows, n_components)
+    scale: np.ndarray  # (n_rows, n_components)
+    codes: np.ndarray  # (n_rows,): the label, or the most probable class
+    sure: np.ndarray  # (n_rows,): whether it is predicted with confidence
+    class_prior: np.ndarray  # (n_classes,): mean probabilities, weighted
+
+
+@torch.inference_mode()
+def assign_classes(model: VAE, rows: Rows, labels: Labels, weight: np.ndarray) -> Assigned:
+    """Encode and classify all rows by the chunk; labelled rows have their label's class."""
+    parts, share, start = [], np.zeros(labels.n_classes), 0
+    for batch in rows.chunks():
+        part = slice(start, start + len(batch["x"]))
+        q, p = model.posterior(batch["x"]), np.exp(model.log_proba(batch["x"]).double().cpu().numpy())
+        likeliest, sure, known = p.argmax(1), p.max(1) > CONFIDENT, labels.codes[part] != UNLABELLED
+        codes = np.where(known, labels.codes[part], likeliest)
+        # A label that is predicted otherwise would blur the classes.
+        sure &= likeliest == codes
+        p[known] = 0
+        p[known, codes[known]] = 1
+        share += (p * weight[part, None]).sum(0)
+        parts.append((q.loc.double().cpu().numpy(), q.scale.double().cpu().numpy(), codes, sure))
+        start = part.stop
+    loc, scale, codes, sure = map(np.concatenate, zip(*parts, strict=True))
+    return Assigned(loc, scale, codes, sure, share / weight.sum())
 
 
 def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.ndarray:
@@ -323,22 +373,12 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
     -------
     class_prior : ndarray of shape (n_classes,)
     """
-    with torch.inference_mode():
-        posteriors = [model.posterior(batch["x"]) for batch in rows.chunks()]
-        loc, scale = (
-            torch.cat([getattr(q, name) for q in posteriors]).double().cpu().numpy() for name in ("loc", "scale")
-        )
-    p = np.exp(predict_log_proba(model, rows))
-    sure = p.max(1) > CONFIDENT
-    known = labels.labelled
-    # A label that is predicted otherwise would blur the classes.
-    sure[known] &= p.argmax(1)[known] == labels.codes[known]
-    p[known] = np.eye(labels.n_classes)[labels.codes[known]]
-    weight = np.ones(len(p)) if rows.weight is None else rows.weight.double().cpu().numpy()
+    weight = np.ones(len(rows)) if rows.weight is None else rows.weight.double().cpu().numpy()
+    loc, scale, codes, sure, class_prior = assign_classes(model, rows, labels, weight)
     rng = np.random.RandomState(seed)
     draws = []
     for k in range(labels.n_classes):
-        index, own = np.flatnonzero((p.argmax(1) == k) & sure), np.flatnonzero(labels.codes == k)
+        index, own = np.flatnonzero((codes == k) & sure), np.flatnonzero(labels.codes == k)
         if len(index) < len(own):
             index = index if len(index) > TYPICAL * len(own) else np.union1d(index, own)
         if rows.weight is not None:
@@ -349,6 +389,5 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
         index = np.repeat(index, -(-MIN_DRAWS * loc.shape[1] // len(index)))
         draws.append(loc[index] + scale[index] * rng.standard_normal((len(index), loc.shape[1])))
     assert model.class_mixture is not None
-    class_prior = np.average(p, axis=0, weights=weight)
     model.class_mixture.fit(draws, class_prior, seed)
     return class_prior

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from operator import add
 from typing import Any
@@ -35,6 +36,29 @@ MIN_LABELLED = 64
 CHUNK_SIZE = 2**20
 
 
+@dataclass(frozen=True)
+class ClassTarget:
+    """Known classes as targets: rows times classes may be too many numbers, so they are spread out by the batch.
+
+    Attributes
+    ----------
+    codes : Tensor of shape (n_rows,)
+        Class indices.
+    weight : Tensor of shape (n_rows,)
+        Weight of each row's class; 0 where nothing is known.
+    n_classes : int
+    """
+
+    codes: Tensor
+    weight: Tensor
+    n_classes: int
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Return the targets of the rows at `index`, (n_selected, n_classes)."""
+        codes, weight = self.codes[index, None], self.weight[index, None]
+        return weight.new_zeros(len(index), self.n_classes).scatter_(1, codes, weight)
+
+
 class Rows(Dataset):
     """Rows in memory, on the device, sliced by the batch and never copied.
 
@@ -45,7 +69,7 @@ class Rows(Dataset):
     weight : Tensor of shape (n_rows,) or None
     index : Tensor of shape (n_selected,) or None
         The rows that take part; None for all.
-    target : Tensor of shape (n_rows, n_classes) or None
+    target : Tensor of shape (n_rows, n_classes), ClassTarget or None
         Probabilities of the classes times their weight; 0 where nothing is known.
     labelled : Rows or None
         Labelled rows, of which each training batch gets more, at random.
@@ -56,7 +80,7 @@ class Rows(Dataset):
         x: Tensor,
         weight: Tensor | None = None,
         index: Tensor | None = None,
-        target: Tensor | None = None,
+        target: Tensor | ClassTarget | None = None,
         labelled: Rows | None = None,
     ):
         self.x = x
@@ -92,8 +116,14 @@ class Rows(Dataset):
         return torch.from_numpy(array).to(self.x.device)
 
     def with_target(self, target: np.ndarray, labelled: Rows | None = None) -> Rows:
-        """Return the rows with targets (n_rows, n_classes) for all of `x`, and perhaps more rows that are labelled."""
-        return Rows(self.x, self.weight, self.index, self.tensor(target.astype(np.float32)), labelled)
+        """Return the rows with float32 targets (n_rows, n_classes) for all of `x`, and perhaps more labelled rows."""
+        return Rows(self.x, self.weight, self.index, self.tensor(target), labelled)
+
+    def with_classes(self, codes: np.ndarray, weight: np.ndarray, n_classes: int) -> Rows:
+        """Return the rows with class indices, negative where unknown, and their weights for all of `x`, (n_rows,)."""
+        known = np.where(codes < 0, 0, weight).astype(np.float32)
+        target = ClassTarget(self.tensor(codes.clip(0)), self.tensor(known), n_classes)
+        return Rows(self.x, self.weight, self.index, target)
 
     def selection_weight(self) -> Tensor | None:
         """Return weights over all of `x` that are zero outside the selection, (n_rows,); None for ones."""

@@ -30,10 +30,10 @@ def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.
     """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision, float32 for bytes."""
     parts = (function(to_tensor(X[start : start + chunk]).to(device)) for start in range(0, len(X), chunk))
     with torch.inference_mode():
-        return _gather(parts, len(X), X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32)
+        return gather(parts, len(X), X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32)
 
 
-def _gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray:
+def gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray:
     """Return the parts in one array, made at once: small results between large freed chunks fragment the heap."""
     first = next(parts)
     out = np.empty((n_rows, *first.shape[1:]), dtype=dtype)
@@ -155,7 +155,7 @@ class Inference:
         chunk = max(1, CHUNK_SIZE // (BLOCK * self.width)) * BLOCK
         starts = [*range(0, max(1, len(z) - BLOCK + 1), chunk), len(z)]
         parts = (self.model.sample(z[start:stop], generator) for start, stop in itertools.pairwise(starts))
-        return _gather(parts, len(z), np.float64)
+        return gather(parts, len(z), np.float64)
 
 
 def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, float | None]:

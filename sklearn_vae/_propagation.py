@@ -87,6 +87,9 @@ def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray,
     n = len(codes)
     spreading = LabelSpreading(kernel=lambda X, Y: graph, alpha=alpha, max_iter=1000, tol=0.01 * (codes >= 0).sum())
     P = spreading.fit(np.zeros((n, 1)), codes).label_distributions_
-    P = P * (prior / P.mean(0).clip(np.finfo(np.float64).tiny))
+    # In place: rows times classes may be many numbers.
+    P *= prior / P.mean(0).clip(np.finfo(np.float64).tiny)
     total = P.sum(1, keepdims=True)
-    return np.where(total > 0, P / np.where(total > 0, total, 1), prior)
+    P /= np.where(total > 0, total, 1)
+    P[total[:, 0] <= 0] = prior
+    return P

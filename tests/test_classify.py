@@ -9,6 +9,7 @@ from scipy.special import log_softmax, softmax
 
 from sklearn_vae import VAEClassifier, _classify
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_exponents, pool, principal_components
+from sklearn_vae._engine import Rows
 
 
 def labels_of(codes, class_weight=None, weight=None):
@@ -35,8 +36,9 @@ def opinions(quality, codes, n_classes, seed=0):
 
 def test_labels_target_has_the_class_weights_of_labelled_rows():
     labels = labels_of([1, -1, 0, 1], [2.0, 5.0, 1.0, 0.5], [1.0, 1.0, 3.0, 4.0])
-    np.testing.assert_array_equal(labels.target(), [[0, 2], [0, 0], [1, 0], [0, 0.5]])
-    np.testing.assert_array_equal(labels.truth(np.array([3, 2])), [[0, 2], [3, 0]])
+    rows = labels.of(Rows(torch.zeros(4, 1)))
+    np.testing.assert_array_equal(rows[torch.arange(4)]["target"], [[0, 2], [0, 0], [1, 0], [0, 0.5]])
+    np.testing.assert_array_equal(labels.truth(np.array([3, 2])).toarray(), [[0, 2], [3, 0]])
 
 
 def test_labels_prior_is_of_labelled_rows_and_weighted_by_rows_and_classes():

@@ -129,7 +129,7 @@ class GaussianModule(LikelihoodModule):
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
         """Keep probabilistic PCA as it is: with one scale it is the optimum of the linear model."""
-        self.set_variance(torch.tensor(ppca.noise_variance, **FLOAT32))
+        self.set_variance(torch.tensor(ppca.noise_variance, **FLOAT64))
         maps = ppca.maps(float((self.variance / self.unit.square()).mean()))
         decoder, encoder = maps.decoder, maps.encoder
         if self.axes is not None:
