@@ -154,16 +154,17 @@ class LatentSpaceDisplay:
                 f"expected at least two components to draw, got {len(self.components)}; TraversalDisplay shows what a "
                 "single one does, and a histogram of what transform returns how it is distributed."
             )
-        colors = Colors(self.y, len(self.Z))
+        Z = np.asarray(self.Z, dtype=float)
+        colors = Colors(self.y, len(Z))
         self.ax_ = axes_for(self, ax, (6.4, 4.8) if k == 1 else (2.4 * k + 1.6, 2.4 * k))
         self.figure_ = self.ax_.figure
         panels = split(self.ax_, k, k) if k > 1 else np.array([[self.ax_]])
-        size = float(np.clip(20 * (500 / len(self.Z)) ** 0.5, 2, 20)) / (1 if k == 1 else 2)
+        size = float(np.clip(20 * (500 / len(Z)) ** 0.5, 2, 20)) / (1 if k == 1 else 2)
         style = _validate_style_kwargs({"s": size, "linewidths": 0, "alpha": 0.8}, scatter_kwargs or {})
         self.scatters_, drawn = [], []
         for j, i in combinations(range(k + 1), 2):
             panel = panels[i - 1, j]
-            pair = self.Z[colors.order][:, [self.components[j], self.components[i]]]
+            pair = Z[colors.order][:, [self.components[j], self.components[i]]]
             self.scatters_.append(panel.scatter(*pair.T, **{**colors.style, **style}))
             drawn.append(panel)
         self.axes_ = np.array(drawn, dtype=object)

@@ -178,26 +178,26 @@ class SamplesDisplay:
         check_matplotlib_support("SamplesDisplay.plot")
         self.image_ = self.boxes_ = None
         X_sampled = np.asarray(self.X_sampled, dtype=float)
-        classes = None if self.y_sampled is None else list(dict.fromkeys(np.asarray(self.y_sampled).tolist()))
+        by_class = None if self.y_sampled is None else _by_class(X_sampled, self.y_sampled)
         if X_sampled.ndim == 2:
-            return self._plot_boxes(ax, X_sampled, classes, box_kwargs)
-        if classes is None:
+            return self._plot_boxes(ax, X_sampled, by_class, box_kwargs)
+        if by_class is None:
             tiles = tile(X_sampled, min(len(X_sampled), 10))
         else:
-            rows = [X_sampled[np.asarray(self.y_sampled) == label] for label in classes]
-            tiles = np.concatenate([tile(row, max(map(len, rows))) for row in rows])
+            n_columns = max(map(len, by_class.values()))
+            tiles = np.concatenate([tile(rows, n_columns) for rows in by_class.values()])
         limits = value_range(np.percentile(X_sampled, [1, 99]) if self.X is None else self.X)
         self.ax_ = axes_for(self, ax, mosaic_size(tiles))
         self.figure_ = self.ax_.figure
         self.image_ = draw_mosaic(self.ax_, tiles, limits, image_kwargs)
-        label_rows(self.ax_, self.image_, classes or [])
+        label_rows(self.ax_, self.image_, list(by_class or []))
         return self
 
-    def _plot_boxes(self, ax, X_sampled, classes, box_kwargs):
+    def _plot_boxes(self, ax, X_sampled, by_class, box_kwargs):
         """Draw boxes of each column beside each other, the data's before those of the samples."""
         names = column_names(self.feature_names, X_sampled.shape[1])
         center, scale = center_and_scale(np.asarray(X_sampled if self.X is None else self.X, dtype=float))
-        groups = self._groups(X_sampled, classes)
+        groups = self._groups(X_sampled, by_class)
         n_boxes = len(groups) * len(names)
         self.ax_ = axes_for(self, ax, (float(np.clip(0.18 * n_boxes, 6.4, 16)), 4.4))
         self.figure_ = self.ax_.figure
@@ -217,22 +217,22 @@ class SamplesDisplay:
         self._label_boxes(names)
         return self
 
-    def _groups(self, X_sampled, classes) -> dict[Any, Any]:
+    def _groups(self, X_sampled, by_class) -> dict[Any, Any]:
         """Return the rows and the colour of each group of boxes, the data's in a lighter tone, in the order drawn."""
         import matplotlib as mpl
 
         data = None if self.X is None else np.asarray(self.X, dtype=float)
-        if classes is None:
+        if by_class is None:
             groups: dict[Any, Any] = {} if data is None else {"data": (data, "0.8")}
             return {**groups, "samples": (X_sampled, "C0")}
         y = None if self.y is None else column_or_1d(self.y)
         check_consistent_length(data, y)
         groups = {} if data is None or y is not None else {"data": (data, "0.8")}
-        for i, label in enumerate(classes):
+        for i, (label, sampled) in enumerate(by_class.items()):
             color = np.array(mpl.colors.to_rgb(f"C{i % 10}"))
             if data is not None and y is not None:
                 groups["data", label] = (data[y == label], tuple(0.4 * color + 0.6))
-            groups["samples", label] = (X_sampled[self.y_sampled == label], tuple(color))
+            groups["samples", label] = (sampled, tuple(color))
         return groups
 
     def _label_boxes(self, names) -> None:
@@ -247,6 +247,13 @@ class SamplesDisplay:
             loc="upper left",
             bbox_to_anchor=(1, 1),
         )
+
+
+def _by_class(X_sampled: np.ndarray, y_sampled) -> dict[Any, np.ndarray]:
+    """Return the samples of each class, in the order in which the classes come."""
+    y = column_or_1d(y_sampled)
+    check_consistent_length(X_sampled, y)
+    return {label: X_sampled[y == label] for label in dict.fromkeys(y.tolist())}
 
 
 def _classes(vae, classes, has_no_labels: bool) -> np.ndarray | None:

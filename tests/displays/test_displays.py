@@ -134,3 +134,26 @@ def test_an_estimator_with_a_parameter_of_searches_may_follow(vae):
     final = LogisticRegression(max_iter=500).fit(vae.transform(FRAME.to_numpy()), SPECIES)
     final.refit = True  # As LogisticRegressionCV has.
     assert KLDisplay.from_estimator(make_pipeline(vae, final)).kl is vae.kl_per_component_
+
+
+def pixels(figure):
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())
+
+
+@pytest.mark.parametrize("name", ["table", "classifier", "image_classifier"])
+@pytest.mark.parametrize("display", [*WITH_X, *WITHOUT_X])
+def test_display_takes_lists_where_it_takes_arrays(display, name, request):
+    """What `from_estimator` stores, given again as lists, is drawn alike."""
+    is_image = name == "image_classifier"
+    args = (request.getfixturevalue(name), IMAGES if is_image else FRAME)[: 1 + (display in WITH_X)]
+    labels = SPECIES if name == "classifier" else np.arange(len(IMAGES)) % 3 if is_image else None
+    own = display.from_estimator(*args, **({"y": labels} if display in (LatentSpaceDisplay, SamplesDisplay) else {}))
+    stored = {k: v for k, v in vars(own).items() if not k.endswith("_") and not k.startswith("_")}
+    given = {k: np.asarray(v).tolist() if np.ndim(v) else v for k, v in stored.items()}
+    np.testing.assert_array_equal(pixels(display(**given).plot().figure_), pixels(own.figure_))
+
+
+def test_samples_display_of_another_number_of_classes_than_samples():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        SamplesDisplay(X_sampled=np.zeros((3, 2)), y_sampled=[0, 1]).plot()
