@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_vae import VAEClassifier
 from sklearn_vae.priors import ClassMixture
-from sklearn_vae.priors.class_mixture import MIN_VARIANCE, best_mixture
+from sklearn_vae.priors.class_mixture import MIN_VARIANCE, best_mixture, candidates
 
 
 def generator(seed=0):
@@ -157,6 +157,32 @@ def test_best_mixture_takes_no_more_gaussians_than_there_are():
     assert best_mixture(five, 10, 0).n_components == 5
     assert best_mixture(five, 2, 0).n_components == 2
     assert best_mixture(five[:2], 10, 0).n_components <= 2
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"),
+    {
+        1: [1],
+        2: [1, 2],
+        3: [1, 2, 3],
+        5: [1, 2, 5],
+        10: [1, 2, 5, 10],
+        30: [1, 2, 5, 10, 20, 30],
+        200: [1, 2, 5, 10, 20, 50, 100, 200],
+    }.items(),
+)
+def test_candidates_are_the_series_up_to_the_largest(largest, expected):
+    assert list(candidates(largest)) == expected
+
+
+@pytest.mark.parametrize(("n_clusters", "largest", "chosen"), [(3, 30, 5), (10, 30, 10), (14, 30, 20), (14, 14, 14)])
+def test_best_mixture_of_a_known_number_of_clusters(n_clusters, largest, chosen):
+    """The next number of the series, not the largest that is allowed."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(size=(60, 2)) * 0.05 + rng.normal(size=2) * 20 for _ in range(n_clusters)])
+    best = best_mixture(z, largest, 0)
+    assert best.n_components == chosen
+    assert best.bic(z) < GaussianMixture(largest, reg_covar=MIN_VARIANCE, random_state=0).fit(z).bic(z) + 1e-6
 
 
 @pytest.mark.parametrize("n_mixture_components", [1, 3, 10])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,10 +56,11 @@ class ClassMixture(nn.Module):
         )
         # Component j of z is whitened as z P_j - offset_j, with P_j P_j' its precision.
         self.register_buffer("offset", torch.zeros(n * n_components, **FLOAT32))
-        self.register_buffer("whitening", torch.eye(n_components, **FLOAT32).repeat(n, 1))
+        self.register_buffer("whitening", torch.zeros(n * n_components, n_components, **FLOAT32))
+        self.whitening.view(n, n_components, n_components).diagonal(dim1=1, dim2=2).fill_(1.0)
 
     def fit(self, z: list[np.ndarray], class_prior: np.ndarray, seed: int) -> ClassMixture:
-        """Fit each class's mixture; the number of Gaussians has the smallest BIC of 1, 2, 5 and 10, and so on.
+        """Fit each class's mixture, with as many Gaussians as `best_mixture` chooses.
 
         Parameters
         ----------
@@ -170,7 +173,21 @@ class ClassMixture(nn.Module):
 
 
 def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture:
-    """Fit mixtures of more and more Gaussians, until the BIC rises."""
+    """Fit mixtures of 1, 2, 5, 10, 20, 50, ... Gaussians, up to `n_components`, until the BIC rises.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n_draws, n_features)
+    n_components : int
+        Largest number of Gaussians, which is tried too.
+    seed : int
+        Of the mixtures' starts.
+
+    Returns
+    -------
+    mixture : GaussianMixture
+        The one with the smallest BIC of those that were fitted.
+    """
     # Loading it takes longer than all of this package.
     from sklearn.mixture import GaussianMixture
 
@@ -178,8 +195,8 @@ def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture
     min_variance = max(MIN_VARIANCE, MIN_SHARE * z.var())
     # Posteriors that are narrow and far away may differ by rounding alone.
     n_different = len(np.unique(z.astype(np.float32), axis=0))
-    for n in sorted({1, 2, 5, n_components}):
-        if n > n_components or n > n_different:
+    for n in candidates(n_components):
+        if n > n_different:
             break
         mixture = GaussianMixture(n, reg_covar=min_variance, random_state=seed).fit(z)
         bic = mixture.bic(z)
@@ -187,3 +204,10 @@ def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture
             break
         best, best_bic = mixture, bic
     return best
+
+
+def candidates(largest: int) -> Iterator[int]:
+    """Yield 1, 2, 5, 10, 20, 50, ... below `largest`, and `largest`."""
+    series = (digit * 10**power for power in count() for digit in (1, 2, 5))
+    yield from takewhile(lambda n: n < largest, series)
+    yield largest
