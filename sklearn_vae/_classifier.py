@@ -11,21 +11,25 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, _fit_context, clone
-from sklearn.utils import compute_sample_weight
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples, unless_auto
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
 from sklearn_vae._devices import isolate
 from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
-from sklearn_vae._labels import encode_labels, refuse_missing
+from sklearn_vae._labels import encode_labels, refuse_missing, split_labels, warn_of_unlabelled
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import ClassifierRules, Recipe, Rules
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.objectives import Joint
+
+# Least and most that the largest class weight may be: its gradients are squared in float32.
+CLASS_WEIGHTS = (1e-15, 1e15)
 
 
 class VAEClassifier(ClassifierMixin, BaseVAE):
@@ -242,7 +246,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     Notes
     -----
-    scikit-learn's ``score`` counts unlabelled rows as errors: score rows with a label.
+    Scores count unlabelled rows as errors, ``score`` with a warning: score rows with a label.
     Columns should be on comparable scales, as for PCA: put a scaler before it. Labelled
     rows are taken to have the classes in the shares that all rows have them in.
 
@@ -449,6 +453,40 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         log_p = self.predict_log_proba(X)
         return self.classes_[log_p.argmax(1)]
 
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy on rows and their labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
+        y : array-like of shape (n_samples,)
+            Labels, of any kind that ``fit`` takes. Unlabelled rows (-1) count as errors.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Share of the rows whose label is predicted, weighted.
+
+        Warns
+        -----
+        UserWarning
+            If there are unlabelled rows.
+        """
+        refuse_missing(y)
+        labels, unlabelled = split_labels(column_or_1d(y))
+        predicted = self.predict(X)
+        check_consistent_length(predicted, unlabelled, sample_weight)
+        weight = _check_sample_weight(sample_weight, unlabelled, dtype=np.float64)
+        if unlabelled.any():
+            warn_of_unlabelled(unlabelled.sum(), len(unlabelled))
+        if unlabelled.all():
+            return 0.0
+        accuracy = accuracy_score(labels, predicted[~unlabelled], sample_weight=weight[~unlabelled])
+        return float(accuracy * weight[~unlabelled].sum() / weight.sum())
+
     @available_if(check_generative)
     @isolate
     def sample(self, n_samples=1, y=None, random_state=None):
@@ -477,7 +515,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         """
         check_is_fitted(self)
         self._validate_params()
-        check_n_samples(n_samples)
+        n_samples = check_n_samples(n_samples)
         codes = None if y is None else self._codes(y, n_samples)
         drawn = []
 
@@ -514,7 +552,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
                 came = f"1 class, {classes.tolist()[0]!r}, and {np.sum(codes < 0)} unlabelled rows (-1)"
             raise ValueError(
                 f"expected labels of at least two classes in {where}, got {came}; "
-                "use VAETransformer for rows without labels."
+                "use VAETransformer for rows without labels, and another label than -1 for a class."
             )
         if goes_on and not np.array_equal(classes, self.classes_):
             raise ValueError(
@@ -527,10 +565,12 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         """Return the weight of each row's class, 1 for unlabelled rows."""
         weight = np.ones(len(codes))
         weight[codes >= 0] = compute_sample_weight(self.class_weight, self.classes_[codes[codes >= 0]])
-        if not (np.isfinite(weight).all() and weight.min() >= 0 and weight[codes >= 0].any()):
+        least, most = CLASS_WEIGHTS
+        if not (weight.min() >= 0 and weight.max() <= most and weight[codes >= 0].max() >= least):
             raise ValueError(
-                "expected class_weight to be finite numbers of at least 0, and one above 0 for a class that occurs, "
-                f"got {self.class_weight!r}."
+                f"expected class_weight to be finite numbers of at least 0 and at most {most:g}, and one of at least "
+                f"{least:g} for a class that occurs, got {self.class_weight!r}; only their ratios to each other and to "
+                "1, the weight of all else in the loss, matter."
             )
         return weight
 
@@ -540,7 +580,9 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         if np.ndim(y) and (len(wanted) == 0 or n_samples not in (1, len(wanted))):
             raise ValueError(f"expected y to be a label or to have n_samples={n_samples} labels, got {len(wanted)}.")
         index = {label: code for code, label in enumerate(self.classes_.tolist())}
-        unknown = [label for label in wanted.tolist() if label not in index]
+        # Other objects may not be hashable.
+        known_types = (str, Real, np.bool_)
+        unknown = [label for label in wanted.tolist() if not isinstance(label, known_types) or label not in index]
         if unknown:
             raise ValueError(f"expected y to be of the classes {self.classes_.tolist()!r}, got {unknown[0]!r}.")
         return torch.tensor([index[label] for label in wanted.tolist()], dtype=torch.int64, device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,6 +10,11 @@ from sklearn.utils._missing import is_pandas_na
 from sklearn.utils.multiclass import check_classification_targets
 
 UNLABELLED = -1
+# What labels may be.
+KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool, np.bool_), "int": (Integral,), "float": (Real,)}
+# Code that converts labels: to strings, but for the number -1; to numbers from 0 on, -1 too.
+TO_STRINGS = "np.array([label if label == -1 else str(label) for label in y], dtype=object)"
+TO_NUMBERS = "np.unique(y, return_inverse=True)[1]"
 
 
 def is_unlabelled(y: np.ndarray) -> np.ndarray:
@@ -30,15 +36,26 @@ def refuse_missing(y) -> None:
         )
 
 
-def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted classes and each row's index among them, -1 for unlabelled rows.
+def split_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Separate labelled from unlabelled rows.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,)
+
+    Returns
+    -------
+    labels : ndarray of shape (n_labelled,)
+        The labels of the labelled rows. Numbers and booleans of an object array get a type of their own.
+    unlabelled : ndarray of shape (n_rows,)
+        Whether each row is unlabelled.
 
     Raises
     ------
     ValueError
-        If the entries are not labels.
+        If the string "-1" is among the labels, or integers have more than 64 bits.
     TypeError
-        If labels of several types cannot be compared.
+        If labels are of several types, or are neither strings nor booleans nor numbers.
     """
     if y.dtype.kind in "USO" and (y == str(UNLABELLED)).any():
         raise ValueError(
@@ -50,17 +67,57 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if labels.dtype.kind == "O" and len(labels):
         kinds = sorted({_kind(label) for label in labels})
         if len(kinds) > 1:
-            raise TypeError(
-                f"expected labels of one type in y, got {', '.join(kinds)}; convert them, for example by y.astype(str)."
-            )
+            raise TypeError(f"expected labels of one type in y, got {', '.join(kinds)}; convert them: {TO_STRINGS}.")
+        if kinds[0] not in KINDS:
+            raise _wrong_kind(kinds[0])
         if kinds != ["str"]:
             labels = np.array(labels.tolist())
+        if labels.dtype.kind == "O" and kinds == ["int"]:
+            raise ValueError(
+                f"expected integer labels of 64 bits, got {max(labels, key=abs)}; convert them: {TO_STRINGS}."
+            )
+    if labels.dtype.kind in "mMV":
+        raise _wrong_kind(str(labels.dtype))
+    return labels, unlabelled
+
+
+def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted classes and each row's index among them, -1 for unlabelled rows.
+
+    Raises
+    ------
+    ValueError
+        If the entries are not labels.
+    TypeError
+        If labels of several types cannot be compared.
+
+    Warns
+    -----
+    UserWarning
+        If there are unlabelled rows and other negative classes, so that -1 may have been meant as one.
+    """
+    labels, unlabelled = split_labels(y)
     if len(labels):
         check_classification_targets(labels)
     classes, index = np.unique(labels, return_inverse=True)
+    if unlabelled.any() and classes.dtype.kind in "if" and len(classes) and classes[0] < UNLABELLED:
+        warnings.warn(
+            f"rows with y == -1 are unlabelled, while {classes[0]} is a class; if -1 is meant as a class too, fit on "
+            f"{TO_NUMBERS}.",
+            stacklevel=4,
+        )
     codes = np.full(len(y), UNLABELLED)
     codes[~unlabelled] = index
     return classes, codes
+
+
+def warn_of_unlabelled(n_unlabelled: int, n_rows: int) -> None:
+    """Warn that a score counts unlabelled rows as errors."""
+    warnings.warn(
+        f"{n_unlabelled} of {n_rows} rows are unlabelled (y == -1), and each counts as an error; score X[y != -1] and "
+        f"y[y != -1], and use LabelledKFold in cross-validation. If -1 is meant as a class, fit on {TO_NUMBERS}.",
+        stacklevel=3,
+    )
 
 
 def _is_missing(label: object) -> bool:
@@ -70,5 +127,8 @@ def _is_missing(label: object) -> bool:
 
 def _kind(label: object) -> str:
     """Name the kind of a label; numbers of python and numpy are of one kind."""
-    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool, np.bool_), "int": (Integral,), "float": (Real,)}
-    return next((name for name, kind in kinds.items() if isinstance(label, kind)), type(label).__name__)
+    return next((name for name, kind in KINDS.items() if isinstance(label, kind)), type(label).__name__)
+
+
+def _wrong_kind(kind: str) -> TypeError:
+    return TypeError(f"expected labels that are strings, booleans or integers, got {kind}; convert them: {TO_STRINGS}.")

@@ -7,7 +7,7 @@ from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
 from sklearn.utils import indexable
 from sklearn.utils.validation import column_or_1d
 
-from sklearn_vae._labels import is_unlabelled, refuse_missing
+from sklearn_vae._labels import refuse_missing, split_labels
 
 
 class LabelledKFold(BaseCrossValidator):
@@ -82,21 +82,21 @@ class LabelledKFold(BaseCrossValidator):
         Raises
         ------
         ValueError
-            If every class has fewer labelled rows than there are folds, or a label is None or NaN.
+            If every class has fewer labelled rows than there are folds, or a label is None, NaN or the string "-1".
+        TypeError
+            If labels are of several types, or are neither strings nor booleans nor numbers.
         """
         X, y = indexable(X, y)
         refuse_missing(y)
-        y = column_or_1d(y)
-        unlabelled = is_unlabelled(y)
+        labels, unlabelled = split_labels(column_or_1d(y))
         labelled = np.flatnonzero(~unlabelled)
         folds = StratifiedKFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
         if len(labelled) < self.n_splits:
             raise ValueError(
-                f"expected at least n_splits={self.n_splits} labelled rows, got {len(labelled)} of {len(y)} rows."
+                f"expected at least n_splits={self.n_splits} labelled rows, got {len(labelled)} of "
+                f"{len(unlabelled)} rows."
             )
-        # Object arrays of labels with -1 taken out have one type again.
-        labels = np.array(y[labelled].tolist())
         for _, test in folds.split(labelled, labels):
-            is_test = np.zeros(len(y), dtype=bool)
+            is_test = np.zeros(len(unlabelled), dtype=bool)
             is_test[labelled[test]] = True
             yield np.flatnonzero(~is_test), np.flatnonzero(is_test)

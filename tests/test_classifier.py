@@ -101,7 +101,7 @@ def test_classifier_takes_labels_of_any_kind(iris, y):
         pd.Series(marked(NAMES[CLASS])),
         pd.Series(marked(NAMES[CLASS])).astype("category"),
         pd.Series(marked(CLASS, dtype=int), dtype="Int64"),
-        marked(5 * CLASS - 7, dtype=int),
+        marked(5 * CLASS + 7, dtype=int),
     ],
     ids=lambda y: f"{type(y).__name__}-{getattr(y, 'dtype', '')}",
 )
@@ -137,10 +137,60 @@ def test_classifier_learns_any_number_of_classes(n_classes):
     assert vae.score(X[1::2], y[1::2]) > 0.95
 
 
-def test_classifier_score_counts_unlabelled_rows_as_errors(few, iris):
+def test_classifier_score_warns_of_unlabelled_rows_and_counts_them_as_errors(few, iris):
     y = marked(CLASS, dtype=int)
-    assert few.score(iris[SEVERAL], y[SEVERAL]) > 0.8
-    assert few.score(iris, y) <= SEVERAL.mean()
+    accuracy = few.score(iris[SEVERAL], y[SEVERAL])
+    assert accuracy > 0.8
+    with pytest.warns(UserWarning, match=r"^120 of 150 rows are unlabelled .* an error; score X\[y") as record:
+        assert few.score(iris, y) == pytest.approx(accuracy * SEVERAL.mean())
+    assert len(record) == 1 and record[0].filename == __file__
+    with pytest.warns(UserWarning, match="2 of 2 rows are unlabelled"):
+        assert few.score(iris[:2], [-1, -1]) == 0
+
+
+LABELS = {
+    "integers": [0, 1, 2],
+    "numpy integers": list(np.arange(3)),
+    "floats": [0.0, 1.0, 2.0],
+    "booleans": [False, True, True],
+    "numpy booleans": list(np.array([False, True, True])),
+    "strings": ["a", "b", "c"],
+}
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+@pytest.mark.parametrize("values", LABELS.values(), ids=LABELS)
+def test_classifier_scores_labels_that_fit_takes(iris, values, unlabelled):
+    """Of object arrays too, which is what fit asks for where labels and -1 are of different types."""
+    y = np.empty(3, dtype=object)
+    y[:] = values
+    y = marked(y[CLASS]) if unlabelled else y[CLASS]
+    vae = small(max_iter=5).fit(iris, y)
+    known = np.array([label != -1 for label in y])
+    expected = np.mean(vae.predict(iris)[known] == np.array(y[known].tolist()))
+    weight = np.arange(150) + 1.0
+    for rows in (y[known], y[known].tolist(), pd.Series(y[known])):
+        assert vae.score(iris[known], rows) == pytest.approx(expected)
+    if unlabelled:
+        with pytest.warns(UserWarning, match="rows are unlabelled"):
+            score = vae.score(iris, y, sample_weight=weight)
+        right = vae.predict(iris)[known] == np.array(y[known].tolist())
+        assert score == pytest.approx((weight[known] * right).sum() / weight.sum())
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (NAMES[CLASS][:9], ValueError, "inconsistent numbers of samples"),
+        (np.where(CLASS, NAMES[CLASS], "-1"), ValueError, "got the string '-1'"),
+        (np.where(CLASS, NAMES[CLASS].astype(object), None), ValueError, "expected the integer -1 .* got None"),
+        (np.c_[CLASS, CLASS], ValueError, "1d array"),
+    ],
+    ids=["length", "-1", "None", "shape"],
+)
+def test_classifier_score_of_wrong_labels(trained, iris, y, error, message):
+    with pytest.raises(error, match=message):
+        trained.score(iris, y)
 
 
 # Probabilities and latents

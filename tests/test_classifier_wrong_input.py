@@ -1,6 +1,7 @@
 """Wrong labels, weights and parameters of a classifier get an error that says what was expected and what came."""
 
 import re
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,13 @@ def with_first(value):
     y = NAMES.astype(object)
     y[0] = value
     return y
+
+
+def objects(labels):
+    """Three objects as labels."""
+    y = np.empty(3, dtype=object)
+    y[:] = labels
+    return y[CLASS]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,12 @@ def named(iris):
         (np.where(CLASS > 0, 1.0, np.nan), ValueError, "expected the integer -1 .*, got nan for 50"),
         (np.where(CLASS > 0, 1.0, np.inf), ValueError, "Input y contains infinity"),
         (np.where(CLASS > 0, "ant", "-1"), ValueError, "expected the integer -1 for unlabelled rows, got the string"),
+        (with_first((1,)), TypeError, "expected labels of one type in y, got str, tuple"),
+        (objects([(1,), (2,), (3,)]), TypeError, "expected labels that are strings, booleans or integers, got tuple"),
+        (objects([date(2020, 1, i) for i in (1, 2, 3)]), TypeError, "expected labels that are .*, got date; convert"),
+        (np.array(["2020-01-01", "2021-01-01"], dtype="M8[s]")[CLASS // 2], TypeError, r"got datetime64\[s\]; convert"),
+        (objects([10**30, 1, 2]), ValueError, "expected integer labels of 64 bits, got 1000000"),
+        (np.where(CLASS, 1, -1), ValueError, "got 1 class, 1, .*another label than -1 for a class"),
         (with_first("-1"), ValueError, "expected the integer -1 for unlabelled rows, got the string '-1'.*object"),
         ([*NAMES[1:], -1], ValueError, "expected the integer -1 for unlabelled rows, got the string '-1'.*object"),
         (np.linspace(0, 1, 150), ValueError, "Unknown label type: continuous"),
@@ -77,6 +91,35 @@ def test_missing_labels_of_a_series_are_replaced_as_the_message_says(iris):
     with pytest.raises(ValueError, match=re.escape(code)):
         small().fit(iris, y)
     assert small().fit(iris, eval(code)).classes_.tolist() == ["bee", "cat"]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        objects([1, "b", "c"]),
+        objects([1.0, 2, 3]),
+        objects([True, 2, -1]),
+        np.where(np.arange(150) % 2, objects([1, 2.0, -1]), -1),
+        objects([(1,), (2,), (3,)]),
+        objects([10**30, 1, -1]),
+        objects([date(2020, 1, 1), date(2020, 1, 2), -1]),
+    ],
+    ids=lambda y: str(y[::50]),
+)
+def test_labels_are_converted_as_the_message_says(iris, y):
+    code = re.escape("np.array([label if label == -1 else str(label) for label in y], dtype=object)")
+    with pytest.raises((TypeError, ValueError), match=code):
+        small().fit(iris, y)
+    vae = small().fit(iris, eval(code.replace("\\", ""), {"np": np, "y": y}))
+    assert vae.classes_.tolist() == sorted({str(label) for label in y if label != -1})
+
+
+def test_negative_classes_beside_unlabelled_rows_warn(iris):
+    y = CLASS - 2
+    with pytest.warns(UserWarning, match=r"y == -1 are unlabelled, while -2 is a class; .*fit on (.*)\.$") as record:
+        assert small().fit(iris, y).classes_.tolist() == [-2, 0]
+    assert record[0].filename == __file__
+    assert small().fit(iris, np.unique(y, return_inverse=True)[1]).classes_.tolist() == [0, 1, 2]
 
 
 def test_missing_labels(iris):
@@ -110,6 +153,10 @@ def test_warm_start_with_another_model(iris, before, after):
 
 # Weights
 
+# Beyond what float32 can square, and below.
+WRONG_WEIGHTS = [(-1, 1, 1), (np.nan, 1, 1), (np.inf, 1, 1), (0, 0, 0)]
+WRONG_WEIGHTS += [(1e308,) * 3, (1e39, 1, 1), (1e20,) * 3, (1e-20,) * 3, (5e-324, 0, 0)]
+
 
 @pytest.mark.parametrize(
     ("weight", "message"),
@@ -137,18 +184,25 @@ def test_class_weight_of_unknown_classes(iris, weight):
         small(class_weight=weight).fit(iris, CLASS)
 
 
-@pytest.mark.parametrize("weights", [(-1, 1, 1), (np.nan, 1, 1), (np.inf, 1, 1), (0, 0, 0)], ids=str)
+@pytest.mark.parametrize("weights", WRONG_WEIGHTS, ids=str)
 def test_class_weight_of_wrong_values(iris, weights):
-    with pytest.raises(ValueError, match="expected class_weight to be finite numbers of at least 0, .* got {"):
+    with pytest.raises(ValueError, match="expected class_weight to be finite numbers of at least 0 .* got {"):
         small(class_weight=dict(enumerate(weights))).fit(iris, CLASS)
 
 
 # Samples
 
+WRONG_CLASSES = [("dog", "'dog'"), (-1, "-1|'-1'"), (0, "0|'0'"), (["ant", "dog"], "'dog'"), (np.nan, "nan")]
+WRONG_CLASSES += [(datetime(2020, 1, 1), "datetime"), (np.datetime64("2020-01-01"), "datetime"), ({"ant": 1}, "{")]
+WRONG_CLASSES += [
+    (b"ant", "b'ant'"),
+    ({"ant"}, "{"),
+    (slice(2), "slice"),
+    (objects([["ant"], ["bee"], []])[49:51], r"\["),
+]
 
-@pytest.mark.parametrize(
-    ("y", "got"), [("dog", "'dog'"), (-1, "-1|'-1'"), (0, "0|'0'"), (["ant", "dog"], "'dog'"), (np.nan, "nan")], ids=str
-)
+
+@pytest.mark.parametrize(("y", "got"), WRONG_CLASSES, ids=str)
 def test_sample_of_an_unknown_class(named, y, got):
     with pytest.raises(ValueError, match=rf"expected y to be of the classes \['ant', 'bee', 'cat'\], got ({got})"):
         named.sample(2, y=y)
@@ -165,7 +219,7 @@ def test_sample_of_two_dimensional_labels(named):
         named.sample(2, y=[["ant", "bee"], ["cat", "bee"]])
 
 
-@pytest.mark.parametrize("n_samples", [0, -1, 2.5, "3", None])
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5, "3", None, True])
 def test_sample_of_a_wrong_number(named, n_samples):
     with pytest.raises(ValueError, match=f"expected n_samples to be an integer of at least 1, got {n_samples!r}"):
         named.sample(n_samples)

@@ -96,8 +96,8 @@ def reasons(estimator, table, weight=None, y=None, min_rows=2):
         yield "Gaussian: expected per_column=False with a fixed scale"
     if y is not None and n_classes(y, weight) < 2:
         yield "expected labels of at least two classes"
-    if isinstance(params.get("class_weight"), dict) and 0 in params["class_weight"].values():
-        yield "expected class_weight to be .* one above 0"
+    if isinstance(params.get("class_weight"), dict) and {*params["class_weight"].values()} - {1}:
+        yield r"expected class_weight to be finite numbers of at least 0 and at most 1e\+15, and one of at least 1e-15"
     if is_extreme(params):
         yield DIVERGED
     if table.finite and has_outlier(table):

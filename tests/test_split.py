@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-from sklearn_vae import LabelledKFold
+from sklearn_vae import LabelledKFold, VAEClassifier
 
 CODES = np.array([0, 1, 2, -1, -1] * 12)
 NAMES = np.array(["ant", "bee", "cat", -1], dtype=object)[CODES]
@@ -106,3 +106,19 @@ def test_labelled_k_fold_with_more_folds_than_labels():
 def test_labelled_k_fold_with_wrong_labels(X, y, message):
     with pytest.raises(ValueError, match=message):
         list(LabelledKFold(3).split(X, y))
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (np.where(CODES < 0, "-1", NAMES.astype(str)), ValueError, "got the string '-1'"),
+        (NAMES.tolist(), ValueError, "got the string '-1'"),
+        (np.where(np.arange(60) == 0, 7, NAMES), TypeError, "labels of one type in y, got int, str"),
+    ],
+    ids=["strings", "list", "types"],
+)
+def test_labelled_k_fold_refuses_labels_that_fit_refuses(y, error, message):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    for use in (lambda: list(LabelledKFold(2).split(X, y)), lambda: VAEClassifier(max_iter=1).fit(X, y)):
+        with pytest.raises(error, match=message):
+            use()
