@@ -64,6 +64,13 @@ STRUCTURE = {
 PRIVATE_STATE = ("_architecture", "_fitted_model", "_training_state")
 # Fitted attributes that describe the training data; the others describe the model.
 DATA_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_")
+# Parameters that are components, and their names.
+FAMILIES: dict[str, dict[str, Any]] = {
+    "likelihood": LIKELIHOODS,
+    "prior": PRIORS,
+    "network": NETWORKS,
+    "objective": OBJECTIVES,
+}
 
 
 def check_generative(estimator: BaseVAE) -> bool:
@@ -120,6 +127,35 @@ class BaseVAE(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    def set_params(self, **params):
+        """Set parameters of the estimator, and of components that are instances.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name; ``likelihood__scale`` is the parameter `scale` of `likelihood`.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, as those of a component that is given by its name.
+        """
+        for key in params:
+            name, has_parameter, parameter = key.partition("__")
+            value = params.get(name, getattr(self, name, None))
+            if has_parameter and name in FAMILIES and not hasattr(value, "set_params"):
+                classes = sorted({component.__name__ for component in FAMILIES[name].values()})
+                raise ValueError(
+                    f"expected {name} to be an instance with a parameter {parameter!r}, got {name}={value!r}; "
+                    f"set {name} to one of {', '.join(classes)}, or to an instance of your own."
+                )
+        return super().set_params(**params)
 
     @isolate
     def transform(self, X):
@@ -485,10 +521,11 @@ class BaseVAE(
             return inference.sample(draw(generator), generator)
 
 
-def check_n_samples(n_samples) -> None:
-    """Raise ValueError unless this is a number of rows to draw."""
-    if not isinstance(n_samples, Integral) or n_samples < 1:
+def check_n_samples(n_samples) -> int:
+    """Return the number of rows to draw; raise ValueError for anything else."""
+    if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
+    return int(n_samples)
 
 
 def _refuse_images(X) -> None:

@@ -522,7 +522,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         def draw(generator: torch.Generator) -> torch.Tensor:
             mixture = self._fitted_model.model.class_mixture
             assert mixture is not None
-            index = mixture.sample_classes(int(n_samples), generator) if codes is None else codes.to(generator.device)
+            index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)
             drawn.append(index.cpu().numpy())
             return mixture.sample(index, generator)
 

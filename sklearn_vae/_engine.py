@@ -322,8 +322,18 @@ class Trainer:
             batch = {**batch, "target": batch["target"] * self.settings.target_weight(self.step)}
             batch |= self._labelled.sample_labelled(self._n_labelled, self.generator)
         isolated = seeded_global_generator(self.generator) if self.model.uses_global_generator else nullcontext()
-        with isolated:
-            return self.model(**batch, beta=self.settings.beta(self.step), generator=self.generator)
+        try:
+            with isolated:
+                return self.model(**batch, beta=self.settings.beta(self.step), generator=self.generator)
+        except ValueError as error:
+            # torch's words where a layer that normalises over rows gets one.
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "network: expected at least two rows at a time, because it has batch normalisation, got one with "
+                f"batch_size={self.settings.batch_size}; use a larger batch_size, more rows, more than one "
+                "pseudo-input of a VampPrior, or nn.LayerNorm instead."
+            ) from error
 
     def before_step(self) -> None:
         """Set the learning rate."""

@@ -372,8 +372,8 @@ class VAETransformer(BaseVAE):
         """
         check_is_fitted(self)
         self._validate_params()
-        check_n_samples(n_samples)
-        return self._sample(partial(self._fitted_model.model.sample_latents, int(n_samples)), random_state)
+        n_samples = check_n_samples(n_samples)
+        return self._sample(partial(self._fitted_model.model.sample_latents, n_samples), random_state)
 
     @available_if(check_generative)
     def score(self, X, y=None):

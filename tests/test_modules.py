@@ -323,6 +323,25 @@ def test_running_statistics_are_the_datas(iris, vae, n_labelled):
     torch.testing.assert_close(kept.running_var, seen.var(0), rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize(
+    "params", [{"batch_size": 1}, {"prior": VampPrior(1)}, {"batch_size": 2, "X": slice(3)}], ids=shown
+)
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_batch_normalisation_of_one_row_names_the_network_and_batch_size(iris, params, role):
+    """A VampPrior of one pseudo-input is encoded as one row; three rows in batches of two leave one over."""
+
+    def layers(n_in, n_out=8):
+        return nn.Sequential(nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out))
+
+    X = iris[params.get("X", slice(20))]
+    params = {name: value for name, value in params.items() if name != "X"}
+    if role == "decoder" and "prior" in params:
+        pytest.skip("pseudo-inputs are not decoded")
+    modules = {"encoder": features, "decoder": columns, role: layers}
+    with pytest.raises(ValueError, match=r"network: expected at least two rows .* batch_size=\d+; use a larger"):
+        small(network=Modules(**modules), **params).fit(X)
+
+
 def test_posterior_encoder_with_dropout_is_deterministic_afterwards(iris):
     def encoder(n_features):
         return nn.Sequential(nn.Dropout(0.5), Posterior(n_features))

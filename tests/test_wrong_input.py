@@ -9,7 +9,7 @@ from naming import shown
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from sklearn_vae import VAETransformer
+from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
 from sklearn_vae.networks import MLP, Modules
 from sklearn_vae.objectives import IWAE
@@ -190,7 +190,7 @@ def test_wrong_latents(iris, Z, message):
         small().fit(iris).inverse_transform(Z)
 
 
-@pytest.mark.parametrize("n_samples", [0, -1, 2.5, "3", None, np.nan])
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5, "3", None, np.nan, True, np.True_])
 def test_sample_of_a_wrong_number(fitted, n_samples):
     with pytest.raises(ValueError, match=f"expected n_samples to be an integer of at least 1, got {n_samples!r}"):
         fitted.sample(n_samples)
@@ -445,3 +445,29 @@ def test_warm_start_with_another_model(iris, changes):
     vae = small(warm_start=True).fit(iris)
     with pytest.raises(ValueError, match=f"expected {next(iter(changes))} as in the first call"):
         vae.set_params(**changes).fit(iris)
+
+
+@pytest.mark.parametrize("estimator", [VAETransformer, VAEClassifier])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("likelihood__scale", "gaussian", "Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian"),
+        ("prior__n_pseudo_inputs", "vamp", "Mixture, StandardNormal, VampPrior"),
+        ("network__activation", "mlp", "Conv, MLP"),
+        ("objective__n_draws", "iwae", "ELBO, FreeBits, IWAE"),
+        ("likelihood__scale", None, "Gaussian"),
+    ],
+)
+def test_parameter_of_a_component_that_is_a_name(estimator, name, value, expected):
+    component, parameter = name.split("__")
+    message = f"expected {component} to be an instance with a parameter '{parameter}', got {component}={value!r}; "
+    for params in ({name: 1.0}, {component: value, name: 1.0}, {name: 1.0, component: value}):
+        with pytest.raises(ValueError, match=f"{message}set {component} to one of .*{expected}"):
+            estimator(**{component: value}).set_params(**params)
+
+
+def test_parameter_of_a_component_that_is_set_with_it():
+    vae = VAETransformer().set_params(likelihood__scale=0.5, likelihood=Gaussian())
+    assert vae.likelihood.scale == 0.5
+    with pytest.raises(ValueError, match="Invalid parameter 'nonsense'"):
+        vae.set_params(nonsense__scale=1)
