@@ -7,6 +7,7 @@ import re
 from functools import partial
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -185,6 +186,149 @@ def test_modules_need_not_take_draws_in_front_of_rows(iris, objective):
     scores = vae.score_samples(iris)
     assert scores.shape == (150,) and np.isfinite(scores).all() and vae.sample(1).shape == (1, 4)
     np.testing.assert_allclose(vae.score_samples(iris[:1]), scores[:1])
+
+
+# What two modules share
+
+
+class Transposed(nn.Module):
+    """A decoder with the encoder's weights, transposed: tied weights."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder, self.first, self.bias = encoder, nn.Linear(2, 8), nn.Parameter(torch.zeros(4))
+
+    def forward(self, z):
+        return self.first(z).tanh() @ self.encoder.layers[0].weight + self.bias
+
+
+def sharing_layers(encoder):
+    """An encoder and a decoder that share a square layer."""
+    shared = nn.Linear(8, 8)
+    encoder = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), shared)
+    return encoder, nn.Sequential(nn.Linear(2, 8), nn.Tanh(), shared, nn.Tanh(), nn.Linear(8, 4))
+
+
+def sharing_weights(encoder):
+    return encoder, Transposed(encoder)
+
+
+def sharing_by_parameter(encoder):
+    """Two layers with one weight between them."""
+    encoder, decoder = sharing_layers(encoder)
+    layer = nn.Linear(8, 8)
+    layer.weight = decoder[2].weight
+    encoder[2] = layer
+    return encoder, decoder
+
+
+def taking_a_layer(n_features, layer):
+    return nn.Sequential(nn.Linear(n_features, 8), nn.Tanh(), layer)
+
+
+def giving_a_layer(n_components, n_features, layer):
+    return nn.Sequential(nn.Linear(n_components, 8), nn.Tanh(), layer, nn.Tanh(), nn.Linear(8, n_features))
+
+
+def shared_network(kind):
+    if kind == "arguments":
+        layer = nn.Linear(8, 8)
+        return Modules(taking_a_layer, giving_a_layer, encoder__layer=layer, decoder__layer=layer)
+    return Modules(*kind(Features(4)))
+
+
+def n_shared(encoder, decoder):
+    return len({*map(id, encoder.parameters())} & {*map(id, decoder.parameters())})
+
+
+SHARED = [sharing_layers, sharing_weights, sharing_by_parameter, "arguments"]
+over_shared = pytest.mark.parametrize("kind", SHARED, ids=shown)
+
+
+@over_shared
+@pytest.mark.parametrize("make", [small, partial(small_classifier, max_iter=2)], ids=["transformer", "classifier"])
+def test_modules_that_share_weights_share_them_after_training(iris, kind, make):
+    vae = make(network=shared_network(kind)).fit(iris, CLASS)
+    before = n_shared(*shared_network(kind).build(4, 2, 4, (), False, torch.Generator()))
+    assert before > 0
+    for model in (vae.module_, pickle.loads(pickle.dumps(vae)).module_, copy.deepcopy(vae).module_):
+        assert n_shared(model.encoder, model.decoder) == before
+    state = vae.module_.state_dict()
+    vae.module_.load_state_dict({name: value + 1 for name, value in state.items()})
+    for name, value in vae.module_.state_dict().items():
+        torch.testing.assert_close(value, state[name])
+
+
+@over_shared
+@pytest.mark.parametrize("copied", [clone, copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))])
+def test_modules_that_share_weights_share_them_in_copies(kind, copied):
+    network = shared_network(kind)
+    role = "__layer" if kind == "arguments" else ""
+    first, second = (getattr(copied(network), f"{name}{role}") for name in ("encoder", "decoder"))
+    own = getattr(network, f"encoder{role}"), getattr(network, f"decoder{role}")
+    again = copied(network)
+    pair = getattr(again, f"encoder{role}"), getattr(again, f"decoder{role}")
+    assert n_shared(*pair) == n_shared(*own) > 0
+    assert n_shared(pair[0], own[0]) == n_shared(first, second) == 0
+
+
+class Gives:
+    """A factory that returns the same module at each call."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __call__(self, *sizes):
+        return self.module
+
+
+@pytest.mark.parametrize("kind", ["arguments", "factories"])
+def test_modules_leave_what_factories_give_untrained(iris, kind):
+    """Folds and later fits would go on from it."""
+    layer = nn.Linear(8, 8)
+    if kind == "arguments":
+        network = Modules(taking_a_layer, columns, encoder__layer=layer)
+    else:
+        network = Modules(Gives(nn.Sequential(nn.Linear(4, 8), layer)), Gives(columns(2, 4)))
+    before = layer.weight.detach().clone()
+    vae = VAETransformer(2, network=network, max_iter=2, random_state=0)
+    np.testing.assert_array_equal(vae.fit(iris).transform(iris), vae.fit(iris).transform(iris))
+    assert torch.equal(layer.weight, before)
+
+
+class Recurrent(nn.Module):
+    """Layers that list their weights, a tensor that is no buffer, and statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale, self.norm = nn.GRU(1, 3, batch_first=True), torch.full((3,), 2.0), nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        return self.norm(self.layer(x[..., None])[0][:, -1]) * self.scale.to(x.dtype)
+
+
+INSTANCES = [Features(4), Posterior(4), Recurrent(), nn.LazyLinear(3), Features(4).double(), Features(4).bfloat16()]
+
+
+@pytest.mark.parametrize("encoder", INSTANCES, ids=shown)
+def test_modules_instance_has_a_stable_hash(encoder):
+    network = Modules(encoder, nn.Linear(2, 4))
+    for copied in (clone(network), copy.copy(network), pickle.loads(pickle.dumps(network))):
+        assert joblib.hash(copied) == joblib.hash(network)
+        for own, other in zip(encoder.parameters(), copied.encoder.parameters(), strict=True):
+            assert own.dtype == other.dtype and own is not other
+    with torch.no_grad():
+        network.decoder.weight += 1
+    assert joblib.hash(copied) != joblib.hash(network)
+
+
+@pytest.mark.parametrize("encoder", [Features(4), Recurrent(), Features], ids=shown)
+def test_modules_in_a_pipeline_with_memory_are_fitted_once(iris, tmp_path, encoder):
+    steps = [("vae", small(network=Modules(encoder, nn.Linear(2, 4)))), ("classify", LogisticRegression())]
+    pipeline = Pipeline(steps, memory=joblib.Memory(tmp_path, verbose=0))
+    results = [pipeline.fit(iris, CLASS).predict(iris) for _ in range(3)]
+    assert len(list(tmp_path.rglob("output.pkl"))) == 1
+    np.testing.assert_array_equal(results[0], results[2])
 
 
 # Training mode

@@ -289,10 +289,16 @@ def test_skops_lists_a_users_factories_and_neither_imports_nor_calls_them(iris, 
     np.testing.assert_array_equal(restored.transform(iris), vae.transform(iris))
 
 
-def test_skops_refuses_module_instances(iris):
-    """A limit of skops that the user guide states."""
-    with pytest.raises(RuntimeError, match="TensorBase"):
-        skops.io.dumps(small(network=Modules(Encoder(4), decoder)).fit(iris))
+def test_skops_lists_the_layers_of_module_instances(iris):
+    vae = small(network=Modules(Encoder(4), nn.Linear(2, 4))).fit(iris)
+    stream = skops.io.dumps(vae)
+    untrusted = skops.io.get_untrusted_types(data=stream)
+    own = [name for name in untrusted if not name.startswith("sklearn_vae.")]
+    assert own == [f"{__name__}.Encoder", "torch.nn.modules.linear.Linear"]
+    with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException, match="Encoder"):
+        skops.io.loads(stream, trusted=[name for name in untrusted if name not in own])
+    restored = skops.io.loads(stream, trusted=untrusted)
+    np.testing.assert_array_equal(restored.transform(iris), vae.transform(iris))
 
 
 # Classifiers

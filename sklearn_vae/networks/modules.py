@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import clone
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sklearn_vae._devices import FLOAT32
 from sklearn_vae.networks.base import (
@@ -40,6 +42,7 @@ class Modules(Network):
         makes the posterior's means and scales. Or a pair (loc, scale), each of shape
         (n_rows, n_components): these means and scales, scale above 0. A class or factory is
         called with ``(n_features,)``; an instance is copied and trained from the weights it has.
+        Layers and weights that encoder and decoder share stay shared.
     decoder : nn.Module, or callable returning one
         (n_rows, n_components) -> (n_rows, n_features): the mean in standardised units
         (Gaussian) or the logits (Bernoulli). A class or factory is called with
@@ -111,9 +114,25 @@ class Modules(Network):
         return self
 
     def __sklearn_clone__(self):
-        """Copy modules and arguments; share classes and factories, so that two copies are seen to be alike."""
+        """Copy modules and arguments, all at once, so that what they share stays shared; classes and factories stay.
+
+        Two copies are seen to be alike by their factories.
+        """
         made = {role: getattr(self, role) for role in SIZES if not isinstance(getattr(self, role), nn.Module)}
-        return type(self)(**{k: clone(v, safe=False) for k, v in self.get_params().items() if k not in made}, **made)
+        return type(self)(**copy.deepcopy({k: v for k, v in self.get_params().items() if k not in made}), **made)
+
+    def __getstate__(self):
+        """Return modules and arguments with arrays in place of tensors, whose own pickles differ each time."""
+        state = super().__getstate__()
+        tensors = {id(tensor): StoredTensor(tensor) for *_, tensor in tensors_in(state.values())}
+        return copy.deepcopy(state, tensors)
+
+    def __setstate__(self, state):
+        """Put tensors back in their places; those that were one are one again."""
+        super().__setstate__(state)
+        restored: dict[int, Tensor] = {}
+        for places, name, stored in tensors_in(vars(self).values(), StoredTensor):
+            places[name] = restored.setdefault(id(stored), stored.tensor())
 
     def build(
         self,
@@ -125,16 +144,19 @@ class Modules(Network):
         generator: torch.Generator,
     ) -> tuple[nn.Module, nn.Module]:
         """Make the encoder and the decoder, and try both on two rows."""
+        # Trying them out changes lazy layers, and their precision is set: not that of the specification's own.
+        own = clone(self)
         with seeded_global_generator(generator):
-            encoder = instantiate("encoder", self.encoder, self._arguments("encoder"), n_inputs)
-            decoder = instantiate("decoder", self.decoder, self._arguments("decoder"), n_components, n_outputs)
+            encoder = instantiate("encoder", own.encoder, own._arguments("encoder"), n_inputs)
+            decoder = instantiate("decoder", own.decoder, own._arguments("decoder"), n_components, n_outputs)
             posterior = gives_posterior(encoder, n_inputs, n_components)
             check_output("decoder", decoder, n_components, n_outputs)
             check_precision("encoder", encoder, n_inputs)
             check_precision("decoder", decoder, n_components)
         if posterior:
             encoder = PosteriorEncoder(encoder, zero_output)
-        return encoder, Gated(decoder) if zero_output else decoder
+        # Both at once, because they may share layers; a factory may return the same module at each call.
+        return copy.deepcopy((encoder, Gated(decoder) if zero_output else decoder))
 
     def _arguments(self, role: str) -> dict[str, Any]:
         prefix = f"{role}__"
@@ -144,7 +166,7 @@ class Modules(Network):
 def instantiate(
     role: str, module: nn.Module | Callable[..., nn.Module], arguments: dict[str, Any], *sizes: int
 ) -> nn.Module:
-    """Copy an instance; call a class or factory with its sizes and arguments."""
+    """Take an instance; call a class or factory with its sizes and arguments."""
     if isinstance(module, nn.Module):
         if arguments:
             name = f"{role}__{next(iter(arguments))}"
@@ -152,7 +174,7 @@ def instantiate(
                 f"network Modules: expected {role} to be a class or factory, because {name} is given, got an instance "
                 f"of {type(module).__name__}; pass its class, or leave {name} out."
             )
-        return copy.deepcopy(module).to("cpu", torch.float32)
+        return module.to("cpu", torch.float32)
     expected = (
         f"network Modules: expected {role} to be a torch.nn.Module, or a class or factory that returns one when called "
         f"with ({SIZES[role]}) and the {role}__<name> arguments"
@@ -197,6 +219,49 @@ def is_argument(name: str) -> bool:
     """Whether a parameter's name is that of a module's argument."""
     role, _, argument = name.partition("__")
     return role in SIZES and bool(argument)
+
+
+def tensors_in(values: Iterable[Any], kind: type = Tensor) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Yield the tensors of modules among `values`: the dictionary that each is in, its name there, and itself.
+
+    Lazy layers' weights, which have no values yet, are left out, and so are tensors in lists of a user's.
+    """
+    for module in (m for value in values if isinstance(value, nn.Module) for m in value.modules()):
+        for places in (module._parameters, module._buffers, vars(module)):
+            for name, tensor in places.items():
+                if isinstance(tensor, kind) and not is_lazy(tensor):
+                    yield places, name, tensor
+
+
+class StoredTensor:
+    """A tensor as an array.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    """
+
+    def __init__(self, tensor: Tensor):
+        self.dtype = str(tensor.dtype).removeprefix("torch.")
+        self.is_parameter = isinstance(tensor, nn.Parameter)
+        self.requires_grad = tensor.requires_grad
+        values = tensor.detach().cpu()
+        try:
+            self.array = values.numpy()
+        except TypeError:
+            # numpy has no such type; float32 has all of its values.
+            self.array = values.float().numpy()
+
+    def tensor(self) -> Tensor:
+        """Return the tensor, on the CPU; raise ValueError if it was changed so that there is none."""
+        try:
+            values = torch.from_numpy(np.array(self.array)).to(getattr(torch, self.dtype))
+            return nn.Parameter(values, self.requires_grad) if self.is_parameter else values
+        except (AttributeError, RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"expected a module's tensor of type {self.dtype!r}, got {self.array!r}; the file is damaged or was "
+                "changed."
+            ) from error
 
 
 class Gated(nn.Module):
