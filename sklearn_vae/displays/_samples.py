@@ -176,7 +176,8 @@ class SamplesDisplay:
             With what is drawn as its attributes.
         """
         check_matplotlib_support("SamplesDisplay.plot")
-        self.image_ = self.boxes_ = None
+        self.image_ = None
+        self.boxes_: dict[Any, Any] | None = None
         X_sampled = np.asarray(self.X_sampled, dtype=float)
         by_class = None if self.y_sampled is None else _by_class(X_sampled, self.y_sampled)
         if X_sampled.ndim == 2:
@@ -201,7 +202,7 @@ class SamplesDisplay:
         n_boxes = len(groups) * len(names)
         self.ax_ = axes_for(self, ax, (float(np.clip(0.18 * n_boxes, 6.4, 16)), 4.4))
         self.figure_ = self.ax_.figure
-        self.boxes_, width = {}, 0.8 / len(groups)
+        boxes, width = {}, 0.8 / len(groups)
         for i, (key, (rows, color)) in enumerate(groups.items()):
             at = np.arange(len(names)) + (i + 0.5) * width - 0.4
             defaults = {
@@ -213,8 +214,9 @@ class SamplesDisplay:
                 "medianprops": {"color": "k"},
             }
             style = _validate_style_kwargs(defaults, box_kwargs or {})
-            self.boxes_[key] = self.ax_.boxplot((rows - center) / scale, positions=at, manage_ticks=False, **style)
-        self._label_boxes(names)
+            boxes[key] = self.ax_.boxplot((rows - center) / scale, positions=at, manage_ticks=False, **style)
+        self.boxes_ = boxes
+        self._label_boxes(names, boxes)
         return self
 
     def _groups(self, X_sampled, by_class) -> dict[Any, Any]:
@@ -235,15 +237,15 @@ class SamplesDisplay:
             groups["samples", label] = (sampled, tuple(color))
         return groups
 
-    def _label_boxes(self, names) -> None:
+    def _label_boxes(self, names, boxes) -> None:
         label_columns(self.ax_, names)
         for edge in range(len(names) - 1):
             self.ax_.axvline(edge + 0.5, color="0.85", linewidth=0.8)
         self.ax_.set_xlim(-0.5, len(names) - 0.5)
         self.ax_.set_ylabel("standard deviations\nfrom the column's mean")
         self.ax_.legend(
-            [boxes["boxes"][0] for boxes in self.boxes_.values()],
-            [key if isinstance(key, str) else f"{key[1]}, {key[0]}" for key in self.boxes_],
+            [drawn["boxes"][0] for drawn in boxes.values()],
+            [key if isinstance(key, str) else f"{key[1]}, {key[0]}" for key in boxes],
             loc="upper left",
             bbox_to_anchor=(1, 1),
         )

@@ -139,7 +139,8 @@ class TraversalDisplay:
         shown = steps.shown(X)
         Z = steps.encode(shown)
         components = choose_components(steps.activity(Z), components, MAX_COMPONENTS)
-        values = np.linspace(*np.percentile(Z[:, components], RANGE, axis=0), n_steps, axis=1)
+        low, high = np.percentile(Z[:, components], RANGE, axis=0)
+        values = np.linspace(low, high, n_steps, axis=1)
         if index is None:
             index = int(np.square(Z - Z.mean(axis=0)).sum(axis=1).argmin())
         codes = plane_codes if len(components) == 2 else line_codes
@@ -175,12 +176,12 @@ class TraversalDisplay:
         if decoded.ndim > 3:
             self.ax_ = axes_for(self, ax, mosaic_size(decoded))
             self.axes_ = np.array([self.ax_])
-            draw = self._draw_image_plane if self.plane else self._draw_image_lines
-            draw(decoded, value_range(X), image_kwargs)
+            draw_images = self._draw_image_plane if self.plane else self._draw_image_lines
+            draw_images(decoded, value_range(X), image_kwargs)
         else:
             center, scale = center_and_scale(X)
-            draw = self._draw_table_plane if self.plane else self._draw_table_lines
-            draw((decoded - center) / scale, column_names(self.feature_names, X.shape[1]), ax, image_kwargs)
+            draw_table = self._draw_table_plane if self.plane else self._draw_table_lines
+            draw_table((decoded - center) / scale, column_names(self.feature_names, X.shape[1]), ax, image_kwargs)
         self.figure_ = self.ax_.figure
         return self
 

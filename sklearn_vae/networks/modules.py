@@ -100,7 +100,7 @@ class Modules(Network):
         self.decoder = decoder
         if unknown := [name for name in params if not is_argument(name)]:
             raise TypeError(f"Modules() got an unexpected keyword argument {unknown[0]!r}; {ARGUMENTS}.")
-        vars(self).update(params)
+        self.__dict__.update(params)
 
     def get_params(self, deep=True):
         """Return the modules and the arguments that they are called with."""
@@ -110,7 +110,7 @@ class Modules(Network):
         """Set the modules, or arguments that they are called with."""
         if unknown := [name for name in params if name not in SIZES and not is_argument(name)]:
             raise ValueError(f"Invalid parameter {unknown[0]!r} for estimator {self}; {ARGUMENTS}.")
-        vars(self).update(params)
+        self.__dict__.update(params)
         return self
 
     def __sklearn_clone__(self):
