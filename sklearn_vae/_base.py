@@ -29,7 +29,6 @@ from sklearn_vae._diagnostics import (
     latent_scale,
     latent_statistics,
 )
-from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run, Seeds, Stopping
 from sklearn_vae._inference import FittedModel
@@ -93,9 +92,7 @@ def check_generative(estimator: BaseVAE) -> bool:
     return True
 
 
-class BaseVAE(
-    DocumentationLinkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator
-):
+class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
     """What both estimators share; their constructors set the parameters."""
 
     _parameter_constraints: ClassVar[dict] = {

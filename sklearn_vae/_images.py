@@ -12,10 +12,8 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_vae._documentation import DocumentationLinkMixin
 
-
-class ImageFlattener(DocumentationLinkMixin, TransformerMixin, BaseEstimator):
+class ImageFlattener(TransformerMixin, BaseEstimator):
     """Turn a batch of images into rows of pixels, and rows into images.
 
     The first step of a pipeline that starts from images. What follows it takes rows, and

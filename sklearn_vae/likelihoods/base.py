@@ -12,14 +12,13 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from sklearn_vae._documentation import DocumentationLinkMixin
 from sklearn_vae._ppca import PPCA, Moments
 
 # Of noise, in units of the data's mean variance: below it float32 residuals are rounding noise.
 MIN_VARIANCE = 1e-6
 
 
-class Likelihood(DocumentationLinkMixin, BaseEstimator, ABC):
+class Likelihood(BaseEstimator, ABC):
     """Specification of a likelihood p(x|z), given to an estimator as ``likelihood=``.
 
     Its constructor's parameters are searchable as ``likelihood__<name>``. The estimator

@@ -14,12 +14,11 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from sklearn_vae._devices import FLOAT32, process
-from sklearn_vae._documentation import DocumentationLinkMixin
 
 POSITIVE = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
 
 
-class Network(DocumentationLinkMixin, BaseEstimator, ABC):
+class Network(BaseEstimator, ABC):
     """Specification of the encoder and decoder networks, given to an estimator as ``network=``.
 
     The encoder makes features of rows. What is read off them (posterior means and scales,

@@ -11,8 +11,6 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.distributions import Normal
 
-from sklearn_vae._documentation import DocumentationLinkMixin
-
 
 class Terms(NamedTuple):
     """An objective's terms in nats, each of shape (n_rows,)."""
@@ -170,7 +168,7 @@ class Classifier(Model, Protocol):
         """
 
 
-class Objective(DocumentationLinkMixin, BaseEstimator, ABC):
+class Objective(BaseEstimator, ABC):
     """Specification of what training minimises, given to an estimator as ``objective=``.
 
     Attributes

@@ -11,15 +11,13 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from sklearn_vae._documentation import DocumentationLinkMixin
-
 # Encoder inputs, (n_rows, n_inputs) -> q(z|x), (n_rows, n_components).
 Encode = Callable[[Tensor], Normal]
 # Draws of a prior that estimate the density of each component.
 N_MARGINAL_DRAWS = 2048
 
 
-class Prior(DocumentationLinkMixin, BaseEstimator, ABC):
+class Prior(BaseEstimator, ABC):
     """Specification of a prior p(z), given to an estimator as ``prior=``."""
 
     @abstractmethod
