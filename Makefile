@@ -6,11 +6,12 @@ BIN = $(VENV)/bin
 # Other packages that train VAEs do not come near the package's own environment.
 BENCH_VENV = .venv-bench
 BENCHMARKS = $(BENCH_VENV)/bin/python docs/benchmarks
-INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CONSTRAINTS = constraints.txt
+INSTALL = -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 # One thread per process: searches run several processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-oldest coverage lint docs build bench clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python examples/plot_digits_pipeline.py
@@ -20,6 +21,14 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal
 	printf '%s\n' examples/plot_*.py | xargs -n 1 -P 2 $(BIN)/python -W error
 
+# The same on the oldest versions that pyproject.toml allows.
+test-oldest:
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt test
+
+# Lines of the package that no test reaches.
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal --cov
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,6 +37,11 @@ lint: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "pages: docs/_build/html/index.html"
+
+build: $(VENV)/.build
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 # The short form of each question, in about ten minutes; the last two, of memory, run on Linux only.
 bench:
@@ -43,18 +57,18 @@ bench:
 	$(BENCHMARKS)/scaling.py --max-size 1e6
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info outputs docs/_build docs/api/generated docs/auto_examples
-	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest $(BENCH_VENV) build dist *.egg-info outputs docs/_build docs/api/generated docs/auto_examples
+	rm -rf .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find sklearn_vae tests docs examples -name __pycache__ -prune -exec rm -rf {} +
 
 # torch comes first and alone, so that nothing else decides which build of it is taken.
-$(VENV)/.torch: constraints.txt
+$(VENV)/.torch: $(CONSTRAINTS)
 	test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(INSTALL) torch
 	touch $@
 
-$(VENV)/.plot $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+$(VENV)/.plot $(VENV)/.test $(VENV)/.docs $(VENV)/.build: $(VENV)/.%: $(VENV)/.torch pyproject.toml
 	$(BIN)/python $(INSTALL) --editable ".[$*]"
 	touch $@
 
