@@ -29,12 +29,12 @@ from sklearn_vae._diagnostics import (
     latent_scale,
     latent_statistics,
 )
-from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run, Seeds, Stopping
 from sklearn_vae._inference import FittedModel
 from sklearn_vae._persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._progress import CallbackSupportMixin, Progress
 from sklearn_vae._recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
+from sklearn_vae._rows import DenseRows, Rows
 from sklearn_vae._same import same
 from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
@@ -310,11 +310,14 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     def _check_rows(self, X, reset: bool, y="no_validation"):
         """Validate training rows, and labels where there are any; later chunks may have a single row."""
-        had = None if reset else self._architecture.likelihood
         _refuse_images(X)
         checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=2 if reset else 1)
         X = checked if isinstance(y, str) else checked[0]
-        (self._component("likelihood", LIKELIHOODS).for_data(to_tensor(X)) if had is None else had).check_data(X)
+        if reset:
+            likelihood = self._component("likelihood", LIKELIHOODS).for_data(DenseRows(to_tensor(X)))
+        else:
+            likelihood = self._architecture.likelihood
+        likelihood.check_data(X)
         return checked
 
     def _check_weight(self, sample_weight, X: np.ndarray, unit: float | None = None) -> tuple[np.ndarray | None, float]:
@@ -369,10 +372,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         device = resolve_device(self.device)
         x = to_tensor(X).to(device)
         if weight is None:
-            return Rows(x)
+            return DenseRows(x)
         kept = np.flatnonzero(weight)
         index = None if len(kept) == len(weight) else torch.from_numpy(kept).to(device)
-        return Rows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
+        return DenseRows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
 
     def _component(self, name: str, registry: dict):
         """Look a name up, or clone the specification that was given, and validate its parameters."""
@@ -411,9 +414,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         fitted = self._architecture
         new = self._new_architecture(2, fitted.n_features, False, rules)
         if type(new.likelihood) is type(fitted.likelihood):
-            # What it takes from the data stays as it was taken.
-            taken = {k: getattr(fitted.likelihood, k) for k in fitted.likelihood.from_data}
-            new.likelihood.set_params(**{k: unless_auto(getattr(new.likelihood, k), v) for k, v in taken.items()})
+            # Every "auto" of the likelihood stays what the first data made of it.
+            taken = fitted.likelihood.get_params(deep=False)
+            asked = new.likelihood.get_params(deep=False)
+            new.likelihood.set_params(**{name: unless_auto(value, taken[name]) for name, value in asked.items()})
         auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
         for name, parameter in STRUCTURE.items():
             asked, has = getattr(new, name), getattr(fitted, name)
@@ -447,8 +451,8 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         if goes_on:
             architecture = self._same_architecture(rules)
         else:
-            architecture = self._new_architecture(len(rows), rows.x.shape[1], not passes, rules)
-            architecture = replace(architecture, likelihood=architecture.likelihood.for_data(rows.x))
+            architecture = self._new_architecture(len(rows), rows.n_features, not passes, rules)
+            architecture = replace(architecture, likelihood=architecture.likelihood.for_data(rows))
         recipe = self._recipe(rules, passes)
         max_epochs = unless_auto(self.max_iter, rules.max_epochs(min(recipe.batch_size, len(rows))))
         stopping = Stopping(max_epochs, STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)

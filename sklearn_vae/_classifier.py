@@ -20,11 +20,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples, unless_auto
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
 from sklearn_vae._devices import isolate
-from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._labels import encode_labels, refuse_missing, split_labels, warn_of_unlabelled
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import ClassifierRules, Recipe, Rules
+from sklearn_vae._rows import Rows
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.objectives import Joint
 

@@ -16,13 +16,12 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.utils import gen_batches
-from torch import Tensor
 
-from sklearn_vae._engine import CHUNK_SIZE, EVALUATION_BATCH, Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._inference import gather
 from sklearn_vae._labels import UNLABELLED
 from sklearn_vae._ppca import fit_moments, fit_ppca
+from sklearn_vae._rows import CHUNK_SIZE, Rows
 from sklearn_vae._vae import VAE
 
 # Columns beyond which neighbours are searched among as many principal components.
@@ -228,7 +227,7 @@ class ClassifierFitter:
         # With the clusters and graphs of scikit-learn, which take longer to load than all of this package.
         from sklearn_vae._propagation import neighbour_graph, spread_labels
 
-        x = principal_components(rows.x)
+        x = principal_components(rows)
         graph = neighbour_graph(x, self.n_neighbors, self.fitter.seeds.neighbors)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
@@ -313,16 +312,16 @@ def fit_exponents(
     return np.exp(best), surprise(best)
 
 
-def principal_components(x: Tensor) -> np.ndarray:
+def principal_components(rows: Rows) -> np.ndarray:
     """Return the columns, centred, or their leading principal components where there are many; float32 for bytes.
 
-    Rows are converted by the batch: unsigned bytes would wrap around, and a copy is large.
+    Rows are converted by the chunk: unsigned bytes would wrap around, and a copy is large.
     """
-    moments = fit_moments(x, None)
-    center = moments.center.to(x.dtype if x.is_floating_point() else torch.float32)
-    parts = (part.to(center.dtype) - center for part in x.split(EVALUATION_BATCH))
-    if x.shape[1] > GRAPH_COMPONENTS:
-        axes = fit_ppca(x, None, moments, GRAPH_COMPONENTS).axes[:, :GRAPH_COMPONENTS]
+    moments = fit_moments(rows)
+    center = moments.center.to(rows.dtype if rows.dtype.is_floating_point else torch.float32)
+    parts = (batch["x"].to(center.dtype) - center for batch in rows.chunks())
+    if rows.n_features > GRAPH_COMPONENTS:
+        axes = fit_ppca(rows, moments, GRAPH_COMPONENTS).axes[:, :GRAPH_COMPONENTS]
         parts = (part @ torch.from_numpy(axes).to(center) for part in parts)
     return torch.cat(list(parts)).cpu().numpy()
 
@@ -344,7 +343,7 @@ class Assigned(NamedTuple):
 
 
 @torch.inference_mode()
-def assign_classes(model: VAE, rows: Rows, labels: Labels, weight: np.ndarray) -> Assigned:
+def assign_classes(model: VAE, rows: Rows, labels: Labels) -> Assigned:
     """Encode and classify all rows by the chunk; labelled rows have their label's class."""
     parts, share, start = [], np.zeros(labels.n_classes), 0
     for batch in rows.chunks():
@@ -356,11 +355,11 @@ def assign_classes(model: VAE, rows: Rows, labels: Labels, weight: np.ndarray) -
         sure &= likeliest == codes
         p[known] = 0
         p[known, codes[known]] = 1
-        share += (p * weight[part, None]).sum(0)
+        share += (p * labels.weight[part, None]).sum(0)
         parts.append((q.loc.double().cpu().numpy(), q.scale.double().cpu().numpy(), codes, sure))
         start = part.stop
     loc, scale, codes, sure = map(np.concatenate, zip(*parts, strict=True))
-    return Assigned(loc, scale, codes, sure, share / weight.sum())
+    return Assigned(loc, scale, codes, sure, share / labels.weight.sum())
 
 
 def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.ndarray:
@@ -373,15 +372,15 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
     -------
     class_prior : ndarray of shape (n_classes,)
     """
-    weight = np.ones(len(rows)) if rows.weight is None else rows.weight.double().cpu().numpy()
-    loc, scale, codes, sure, class_prior = assign_classes(model, rows, labels, weight)
+    weight = labels.weight
+    loc, scale, codes, sure, class_prior = assign_classes(model, rows, labels)
     rng = np.random.RandomState(seed)
     draws = []
     for k in range(labels.n_classes):
         index, own = np.flatnonzero((codes == k) & sure), np.flatnonzero(labels.codes == k)
         if len(index) < len(own):
             index = index if len(index) > TYPICAL * len(own) else np.union1d(index, own)
-        if rows.weight is not None:
+        if (weight != 1).any():
             n_draws = max(len(index), MIN_DRAWS * loc.shape[1])
             index = rng.choice(index, n_draws, p=weight[index] / weight[index].sum())
         index = rng.permutation(index)[:MAX_MIXED]

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sklearn_vae._diagnostics import evenly_spaced
-from sklearn_vae._engine import Rows
+from sklearn_vae._rows import Rows
 from sklearn_vae._vae import VAE
 from sklearn_vae.likelihoods.gaussian import GaussianModule
 from sklearn_vae.objectives import draw
@@ -38,8 +37,8 @@ def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows
 @torch.inference_mode()
 def squared_errors(model: VAE, rows: Rows) -> Tensor:
     """Return the squared errors (n_rows, n_features) of rows decoded from draws of their posteriors, times weights."""
-    generator = torch.Generator(rows.x.device).manual_seed(0)
-    rows = evenly_spaced(rows, MAX_ROWS)
+    generator = torch.Generator(rows.device).manual_seed(0)
+    rows = rows.evenly_spaced(MAX_ROWS)
     n_draws = math.ceil(MIN_DRAWS / len(rows))
     squares = []
     for batch in rows.chunks():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_vae._devices import FLOAT64
-from sklearn_vae._engine import Rows
+from sklearn_vae._rows import Rows
 from sklearn_vae._vae import VAE
 from sklearn_vae.objectives import draw
 
@@ -43,9 +43,9 @@ def kl_statistics(model: VAE, rows: Rows) -> Statistics:
     ValueError
         If it is not finite.
     """
-    generator = torch.Generator(rows.x.device).manual_seed(0)
+    generator = torch.Generator(rows.device).manual_seed(0)
     total, total_weight = torch.zeros((), **FLOAT64), 0.0
-    for batch in evenly_spaced(rows, MAX_KL_ROWS).chunks():
+    for batch in rows.evenly_spaced(MAX_KL_ROWS).chunks():
         q = model.posterior(batch["x"])
         kl = model.marginal_kl(q, draw(q, (), generator)).double()
         weight = batch.get("weight", torch.ones_like(kl[:, 0])).double()
@@ -60,8 +60,8 @@ def latent_statistics(model: VAE, rows: Rows) -> Statistics:
     Means and mean squares of the posterior means, and the decoder's squared gain
     :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` in the data's units, over evenly spaced rows.
     """
-    rows = evenly_spaced(rows, MAX_LATENT_ROWS)
-    batch = rows[torch.arange(len(rows), device=rows.x.device)]
+    rows = rows.evenly_spaced(MAX_LATENT_ROWS)
+    batch = rows[torch.arange(len(rows), device=rows.device)]
     with torch.no_grad():
         z = model.posterior(batch["x"]).loc
     weight = batch.get("weight", torch.ones_like(z[:, 0])).double().cpu().numpy()
@@ -96,9 +96,3 @@ def latent_scale(model: VAE, statistics: Statistics) -> np.ndarray:
     scale = np.sqrt(gain + noise) / spread.clip(MIN_STD)
     check_finite([torch.from_numpy(scale)], "the decoder's gains")
     return scale
-
-
-def evenly_spaced(rows: Rows, n_rows: int) -> Rows:
-    """Return `n_rows` of the rows, or all where there are fewer."""
-    last, n = len(rows) - 1, min(len(rows), n_rows)
-    return rows.select(torch.linspace(0, last, n, dtype=torch.float64, device=rows.x.device).long())

@@ -6,8 +6,6 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property
 from operator import add
 from typing import Any
 
@@ -16,151 +14,21 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
 from torch.optim.adam import adam
-from torch.utils.data import Dataset
 
 from sklearn_vae._devices import to_tensor
 from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._recipe import Settings
+from sklearn_vae._rows import Rows
 from sklearn_vae._vae import VAE
 from sklearn_vae._weights import Weights
 from sklearn_vae.networks.base import seeded_global_generator
 from sklearn_vae.objectives import Terms
 from sklearn_vae.objectives.base import Parts
 
-# Rows that are evaluated at a time, of wide ones fewer: enough for a scale's optimum, few enough for the cache.
-EVALUATION_BATCH = 1024
+# Number of rows below which held-out rows are repeated, each time with other noise.
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64
-# Numbers that one chunk may hold at a time: 4 MiB of float32.
-CHUNK_SIZE = 2**20
-
-
-@dataclass(frozen=True)
-class ClassTarget:
-    """Known classes as targets: rows times classes may be too many numbers, so they are spread out by the batch.
-
-    Attributes
-    ----------
-    codes : Tensor of shape (n_rows,)
-        Class indices.
-    weight : Tensor of shape (n_rows,)
-        Weight of each row's class; 0 where nothing is known.
-    n_classes : int
-    """
-
-    codes: Tensor
-    weight: Tensor
-    n_classes: int
-
-    def index_select(self, dim: int, index: Tensor) -> Tensor:
-        """Return the targets of the rows at `index`, (n_selected, n_classes)."""
-        codes, weight = self.codes[index, None], self.weight[index, None]
-        return weight.new_zeros(len(index), self.n_classes).scatter_(1, codes, weight)
-
-
-class Rows(Dataset):
-    """Rows in memory, on the device, sliced by the batch and never copied.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_rows, n_features)
-        In the data's own precision.
-    weight : Tensor of shape (n_rows,) or None
-    index : Tensor of shape (n_selected,) or None
-        The rows that take part; None for all.
-    target : Tensor of shape (n_rows, n_classes), ClassTarget or None
-        Probabilities of the classes times their weight; 0 where nothing is known.
-    labelled : Rows or None
-        Labelled rows, of which each training batch gets more, at random.
-    """
-
-    def __init__(
-        self,
-        x: Tensor,
-        weight: Tensor | None = None,
-        index: Tensor | None = None,
-        target: Tensor | ClassTarget | None = None,
-        labelled: Rows | None = None,
-    ):
-        self.x = x
-        self.weight = weight
-        self.index = index
-        self.target = target
-        self.labelled = labelled
-
-    def __len__(self) -> int:
-        return len(self.x) if self.index is None else len(self.index)
-
-    def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
-        if self.index is not None:
-            index = self.index[index]
-        columns = {"x": self.x, "weight": self.weight, "target": self.target}
-        return {name: t.index_select(0, index) for name, t in columns.items() if t is not None}
-
-    @cached_property
-    def total_weight(self) -> float:
-        """Sum of the weights; their mean is 1 over all of `x`, not over a selection."""
-        if self.weight is None:
-            return float(len(self))
-        weight = self.weight if self.index is None else self.weight[self.index]
-        return float(weight.sum(dtype=torch.float64))
-
-    def select(self, index: Tensor) -> Rows:
-        """Return the rows at `index`."""
-        index = index if self.index is None else self.index[index]
-        return Rows(self.x, self.weight, index, self.target, self.labelled)
-
-    def tensor(self, array: np.ndarray) -> Tensor:
-        """Put an array on the rows' device."""
-        return torch.from_numpy(array).to(self.x.device)
-
-    def with_target(self, target: np.ndarray, labelled: Rows | None = None) -> Rows:
-        """Return the rows with float32 targets (n_rows, n_classes) for all of `x`, and perhaps more labelled rows."""
-        return Rows(self.x, self.weight, self.index, self.tensor(target), labelled)
-
-    def with_classes(self, codes: np.ndarray, weight: np.ndarray, n_classes: int) -> Rows:
-        """Return the rows with class indices, negative where unknown, and their weights for all of `x`, (n_rows,)."""
-        known = np.where(codes < 0, 0, weight).astype(np.float32)
-        target = ClassTarget(self.tensor(codes.clip(0)), self.tensor(known), n_classes)
-        return Rows(self.x, self.weight, self.index, target)
-
-    def selection_weight(self) -> Tensor | None:
-        """Return weights over all of `x` that are zero outside the selection, (n_rows,); None for ones."""
-        if self.index is None:
-            return self.weight
-        weight = torch.zeros(len(self.x), dtype=torch.float64, device=self.x.device)
-        weight[self.index] = 1.0 if self.weight is None else self.weight[self.index].double()
-        return weight
-
-    def sample(self, n_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw different rows at random, all where there are fewer."""
-        return self[torch.randperm(len(self), generator=generator, device=self.x.device)[:n_rows]]
-
-    def sample_labelled(self, n_rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw rows at random as labelled ones of a batch."""
-        batch = self.sample(n_rows, generator)
-        target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
-        return {"labelled_x": batch["x"], "labelled_target": target}
-
-    def n_batches(self, batch_size: int) -> int:
-        """Return the number of batches in an epoch."""
-        return math.ceil(len(self) / batch_size)
-
-    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[dict[str, Tensor]]:
-        """Yield batches whose sizes differ by one row at most; in random order with a generator."""
-        n = len(self)
-        order = (
-            torch.arange(n, device=self.x.device)
-            if generator is None
-            else torch.randperm(n, generator=generator, device=self.x.device)
-        )
-        for index in order.tensor_split(self.n_batches(batch_size)):
-            yield self[index]
-
-    def chunks(self) -> Iterator[dict[str, Tensor]]:
-        """Yield batches in order, of a size to be evaluated."""
-        return self.batches(max(1, min(EVALUATION_BATCH, CHUNK_SIZE // self.x.shape[1])))
 
 
 class _Batches:
@@ -404,11 +272,11 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     ValueError
         If the loss is not finite.
     """
-    generator = torch.Generator(rows.x.device).manual_seed(0)
+    generator = torch.Generator(rows.device).manual_seed(0)
     score, total = 0.0, 0.0
     optima = [torch.zeros_like(t) for t in model.likelihood.optima()]
     # Few rows are repeated, each time with other noise.
-    repeated = torch.arange(len(rows), device=rows.x.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
+    repeated = torch.arange(len(rows), device=rows.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
     rows = rows.select(repeated) if len(repeated) > len(rows) else rows
     model.likelihood.train()
     for batch in rows.chunks():

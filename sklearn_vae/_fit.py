@@ -16,10 +16,11 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from sklearn_vae._column_noise import measure_columns
-from sklearn_vae._engine import Rows, Trainer, evaluate
+from sklearn_vae._engine import Trainer, evaluate
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
+from sklearn_vae._rows import Rows
 from sklearn_vae._vae import VAE, Architecture
 from sklearn_vae.objectives.base import Parts
 
@@ -145,19 +146,18 @@ class Fitter:
     def start(self, rows: Rows) -> VAE:
         """Build a model at its start, which these rows alone determine."""
         model = self.architecture.build(_generator(self.seeds.start))
-        x, weight = rows.x, rows.selection_weight()
-        moments = fit_moments(x, weight)
+        moments = fit_moments(rows)
         axes = None
         if self.architecture.linear:
             n_axes = self.architecture.n_coordinates or 0
-            ppca = fit_ppca(x, weight, moments, self.architecture.n_components, n_axes)
+            ppca = fit_ppca(rows, moments, self.architecture.n_components, n_axes)
             axes = ppca.axes[:, :n_axes]
         model.likelihood.set_units(moments, axes)
         if model.linear is not None:
             model.linear.start_at(model.likelihood.linear_start(ppca))
         # Not in training mode, where layers may draw at random or keep statistics.
-        model = model.to(x.device).eval()
-        generator = _generator(self.seeds.start, x.device)
+        model = model.to(rows.device).eval()
+        generator = _generator(self.seeds.start, rows.device)
         model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator))
         if self.architecture.n_classes:
             model.input_norm.copy_(_median_norm(model, rows))
@@ -190,7 +190,7 @@ class Fitter:
         """
         progress = self.progress.begin_run(name, n_epochs)
         model = self.start(rows) if model is None else model
-        trainer = self.trainer(model, rows.x.device, self.n_steps(rows, n_epochs) if n_steps is None else n_steps)
+        trainer = self.trainer(model, rows.device, self.n_steps(rows, n_epochs) if n_steps is None else n_steps)
         run = Run(trainer.average)
         interval = max(1, round(self.stopping.interval / rows.n_batches(self.recipe.batch_size)))
         n_worse = 0
@@ -222,7 +222,7 @@ class Fitter:
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> Run:
         """Train on all rows but `n_held_out` at random, which decide when to stop."""
-        order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.x.device)
+        order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.device)
         # In the order of the data, memory is read forwards.
         held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
         run = self.train(training, self.stopping.max_epochs, held_out, model)

@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from sklearn_vae._devices import to_tensor
-from sklearn_vae._engine import CHUNK_SIZE
 from sklearn_vae._gradients import Layer, Layers
+from sklearn_vae._rows import CHUNK_SIZE
 from sklearn_vae._vae import VAE
 from sklearn_vae.likelihoods.gaussian import GaussianModule
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_vae._rows import Rows
+
 # Numbers in a chunk of rows: 2 MiB of float64; 16 MiB where it is multiplied with a block of vectors.
 CHUNK_SIZE, PRODUCT_SIZE = 2**18, 2**21
 Eigen = tuple[np.ndarray, np.ndarray, float]
@@ -28,6 +30,7 @@ class Moments:
     center: Tensor  # (n_features,), float64
     unit: float  # root of the columns' mean variance; if all are constant 1, or what rounding may make of them
     variance: Tensor  # (n_features,), float64
+    scale: float  # what weighted sums of squares are multiplied by to make variances
 
 
 @dataclass(frozen=True)
@@ -79,69 +82,73 @@ class LinearGaussian(NamedTuple):
     spread: float  # root mean variance of the data along the components
 
 
-def fit_moments(X: Tensor, weight: Tensor | None) -> Moments:
-    """Compute center, unit and variances of the rows of `X` (n_rows, n_features), weighted by `weight` (n_rows,)."""
-    n_features = X.shape[1]
-    center = torch.zeros(n_features, dtype=torch.float64, device=X.device)
-    for x, w in _chunks(X, weight):
+def fit_moments(rows: Rows) -> Moments:
+    """Compute center, unit and variances of the columns, weighted."""
+    center = torch.zeros(rows.n_features, dtype=torch.float64, device=rows.device)
+    total, total_square = 0.0, 0.0
+    for x, w in rows.blocks(CHUNK_SIZE):
         center += w @ x
-    center /= _total(X, weight)
+        total, total_square = total + float(w.sum()), total_square + float(w.square().sum())
+    center /= total
     square = torch.zeros_like(center)
-    for x, w in _chunks(X, weight):
+    for x, w in rows.blocks(CHUNK_SIZE):
         square += w @ (x - center).square()
-    variances = square / _total(X, weight) * _bessel(X, weight)
+    # With weights the number of rows is Kish's effective one. n / (n - 1) is the factor of scikit-learn's PCA.
+    n = total**2 / total_square
+    scale = (n / (n - 1) if n > 1.5 else 1.0) / total
+    variances = square * scale
     variance = float(variances.mean())
     if not math.isfinite(variance):
         raise ValueError("expected columns with a finite variance in float64, got an overflow; scale the columns.")
     # The rounded mean of constant columns leaves a variance of about (eps * mean)^2, and rows at a distance from it.
     largest = float(center.abs().max())
     is_constant = variance <= (8 * torch.finfo(torch.float64).eps * largest) ** 2
-    precision = torch.finfo(_precision(X)).eps
+    precision = torch.finfo(_precision(rows)).eps
     unit = max(1.0, precision * largest) if is_constant else math.sqrt(variance)
-    return Moments(center, unit, variances)
+    return Moments(center, unit, variances, scale)
 
 
-def fit_ppca(X: Tensor, weight: Tensor | None, moments: Moments, n_components: int, n_axes: int = 0) -> PPCA:
-    """Fit probabilistic PCA to the rows of `X` (n_rows, n_features), weighted by `weight` (n_rows,).
+def fit_ppca(rows: Rows, moments: Moments, n_components: int, n_axes: int = 0) -> PPCA:
+    """Fit probabilistic PCA to the rows, weighted.
 
-    At least `n_axes` principal axes are returned, or as many as there are rows or columns.
+    At least `n_axes` principal axes are returned, or as many as there are columns.
     """
-    n, n_features = X.shape
+    n, n_features = len(rows), rows.n_features
     k = min(n_components, n, n_features)
-    variances, axes, total = _principal_axes(X, weight, moments, k, min(max(k, n_axes), n, n_features))
+    variances, axes, total = _principal_axes(rows, moments, k, min(max(k, n_axes), n_features))
     noise_variance = max(total - variances[:k].sum(), 0.0) / (n_features - k) if n_features > k else 0.0
     # Signs are arbitrary: the largest entry of each axis is positive, as in sklearn's svd_flip.
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     return PPCA(moments, axes, np.pad(variances[:k], (0, n_components - k)), noise_variance)
 
 
-def _principal_axes(X: Tensor, weight: Tensor | None, moments: Moments, k: int, n_axes: int) -> Eigen:
+def _principal_axes(rows: Rows, moments: Moments, k: int, n_axes: int) -> Eigen:
     """Return the covariance's `n_axes` largest eigenvalues, their vectors (n_features, n_axes), and its trace.
 
     Only the first `k` have to be exact.
     """
-    n, n_features = X.shape
-    scale = math.sqrt(_bessel(X, weight) / _total(X, weight))
+    n, n_features = len(rows), rows.n_features
+    scale = math.sqrt(moments.scale) / moments.unit
 
-    def rows(chunk_size: int = CHUNK_SIZE) -> Iterator[Tensor]:
-        """Yield chunks Y of rows whose Y^T Y add up to the covariance."""
-        for x, w in _chunks(X, weight, chunk_size):
-            yield (x - moments.center) * (w[:, None].sqrt() * (scale / moments.unit))
+    def blocks(size: int = CHUNK_SIZE) -> Iterator[Tensor]:
+        """Yield blocks Y of rows whose Y^T Y add up to the covariance."""
+        for x, w in rows.blocks(size):
+            yield (x - moments.center) * (w[:, None].sqrt() * scale)
 
     if n_features <= min(n, MAX_EXACT):
-        values, vectors, trace = _from_covariance(rows(), n_features, n_axes, X)
+        values, vectors, trace = _from_covariance(blocks(), rows, n_axes)
     elif n <= MAX_GRAM:
-        values, vectors, trace = _from_gram(torch.cat(list(rows())), n_axes)
+        values, vectors, trace = _from_gram(torch.cat(list(blocks())), n_axes)
     else:
-        values, vectors, trace = _from_products(lambda: rows(PRODUCT_SIZE), k, n_axes, X)
+        values, vectors, trace = _from_products(lambda: blocks(PRODUCT_SIZE), rows, k, n_axes)
     return values.clip(0), vectors, trace
 
 
-def _from_covariance(rows: Iterator[Tensor], n_features: int, k: int, X: Tensor) -> Eigen:
+def _from_covariance(blocks: Iterator[Tensor], rows: Rows, k: int) -> Eigen:
     """Decompose the covariance: products in the data's own precision, sums in float64."""
-    dtype = _precision(X)
-    covariance = torch.zeros(n_features, n_features, dtype=torch.float64, device=X.device)
-    for y in rows:
+    dtype = _precision(rows)
+    covariance = torch.zeros(rows.n_features, rows.n_features, dtype=torch.float64, device=rows.device)
+    for y in blocks:
         covariance += (y.to(dtype).T @ y.to(dtype)).double()
     trace = float(covariance.trace())
     values, vectors = torch.linalg.eigh(covariance)
@@ -150,27 +157,29 @@ def _from_covariance(rows: Iterator[Tensor], n_features: int, k: int, X: Tensor)
 
 def _from_gram(y: Tensor, k: int) -> Eigen:
     """Decompose the products of few wide rows with each other, in a seventh of the time of their own SVD."""
+    # With fewer rows than axes rows of zeros stand for the rest.
+    y = torch.cat([y, y.new_zeros(max(0, k - len(y)), y.shape[1])])
     values, vectors = torch.linalg.eigh(y @ y.T)
     # Axes along which the rows do not vary come out orthonormal, too.
     axes = torch.linalg.qr(y.T @ vectors[:, -k:].flip(1)).Q
     return values[-k:].flip(0).cpu().numpy(), axes.cpu().numpy(), float(values.sum())
 
 
-def _from_products(rows: Callable[[], Iterator[Tensor]], k: int, n_axes: int, X: Tensor) -> Eigen:
+def _from_products(blocks: Callable[[], Iterator[Tensor]], rows: Rows, k: int, n_axes: int) -> Eigen:
     """Find the leading eigenvectors from products with the covariance alone.
 
     Subspace iterations from random vectors, some more than are wanted (Halko, Martinsson & Tropp 2011, algorithm 4.4),
     which go on as long as the first `k` find variance.
     """
-    dtype = _precision(X)
-    size = min(X.shape[1], n_axes + max(16, n_axes // 4))
-    generator = torch.Generator(X.device).manual_seed(0)
-    block = torch.randn(X.shape[1], size, dtype=torch.float64, generator=generator, device=X.device)
+    dtype = _precision(rows)
+    size = min(rows.n_features, n_axes + max(16, n_axes // 4))
+    generator = torch.Generator(rows.device).manual_seed(0)
+    block = torch.randn(rows.n_features, size, dtype=torch.float64, generator=generator, device=rows.device)
     trace, found = math.inf, 0.0
     for _ in range(MAX_PASSES):
         basis = torch.linalg.qr(block).Q
         block, trace = torch.zeros_like(basis), 0.0
-        for y in rows():
+        for y in blocks():
             trace += float(y.square().sum())
             y = y.to(dtype)
             block += y.T @ (y @ basis.to(dtype))
@@ -182,24 +191,6 @@ def _from_products(rows: Callable[[], Iterator[Tensor]], k: int, n_axes: int, X:
     return values[-n_axes:].flip(0).cpu().numpy(), vectors.cpu().numpy(), trace
 
 
-def _precision(X: Tensor) -> torch.dtype:
+def _precision(rows: Rows) -> torch.dtype:
     """Return the precision of products: the data's own, float32 for bytes."""
-    return X.dtype if X.is_floating_point() else torch.float32
-
-
-def _chunks(X: Tensor, weight: Tensor | None, size: int = CHUNK_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield chunks of rows and weights in float64."""
-    chunk = max(1, size // X.shape[1])
-    for start in range(0, len(X), chunk):
-        x = X[start : start + chunk].double()
-        yield x, x.new_ones(len(x)) if weight is None else weight[start : start + chunk].double()
-
-
-def _total(X: Tensor, weight: Tensor | None) -> float:
-    return float(len(X) if weight is None else weight.double().sum())
-
-
-def _bessel(X: Tensor, weight: Tensor | None) -> float:
-    """Return n / (n - 1), the factor of sklearn's PCA; with weights n is Kish's effective number of rows."""
-    n = float(len(X)) if weight is None else _total(X, weight) ** 2 / float(weight.double().square().sum())
-    return n / (n - 1) if n > 1.5 else 1.0
+    return rows.dtype if rows.dtype.is_floating_point else torch.float32

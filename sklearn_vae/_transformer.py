@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
 from sklearn_vae._devices import isolate
-from sklearn_vae._engine import Rows
 from sklearn_vae._fit import Fitter, Run
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
+from sklearn_vae._rows import Rows
 from sklearn_vae._vae import VAE
 from sklearn_vae.objectives.base import Parts
 
@@ -337,7 +337,7 @@ class VAETransformer(BaseVAE):
             n_rows = state.get("n_rows", len(rows))
             fitter = self._fitter(rows, TransformerRules(n_rows), Progress(self), goes_on=not first, passes=True)
             before = Run(fitter.start(rows)) if first else self._past_run()
-            trainer = fitter.trainer(before.model, rows.x.device, fitter.n_steps(rows, 1))
+            trainer = fitter.trainer(before.model, rows.device, fitter.n_steps(rows, 1))
             if state.get("trainer") is not None:
                 trainer.load_state_dict(state["trainer"])
             n_steps_before, parts = trainer.step, trainer.run_epoch(rows)

@@ -9,7 +9,8 @@ from scipy.special import log_softmax, softmax
 
 from sklearn_vae import VAEClassifier, _classify
 from sklearn_vae._classify import ClassifierFitter, Labels, fit_exponents, pool, principal_components
-from sklearn_vae._engine import Rows
+from sklearn_vae._fit import Seeds
+from sklearn_vae._rows import DenseRows
 
 
 def labels_of(codes, class_weight=None, weight=None):
@@ -36,7 +37,7 @@ def opinions(quality, codes, n_classes, seed=0):
 
 def test_labels_target_has_the_class_weights_of_labelled_rows():
     labels = labels_of([1, -1, 0, 1], [2.0, 5.0, 1.0, 0.5], [1.0, 1.0, 3.0, 4.0])
-    rows = labels.of(Rows(torch.zeros(4, 1)))
+    rows = labels.of(DenseRows(torch.zeros(4, 1)))
     np.testing.assert_array_equal(rows[torch.arange(4)]["target"], [[0, 2], [0, 0], [1, 0], [0, 0.5]])
     np.testing.assert_array_equal(labels.truth(np.array([3, 2])).toarray(), [[0, 2], [3, 0]])
 
@@ -91,7 +92,9 @@ def test_labels_folds_follow_their_seed():
 def test_hold_out_leaves_each_class_a_row_to_learn_from(fraction):
     """And a class's only row is never held out; larger classes give their share."""
     labels = many()
-    held_out = ClassifierFitter._hold_out(SimpleNamespace(fitter=SimpleNamespace(seed=0)), labels, fraction)
+    held_out = ClassifierFitter._hold_out(
+        SimpleNamespace(fitter=SimpleNamespace(seeds=Seeds.spawn(0))), labels, fraction
+    )
     assert len(set(held_out)) == len(held_out) and (labels.codes[held_out] >= 0).all()
     assert 17 not in held_out
     total, counts = (np.bincount(codes[codes >= 0], minlength=4) for codes in (labels.codes, labels.codes[held_out]))
@@ -175,7 +178,7 @@ def test_fit_exponents_weigh_rows_by_their_truth():
 @pytest.mark.parametrize("n_features", [3, 200])
 def test_principal_components_keep_distances_that_matter(n_features):
     X = np.random.default_rng(0).normal(size=(50, 4)) @ np.random.default_rng(1).normal(size=(4, n_features))
-    Z = principal_components(torch.from_numpy(X))
+    Z = principal_components(DenseRows(torch.from_numpy(X)))
     assert Z.shape[1] <= min(n_features, _classify.GRAPH_COMPONENTS)
     distances = [np.linalg.norm(rows[:, None] - rows, axis=-1) for rows in (X, Z)]
     np.testing.assert_allclose(*distances, rtol=1e-5, atol=1e-5)

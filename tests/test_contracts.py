@@ -24,6 +24,7 @@ import sklearn_vae.objectives
 import sklearn_vae.priors
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._ppca import fit_moments, fit_ppca
+from sklearn_vae._rows import DenseRows
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian
 from sklearn_vae.networks import MLP, NETWORKS, Modules
 from sklearn_vae.networks.mlp import ACTIVATIONS
@@ -98,9 +99,9 @@ def binary_rows(n_rows=N_ROWS, n_features=N_FEATURES):
 def started(likelihood, X, n_coordinates=None, n_components=N_COMPONENTS):
     """The likelihood's module in the units of `X`, at its start, in float64 and eval mode."""
     X = torch.from_numpy(X)
-    moments = fit_moments(X, None)
-    ppca = fit_ppca(X, None, moments, n_components, n_coordinates or 0)
-    module = likelihood.for_data(X).build(X.shape[1], n_coordinates)
+    moments = fit_moments(DenseRows(X))
+    ppca = fit_ppca(DenseRows(X), moments, n_components, n_coordinates or 0)
+    module = likelihood.for_data(DenseRows(X)).build(X.shape[1], n_coordinates)
     module.set_units(moments, ppca.axes[:, :n_coordinates] if n_coordinates else None)
     start = module.linear_start(ppca)
     return module.double().eval(), start
@@ -272,7 +273,7 @@ def test_likelihood_sample_is_drawn_from_its_generator_alone(likelihood, global_
 def test_likelihood_state_dict_round_trip(likelihood):
     X = binary_rows() * 0.5
     module, _ = started(likelihood, X)
-    restored = likelihood.for_data(torch.from_numpy(X)).build(N_FEATURES, None).double().eval()
+    restored = likelihood.for_data(DenseRows(torch.from_numpy(X))).build(N_FEATURES, None).double().eval()
     restored.load_state_dict(module.state_dict())
     y, raw = torch.from_numpy(X), normal(N_ROWS, module.n_outputs)
     assert torch.equal(restored.log_prob(restored.observe(y), raw), module.log_prob(module.observe(y), raw))

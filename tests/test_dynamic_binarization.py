@@ -8,7 +8,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from sklearn_vae import VAEClassifier, VAETransformer
-from sklearn_vae._engine import Rows, evaluate
+from sklearn_vae._engine import evaluate
+from sklearn_vae._rows import DenseRows
 from sklearn_vae.likelihoods import Bernoulli
 from sklearn_vae.likelihoods.bernoulli import BernoulliModule
 
@@ -89,7 +90,7 @@ def test_dynamic_binarization_without_it_training_sees_grey_values(images, obser
 def test_dynamic_binarization_validation_scores_are_comparable(images):
     """A model's score is the same at each call: held-out rows are drawn alike."""
     vae = small(likelihood=Bernoulli(dynamic_binarization=True), early_stopping=True, max_iter=8).fit(images)
-    rows = Rows(torch.from_numpy(images))
+    rows = DenseRows(torch.from_numpy(images))
     assert evaluate(vae.module_, rows, 1.0)[0] == evaluate(vae.module_, rows, 1.0)[0]
     assert np.isfinite(vae.validation_scores_).all()
     assert max(vae.validation_scores_) == vae.best_validation_score_ > vae.validation_scores_[0]

@@ -1,7 +1,6 @@
 """Batches, training that can be resumed, and inference in chunks."""
 
 import copy
-import math
 
 import numpy as np
 import pytest
@@ -10,8 +9,10 @@ from torch import nn
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._devices import to_tensor
-from sklearn_vae._engine import Rows, Settings, Trainer, _Adam, evaluate
+from sklearn_vae._engine import Trainer, _Adam, evaluate
 from sklearn_vae._gradients import WrittenOut
+from sklearn_vae._recipe import Settings
+from sklearn_vae._rows import DenseRows
 from sklearn_vae.networks import Modules
 
 CPU = torch.device("cpu")
@@ -49,54 +50,7 @@ def assert_equal_weights(first, second):
 
 @pytest.fixture
 def rows(iris):
-    return Rows(to_tensor(iris))
-
-
-# Rows
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 64, 150, 1000])
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_batches_cover_each_row_once(batch_size, shuffled):
-    rows = Rows(torch.arange(150.0)[:, None])
-    batches = list(rows.batches(batch_size, torch.Generator().manual_seed(0) if shuffled else None))
-    sizes = [len(batch["x"]) for batch in batches]
-    order = torch.cat([batch["x"][:, 0] for batch in batches])
-    assert len(batches) == rows.n_batches(batch_size) == math.ceil(150 / batch_size)
-    assert max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
-    assert torch.equal(order.sort().values, torch.arange(150.0))
-    assert torch.equal(order, torch.arange(150.0)) != (shuffled and batch_size > 0)
-
-
-def test_batches_follow_their_generator(rows):
-    orders = [
-        torch.cat([batch["x"] for batch in rows.batches(40, torch.Generator().manual_seed(seed))]) for seed in (0, 0, 1)
-    ]
-    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
-
-
-def test_batches_keep_rows_and_weights_together():
-    x = torch.arange(20.0)[:, None]
-    rows = Rows(x, weight=2 * x[:, 0], index=torch.tensor([3, 5, 8, 13]))
-    for batch in rows.batches(3, torch.Generator().manual_seed(0)):
-        assert torch.equal(batch["weight"], 2 * batch["x"][:, 0])
-
-
-def test_select_of_a_selection_counts_from_the_selection():
-    x = torch.arange(20.0)[:, None]
-    selected = Rows(x).select(torch.arange(10, 20)).select(torch.tensor([0, 9]))
-    assert len(selected) == 2
-    assert selected[torch.arange(2)]["x"][:, 0].tolist() == [10.0, 19.0]
-    assert selected.x.data_ptr() == x.data_ptr()
-
-
-def test_selection_weight_is_zero_outside_the_selection():
-    x, weight = torch.zeros(5, 2), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    index = torch.tensor([1, 4])
-    assert Rows(x).selection_weight() is None
-    assert Rows(x, weight).selection_weight().tolist() == [1, 2, 3, 4, 5]
-    assert Rows(x, None, index).selection_weight().tolist() == [0, 1, 0, 0, 1]
-    assert Rows(x, weight, index).selection_weight().tolist() == [0, 2, 0, 0, 5]
+    return DenseRows(to_tensor(iris))
 
 
 # Trainer
@@ -124,13 +78,13 @@ def test_trainer_returns_weighted_means_over_the_rows_that_are_trained_on(iris, 
         monkeypatch.setattr(WrittenOut, "exists", staticmethod(lambda model: False))
     weight = torch.linspace(0.1, 1.9, 150)
     index = torch.arange(0, 150, 3)
-    part = Rows(to_tensor(iris), size * weight, index)
-    alone = Rows(to_tensor(iris[::3]), weight[index] / weight[index].mean())
+    part = DenseRows(to_tensor(iris), size * weight, index)
+    alone = DenseRows(to_tensor(iris[::3]), weight[index] / weight[index].mean())
     of_part, of_rows = (
         [trainer.run_epoch(rows) for _ in range(3)]
         for trainer, rows in ((trainer_of(iris), part), (trainer_of(iris), alone))
     )
-    assert part.total_weight == pytest.approx(float(part.weight[index].sum()))
+    assert part.total_weight == pytest.approx(float(size * weight[index].sum()))
     np.testing.assert_allclose(of_part, of_rows, rtol=1e-3)
 
 
@@ -246,7 +200,7 @@ def test_trainer_stops_when_the_loss_is_not_finite(iris, value):
     x = torch.tensor(iris)
     x[17] = value
     with pytest.raises(ValueError, match=r"diverged: the loss is .* at step \d.*smaller learning_rate_init"):
-        trainer.run_epoch(Rows(x))
+        trainer.run_epoch(DenseRows(x))
 
 
 def test_trainer_evaluates_with_the_same_noise_at_each_call(iris, rows):
@@ -263,8 +217,10 @@ def test_trainer_evaluates_rows_of_twice_the_weight_as_twice_the_rows(iris):
     trainer, x = trainer_of(iris), to_tensor(iris)
     weight = torch.ones(150)
     weight[:50], weight[50:] = 2.0, 0.5
-    few, _ = evaluate(trainer.average, Rows(x, weight), 1.0)
-    many, _ = evaluate(trainer.average, Rows(x, None, torch.cat([*[torch.arange(50)] * 4, torch.arange(50, 150)])), 1.0)
+    few, _ = evaluate(trainer.average, DenseRows(x, weight), 1.0)
+    many, _ = evaluate(
+        trainer.average, DenseRows(x, None, torch.cat([*[torch.arange(50)] * 4, torch.arange(50, 150)])), 1.0
+    )
     assert few == pytest.approx(many, abs=0.15)
 
 

@@ -14,6 +14,7 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from sklearn_vae import VAETransformer
 from sklearn_vae._devices import to_tensor
 from sklearn_vae._ppca import fit_moments, fit_ppca
+from sklearn_vae._rows import DenseRows
 from sklearn_vae.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic
 from sklearn_vae.likelihoods.continuous_bernoulli import (
     SMALL,
@@ -51,10 +52,10 @@ def generator(seed=0):
 def started(likelihood, X, n_components=2):
     """The likelihood's module at its start from `X`, in float64 and eval mode."""
     X = to_tensor(X)
-    moments = fit_moments(X, None)
-    module = likelihood.for_data(X).build(X.shape[1], None)
+    moments = fit_moments(DenseRows(X))
+    module = likelihood.for_data(DenseRows(X)).build(X.shape[1], None)
     module.set_units(moments, None)
-    module.linear_start(fit_ppca(X, None, moments, n_components))
+    module.linear_start(fit_ppca(DenseRows(X), moments, n_components))
     return module.double().eval()
 
 

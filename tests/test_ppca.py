@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 
 from sklearn_vae import VAETransformer, _ppca
 from sklearn_vae._ppca import fit_moments, fit_ppca
+from sklearn_vae._rows import DenseRows
 
 
 def loadings(ppca):
@@ -17,7 +18,8 @@ def loadings(ppca):
 def solve(X, n_components, weight=None, n_axes=0):
     X = torch.from_numpy(np.array(X))
     weight = None if weight is None else torch.as_tensor(np.asarray(weight), dtype=torch.float64)
-    return fit_ppca(X, weight, fit_moments(X, weight), n_components, n_axes)
+    rows = DenseRows(X, weight)
+    return fit_ppca(rows, fit_moments(rows), n_components, n_axes)
 
 
 def covariance(ppca):

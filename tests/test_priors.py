@@ -17,7 +17,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._diagnostics import kl_statistics
-from sklearn_vae._engine import Rows
+from sklearn_vae._rows import DenseRows
 from sklearn_vae.networks import MLP, Modules
 from sklearn_vae.priors import Mixture, StandardNormal, VampPrior
 
@@ -374,7 +374,7 @@ def test_mixture_kl_per_component_equals_numerical_integration(iris, prior, n_co
         exact = torch.trapezoid(log_q.exp() * (log_q - log_p), grid, dim=0).mean(0).numpy()
         many = Normal(q.loc.repeat(n_repeats, 1), q.scale.repeat(n_repeats, 1))
         spread = model.marginal_kl(many, many.loc + many.scale * normal(*many.loc.shape)).std(0).numpy()
-    _, found = kl_statistics(model, Rows(X.repeat(n_repeats, 1)))
+    _, found = kl_statistics(model, DenseRows(X.repeat(n_repeats, 1)))
     assert (np.abs(found - exact) < 5 * spread / math.sqrt(len(X) * n_repeats)).all()
 
 

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._engine import EVALUATION_BATCH, Rows
+from sklearn_vae._rows import EVALUATION_BATCH, DenseRows, Rows
 from sklearn_vae._vae import VAE
 
 NETWORKS = ["mlp", "conv"]
@@ -79,7 +79,7 @@ def measure(network: str, n_components: int, seed: int, data: common.Split, args
     flop = {kind: n * vae.n_steps_ for kind, n in flop_per_step(vae, batch).items()}
     row["floor_s"] = sum(flop[kind] / rates()[kind] for kind in flop)
     row |= {f"{kind}_tflop": n / 1e12 for kind, n in flop.items()}
-    row["elbo"] = elbo(vae.module_, Rows(torch.from_numpy(data.X_test)))
+    row["elbo"] = elbo(vae.module_, DenseRows(torch.from_numpy(data.X_test)))
     Z_train, Z_test = vae.transform(data.X_train), vae.transform(data.X_test)
     row["logistic"] = logistic(Z_train, Z_test, data.y_train, data.y_test)
     for k in (1, 5):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from sklearn_vae._ppca import PPCA, Moments
+from sklearn_vae._rows import Rows
 
 # Of noise, in units of the data's mean variance: below it float32 residuals are rounding noise.
 MIN_VARIANCE = 1e-6
@@ -23,14 +24,7 @@ class Likelihood(BaseEstimator, ABC):
 
     Its constructor's parameters are searchable as ``likelihood__<name>``. The estimator
     clones the specification and calls `build`.
-
-    Attributes
-    ----------
-    from_data : tuple of str
-        Class attribute. Parameters for whose "auto" `for_data` takes a value from training rows.
     """
-
-    from_data: tuple[str, ...] = ()
 
     @property
     def isotropic(self) -> bool:
@@ -54,12 +48,12 @@ class Likelihood(BaseEstimator, ABC):
             None for the columns themselves.
         """
 
-    def for_data(self, X: Tensor) -> Likelihood:
-        """Return the specification with what it takes from training rows, if anything.
+    def for_data(self, rows: Rows) -> Likelihood:
+        """Return the specification with every "auto" that depends on training rows resolved.
 
         Parameters
         ----------
-        X : Tensor of shape (n_rows, n_features)
+        rows : Rows
             Training rows in the data's units.
 
         Returns

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sklearn_vae._devices import FLOAT32
 from sklearn_vae._ppca import PPCA, Moments
+from sklearn_vae._rows import Rows
 from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
 
 # Means of the start stay this far from 0 and 1, so that logits and Newton steps are finite.
@@ -29,18 +30,17 @@ class UnitInterval(Likelihood):
     }
 
     max_value: Any
-    from_data = ("max_value",)
 
     @property
     def max_byte(self) -> int:
         """What "auto" takes for the largest value of bytes that are an image."""
         return MAX_BYTE
 
-    def for_data(self, X: Tensor) -> Likelihood:
+    def for_data(self, rows: Rows) -> Likelihood:
         """Return the specification with `max_value` as a number."""
         if self.max_value != "auto":
             return self
-        is_image = X.dtype == torch.uint8 and X.max() > 1
+        is_image = rows.dtype == torch.uint8 and rows.largest() > 1
         return clone(self).set_params(max_value=self.max_byte if is_image else 1.0)
 
     def check_data(self, X: np.ndarray) -> None:

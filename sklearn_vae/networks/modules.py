@@ -229,7 +229,7 @@ def tensors_in(values: Iterable[Any], kind: type = Tensor) -> Iterator[tuple[dic
     for module in (m for value in values if isinstance(value, nn.Module) for m in value.modules()):
         for places in (module._parameters, module._buffers, vars(module)):
             for name, tensor in places.items():
-                if isinstance(tensor, kind) and not is_lazy(tensor):
+                if isinstance(tensor, kind) and not is_lazy(tensor):  # type: ignore[arg-type]
                     yield places, name, tensor
 
 

@@ -1,0 +1,240 @@
+"""Training rows: what training, starts and measurements ask of them, whatever holds them."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+# Largest number of rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
+EVALUATION_BATCH = 1024
+# Largest number of numbers in a chunk of rows: 4 MiB of float32.
+CHUNK_SIZE = 2**20
+
+Batch = dict[str, Tensor]
+
+
+class Rows(Dataset):
+    """Rows that a model is fitted to. Only their implementations know how they are held.
+
+    A batch is a dictionary with "x" (n_rows, n_features), in the data's own precision and on the
+    device; "weight" (n_rows,) if rows have weights; and "target" (n_rows, n_classes) if they have classes.
+
+    Attributes
+    ----------
+    n_features : int
+    dtype : torch.dtype
+    device : torch.device
+    labelled : Rows or None
+        Labelled rows, of which each training batch gets more, at random.
+    """
+
+    n_features: int
+    dtype: torch.dtype
+    device: torch.device
+    labelled: Rows | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    @abstractmethod
+    def __getitem__(self, index: Tensor) -> Batch:
+        """Return the rows at `index`, (n_selected,), as a batch."""
+
+    @abstractmethod
+    def select(self, index: Tensor) -> Rows:
+        """Return the rows at `index`, (n_selected,), as rows."""
+
+    @property
+    @abstractmethod
+    def total_weight(self) -> float:
+        """Sum of the weights; the number of rows where there are none."""
+
+    def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all rows and their weights in float64, about `size` numbers at a time, for sums over rows."""
+        for batch in self.batches(max(1, size // self.n_features)):
+            x = batch["x"].double()
+            yield x, batch["weight"].double() if "weight" in batch else x.new_ones(len(x))
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(len(self) / batch_size)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """Yield batches whose sizes differ by one row at most; in random order with a generator."""
+        n = len(self)
+        order = (
+            torch.arange(n, device=self.device)
+            if generator is None
+            else torch.randperm(n, generator=generator, device=self.device)
+        )
+        for index in order.tensor_split(self.n_batches(batch_size)):
+            yield self[index]
+
+    def chunks(self) -> Iterator[Batch]:
+        """Yield batches in order, of a size to be evaluated."""
+        return self.batches(max(1, min(EVALUATION_BATCH, CHUNK_SIZE // self.n_features)))
+
+    def sample(self, n_rows: int, generator: torch.Generator) -> Batch:
+        """Draw different rows at random, all where there are fewer."""
+        return self[torch.randperm(len(self), generator=generator, device=self.device)[:n_rows]]
+
+    def sample_labelled(self, n_rows: int, generator: torch.Generator) -> Batch:
+        """Draw rows at random as the additional labelled ones of a batch."""
+        batch = self.sample(n_rows, generator)
+        target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
+        return {"labelled_x": batch["x"], "labelled_target": target}
+
+    def evenly_spaced(self, n_rows: int) -> Rows:
+        """Return `n_rows` of the rows, or all where there are fewer."""
+        last, n = len(self) - 1, min(len(self), n_rows)
+        return self.select(torch.linspace(0, last, n, dtype=torch.float64, device=self.device).long())
+
+    def largest(self) -> float:
+        """Return the largest value."""
+        return max(float(batch["x"].max()) for batch in self.chunks())
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """Put an array on the rows' device."""
+        return torch.from_numpy(array).to(self.device)
+
+    def with_target(self, target: np.ndarray, labelled: Rows | None = None) -> Rows:
+        """Return the rows with float32 targets (n_rows, n_classes), and perhaps more labelled rows.
+
+        Targets are the classes' probabilities times their weight; 0 where nothing is known.
+        """
+        return RowsWithTarget(self, self.tensor(target), labelled)
+
+    def with_classes(self, codes: np.ndarray, weight: np.ndarray, n_classes: int) -> Rows:
+        """Return the rows with class indices, negative where unknown, and the weights of their classes, (n_rows,)."""
+        known = np.where(codes < 0, 0, weight).astype(np.float32)
+        return RowsWithTarget(self, ClassTarget(self.tensor(codes.clip(0)), self.tensor(known), n_classes))
+
+
+class DenseRows(Rows):
+    """Rows of a dense tensor in memory, sliced by the batch and never copied.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_features)
+        In the data's own precision, on the device.
+    weight : Tensor of shape (n_rows,) or None
+        Their mean over all rows is 1.
+    index : Tensor of shape (n_selected,) or None
+        The rows that take part; None for all.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None):
+        self.n_features, self.dtype, self.device = x.shape[1], x.dtype, x.device
+        self._x, self._weight, self._index = x, weight, index
+
+    def __len__(self) -> int:
+        return len(self._x) if self._index is None else len(self._index)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        if self._index is not None:
+            index = self._index[index]
+        batch = {"x": self._x.index_select(0, index)}
+        return batch if self._weight is None else batch | {"weight": self._weight.index_select(0, index)}
+
+    def select(self, index: Tensor) -> DenseRows:
+        """Return the rows at `index`."""
+        return DenseRows(self._x, self._weight, index if self._index is None else self._index[index])
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        if self._weight is None:
+            return float(len(self))
+        weight = self._weight if self._index is None else self._weight[self._index]
+        return float(weight.sum(dtype=torch.float64))
+
+    def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield slices of all rows; those that take no part have weight 0, which copies less than to select many."""
+        if self._index is not None and 2 * len(self._index) < len(self._x):
+            yield from super().blocks(size)
+            return
+        weight = self._weight
+        if self._index is not None:
+            weight = torch.zeros(len(self._x), dtype=torch.float64, device=self.device)
+            weight[self._index] = 1.0 if self._weight is None else self._weight[self._index].double()
+        chunk = max(1, size // self.n_features)
+        for start in range(0, len(self._x), chunk):
+            x = self._x[start : start + chunk].double()
+            yield x, x.new_ones(len(x)) if weight is None else weight[start : start + chunk].double()
+
+
+class RowsWithTarget(Rows):
+    """Rows with classes.
+
+    Parameters
+    ----------
+    rows : Rows
+    target : Tensor of shape (n_targets, n_classes), or ClassTarget
+    labelled : Rows or None
+    position : Tensor of shape (n_rows,) or None
+        Each row's target; None for the same order.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        target: Tensor | ClassTarget,
+        labelled: Rows | None = None,
+        position: Tensor | None = None,
+    ):
+        self.n_features, self.dtype, self.device = rows.n_features, rows.dtype, rows.device
+        self.labelled = labelled
+        self._rows, self._target, self._position = rows, target, position
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        position = index if self._position is None else self._position[index]
+        return self._rows[index] | {"target": self._target.index_select(0, position)}
+
+    def select(self, index: Tensor) -> RowsWithTarget:
+        """Return the rows at `index`."""
+        position = index if self._position is None else self._position[index]
+        return RowsWithTarget(self._rows.select(index), self._target, self.labelled, position)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        return self._rows.total_weight
+
+    def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield blocks of the rows."""
+        return self._rows.blocks(size)
+
+
+@dataclass(frozen=True)
+class ClassTarget:
+    """Known classes as targets, spread out by the batch: rows times classes may be too many numbers.
+
+    Attributes
+    ----------
+    codes : Tensor of shape (n_rows,)
+        Class indices.
+    weight : Tensor of shape (n_rows,)
+        Weight of each row's class; 0 where nothing is known.
+    n_classes : int
+    """
+
+    codes: Tensor
+    weight: Tensor
+    n_classes: int
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Return the targets of the rows at `index`, (n_selected, n_classes)."""
+        codes, weight = self.codes[index, None], self.weight[index, None]
+        return weight.new_zeros(len(index), self.n_classes).scatter_(1, codes, weight)
