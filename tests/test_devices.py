@@ -3,11 +3,12 @@
 import threading
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import torch
 
-from sklearn_vae._devices import process, resolve_device, to_tensor
+from sklearn_vae._devices import isolated, process, resolve_device, to_tensor
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -43,7 +44,45 @@ def test_to_tensor_keeps_the_array_alive():
     assert torch.equal(tensor, torch.arange(100000.0, dtype=torch.float64))
 
 
+def records(dtype):
+    """Rows of a record array, of which each item begins with one byte of something else."""
+    array = np.zeros(4, dtype=[("id", "u1"), ("x", dtype, 3)])
+    array["x"] = np.arange(12).reshape(4, 3)
+    return array["x"]
+
+
+UNREADABLE = {
+    "one reversed row": lambda dtype: np.arange(12, dtype=dtype).reshape(4, 3)[::-1][:1],
+    "one reversed column": lambda dtype: np.arange(4, dtype=dtype).reshape(4, 1)[:, ::-1],
+    "reversed rows": lambda dtype: np.arange(12, dtype=dtype).reshape(4, 3)[::-1],
+    "a row of records": lambda dtype: records(dtype)[:1],
+    "rows of records": records,
+    "not aligned": lambda dtype: np.frombuffer(b"-" + bytes(range(96)), dtype=dtype, count=12, offset=1).reshape(4, 3),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+@pytest.mark.parametrize("dtype", ["f8", "f4", "u1"])
+def test_to_tensor_takes_any_strides(name, dtype):
+    X = UNREADABLE[name](dtype)
+    np.testing.assert_array_equal(to_tensor(X).numpy(), X)
+    X.setflags(write=False)
+    np.testing.assert_array_equal(to_tensor(X).numpy(), X)
+
+
 # Threads
+
+
+@pytest.mark.parametrize("n_jobs", [4, 20_000, 2**31, 10**20, np.int8(100)])
+def test_number_of_threads_is_at_most_that_of_cores(n_jobs):
+    assert process.n_threads(n_jobs) == min(int(n_jobs), joblib.cpu_count())
+    with isolated(n_jobs):
+        assert torch.get_num_threads() == min(int(n_jobs), joblib.cpu_count())
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, -(10**6)])
+def test_number_of_threads_is_at_least_one(n_jobs):
+    assert process.n_threads(n_jobs) == 1
 
 
 @pytest.fixture
