@@ -39,8 +39,8 @@ X_test, clean = waves(1000, seed=1)
 
 models = {
     "PCA": PCA(8),
-    "autoencoder": VAETransformer(8, objective="autoencoder", random_state=0),
-    "VAE": VAETransformer(8, random_state=0),
+    "autoencoder": VAETransformer(8, objective="autoencoder", whiten=True, random_state=0),
+    "VAE": VAETransformer(8, whiten=True, random_state=0),
 }
 returned = {}
 print("mean squared error   to noisy rows   to clean waves")

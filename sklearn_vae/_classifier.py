@@ -121,10 +121,11 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         start at probabilistic PCA, the networks at zero. "random": networks alone, with
         random weights, the textbook start.
 
-    whiten : bool, default=True
-        True: ``transform`` returns posterior means on the prior's unit scale. False: each
-        column is scaled to the size of its effect on the data, as a PCA score is (see
-        `latent_scale_`): better for distance-based models (kNN, RBF kernels).
+    whiten : bool, default=False
+        False: each column of ``transform`` is scaled to the size of its effect on the data, as
+        a PCA score is (see `latent_scale_`). True: columns are posterior means on the prior's
+        unit scale, on which components that hardly matter weigh as much as the others in
+        distances (kNN, RBF kernels).
 
     max_iter : int or "auto", default="auto"
         Number of epochs; 0 leaves the model at its start. "auto" is 30, but no more than
@@ -306,7 +307,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         network="mlp",
         objective="elbo",
         init="ppca",
-        whiten=True,
+        whiten=False,
         max_iter="auto",
         batch_size="auto",
         learning_rate_init="auto",

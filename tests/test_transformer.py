@@ -103,9 +103,9 @@ def test_fit_transform_is_fit_then_transform(iris):
 
 @pytest.mark.parametrize("n_components", [1, 2, 3])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
-def test_unwhitened_start_equals_pca(iris, n_components, scale):
+def test_start_equals_pca_by_default(iris, n_components, scale):
     X = scale * iris
-    Z = small(n_components, whiten=False, max_iter=0).fit_transform(X)
+    Z = small(n_components, max_iter=0).fit_transform(X)
     expected = PCA(n_components).fit_transform(X)
     np.testing.assert_allclose(np.abs(Z), np.abs(expected), rtol=0.01, atol=0.01 * scale)
     assert (

@@ -45,7 +45,7 @@ def measure(name: str, n_components: int, seeds: int, data: common.Split, params
     accuracy = {"logistic": logistic(Z_train, Z_test, *labels), "knn": neighbors(Z_train, Z_test, *labels)}
     rows = [row | {"model": "PCA", "seed": 0} | seconds | accuracy]
     for seed in range(seeds):
-        vae = VAETransformer(**{"n_components": n_components, "whiten": False, "random_state": seed, **params})
+        vae = VAETransformer(**{"n_components": n_components, "random_state": seed, **params})
         seconds = timed_fit(vae, data.X_train) | {"n_iter": vae.n_iter_, "n_steps": vae.n_steps_}
         Z_train, Z_test = vae.transform(data.X_train), vae.transform(data.X_test)
         accuracy = {"logistic": logistic(Z_train, Z_test, *labels), "knn": neighbors(Z_train, Z_test, *labels)}

@@ -72,7 +72,7 @@ def flop_per_step(vae: VAETransformer, X: np.ndarray) -> dict[str, float]:
 def measure(network: str, n_components: int, seed: int, data: common.Split, args) -> dict:
     """Fit one model, and judge it on the test rows."""
     params = {"n_components": n_components, "network": network, "random_state": seed, "max_iter": args.epochs}
-    vae = VAETransformer(**{**params, "early_stopping": False, "whiten": False, **args.params})
+    vae = VAETransformer(**{**params, "early_stopping": False, **args.params})
     row = {"network": network, "n_components": n_components, "seed": seed, "epochs": args.epochs}
     row |= timed_fit(vae, data.X_train)
     batch = data.X_train[: len(data.X_train) * args.epochs // vae.n_steps_]

@@ -46,7 +46,7 @@ def run_split(cell: dict, params: dict) -> list[dict]:
     seed = cell["split"]
     data = split(cell["set"], seed)
     pca = PCA(N_COMPONENTS, random_state=seed).fit(data.X_train)
-    vae = VAETransformer(**{"n_components": N_COMPONENTS, "whiten": False, "random_state": seed, **params})
+    vae = VAETransformer(**{"n_components": N_COMPONENTS, "random_state": seed, **params})
     scores = pca.transform(data.X_train), pca.transform(data.X_test)
     models = {"PCA": pca, "VAETransformer": vae.fit(data.X_train)}
     return [{**cell, "method": name} | judge(model, data, scores, seed) for name, model in models.items()]

@@ -1,7 +1,7 @@
 """Unsupervised methods of a panel: each is fitted to rows, and gives latents of any rows.
 
-All are at their own defaults but for n_components and what is said here. VAETransformer has `whiten=False`, with which
-distances are as PCA's; "VAETransformer, whiten" is its default, of unit scale. Where a peer's result depends on the
+All are at their own defaults but for n_components and what is said here. "VAETransformer, whiten" has `whiten=True`:
+components of unit scale. Where a peer's result depends on the
 unit of its rows, it gets them centred and divided by one number (KernelPCA, MLPRegressor, tutorial), or each column in
 [0, 1] (NMF, pythae). Layers, steps and numbers of rows that are not a peer's own are the constants below.
 """
@@ -133,8 +133,10 @@ METHODS: dict[str, Callable] = {
     "KernelPCA": lambda d, seed: make_pipeline(OneUnit(), KernelPCA(d, kernel="rbf", random_state=seed)),
     "NMF": lambda d, seed: in_unit_interval(NMF(d, random_state=seed)),
     "MLPRegressor": lambda d, seed: make_pipeline(OneUnit(), MLPLatents(d, seed)),
-    "VAETransformer": lambda d, seed, **params: VAETransformer(d, **{"whiten": False, "random_state": seed, **params}),
-    "VAETransformer, whiten": lambda d, seed, **params: VAETransformer(d, **{"random_state": seed, **params}),
+    "VAETransformer": lambda d, seed, **params: VAETransformer(d, **{"random_state": seed, **params}),
+    "VAETransformer, whiten": lambda d, seed, **params: VAETransformer(
+        d, **{"whiten": True, "random_state": seed, **params}
+    ),
     "pythae": lambda d, seed: in_unit_interval(TorchLatents(train_pythae, d, seed)),
     "PyOD VAE": lambda d, seed: TorchLatents(train_pyod_vae, d, seed),
     "PyOD AutoEncoder": lambda d, seed: TorchLatents(train_pyod_autoencoder, d, seed),
