@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,10 @@ from sklearn_vae.priors.standard_normal import StandardNormalModule
 
 leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default
 hardtanh_backward = torch.ops.aten.hardtanh_backward.default
+# A gradient passes `clamp` at the ends of the range, and `hardtanh` between the ends only.
+OPEN_LOG_SCALE_RANGE = tuple(
+    float(np.nextafter(np.float32(end), np.float32(math.copysign(math.inf, end)))) for end in LOG_SCALE_RANGE
+)
 
 
 class Layer:
@@ -190,7 +195,7 @@ class WrittenOut:
             self.linear_decoder.differentiate(z, d_raw)
             d_z.addmm_(d_raw, self.linear_decoder.weight)
         d_log_scale = (d_z * noise).mul_(scale).add_(excess, alpha=beta / n_rows)
-        d_log_scale = hardtanh_backward(d_log_scale, log_scale, *LOG_SCALE_RANGE)
+        d_log_scale = hardtanh_backward(d_log_scale, log_scale, *OPEN_LOG_SCALE_RANGE)
         d_loc = d_z.add_(loc, alpha=beta / n_rows)
         d_head = torch.cat([d_loc, d_log_scale], -1)
         self.head.differentiate(encoded[-1], d_head)

@@ -65,12 +65,14 @@ class PPCA:
         gain = (self.variances - noise_variance).clip(0)
         total = gain + noise_variance
         total = np.where(total > 0, total, 1.0)
+        # Not 1 - gain / total, of which rounding leaves 0 where the noise is small.
+        posterior_variance = np.where(gain > 0, noise_variance / total, 1.0)
         decoder = np.zeros((len(self.axes), len(gain)))
         k = min(self.axes.shape[1], len(gain))
         decoder[:, :k] = self.axes[:, :k] * np.sqrt(gain[:k])
         # Along no axis do the data vary more than this; a noise that is given may be any multiple of it.
         spread = math.sqrt(np.minimum(total, len(self.axes)).mean())
-        return LinearGaussian(decoder, decoder.T / total[:, None], 1 - gain / total, spread)
+        return LinearGaussian(decoder, decoder.T / total[:, None], posterior_variance, spread)
 
 
 class LinearGaussian(NamedTuple):

@@ -42,7 +42,7 @@ class LinearMaps(nn.Module):
         """Set the maps."""
         self.encoder.weight.copy_(torch.from_numpy(start.encoder_weight))
         self.encoder.bias.copy_(torch.from_numpy(start.encoder_bias))
-        self.log_scale.copy_(0.5 * torch.from_numpy(start.posterior_variance).log())
+        self.log_scale.copy_(0.5 * torch.from_numpy(start.posterior_variance).log()).clamp_(*LOG_SCALE_RANGE)
         self.decoder.weight.copy_(torch.from_numpy(start.decoder_weight))
         self.decoder.bias.copy_(torch.from_numpy(start.decoder_bias))
         self.spread.fill_(start.spread)

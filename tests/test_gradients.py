@@ -14,6 +14,7 @@ from sklearn_vae import VAETransformer
 from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import Recipe
+from sklearn_vae._vae import LOG_SCALE_RANGE
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import MLP, Modules
 
@@ -154,6 +155,20 @@ def test_written_out_gradient_of_scales_out_of_range_is_zero(shift):
     _, expected = by_autograd(trainer, rows.x, 1e-9, None)
     WrittenOut(trainer.model)(rows.x, 1e-9, torch.Generator().manual_seed(1))
     assert (trainer.model.linear.log_scale.grad == 0).all()
+    torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("end", LOG_SCALE_RANGE)
+def test_written_out_gradient_of_scales_at_an_end_of_the_range_is_autograds(end):
+    """That is where training starts if a fixed noise is next to nothing."""
+    trainer, rows = make_trainer()
+    with torch.no_grad():
+        trainer.model.encoder_head.weight.zero_()
+        trainer.model.encoder_head.bias.zero_()
+        trainer.model.linear.log_scale.fill_(end)
+    _, expected = by_autograd(trainer, rows.x, 1.0, None)
+    WrittenOut(trainer.model)(rows.x, 1.0, torch.Generator().manual_seed(1))
+    assert trainer.model.linear.log_scale.grad.all()
     torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
 

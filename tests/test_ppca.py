@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn_vae import VAETransformer, _ppca
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._rows import DenseRows
+from sklearn_vae.likelihoods import DiscretizedLogistic, Gaussian
 
 
 def loadings(ppca):
@@ -105,6 +106,32 @@ def test_ppca_spread_is_that_of_the_data_whatever_the_noise():
     ppca = solve(low_rank(), 2)
     assert ppca.maps(1e100).spread == pytest.approx(6**0.5)
     assert ppca.maps(0.0).spread == pytest.approx(ppca.variances.mean() ** 0.5)
+
+
+@pytest.mark.parametrize("noise", [1e-30, 1e-18, 1e-9, 1e-3, 1.0, 1e9])
+def test_ppca_posterior_variance_is_exact_for_any_noise(noise):
+    maps = solve(low_rank(), 3).maps(noise)
+    expected = 1 / (1 + np.square(maps.decoder).sum(0) / noise)
+    np.testing.assert_allclose(maps.posterior_variance, expected, rtol=1e-9)
+
+
+def test_ppca_posterior_without_noise_is_the_prior_where_there_is_no_loading():
+    maps = solve(low_rank(rank=2, noise=0.0)[:, :4], 6).maps(0.0)
+    np.testing.assert_array_equal(maps.posterior_variance[[0, 1, 4, 5]], [0, 0, 1, 1])
+
+
+NOISES = [Gaussian(1e-5), Gaussian(0.1), Gaussian(), Gaussian(per_column=True), DiscretizedLogistic(2**30, 2.0**30 - 1)]
+
+
+@pytest.mark.parametrize("n_components", [1, 4, 7])
+@pytest.mark.parametrize("likelihood", NOISES, ids=str)
+def test_transformer_of_next_to_no_noise_starts_and_trains(likelihood, n_components):
+    """A given noise may be below what rounding leaves of 1, and data of low rank have none."""
+    X = np.rint(1e4 * low_rank(d=4, rank=2, noise=0.0)) + 1e6
+    for max_iter in (0, 2):
+        vae = start(n_components, hidden_layer_sizes=(4,), likelihood=likelihood).set_params(max_iter=max_iter).fit(X)
+        assert np.isfinite(vae.transform(X)).all() and np.isfinite(vae.score(X))
+        assert all(parameter.isfinite().all() for parameter in vae.module_.parameters())
 
 
 def test_ppca_with_fewer_rows_than_columns_has_the_axes_of_sklearn(digits):
