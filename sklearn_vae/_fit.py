@@ -97,7 +97,7 @@ class Run:
     epochs : list of float
         Epochs made before each validation.
     optima : list of tuple of Tensor
-        Closed-form parameters on the held-out rows at each validation.
+        Sufficient statistics of closed-form parameters on the held-out rows at each validation.
     """
 
     model: VAE
@@ -232,8 +232,8 @@ class Fitter:
     def fit_cross_validated(self, rows: Rows, n_splits: int, n_folds: int) -> Run:
         """Choose the number of steps on the first folds of a split, then train on all rows for as many.
 
-        Closed-form parameters of the likelihood (the Gaussian's scale) are set to the mean
-        of their optima on the held-out rows, which overfitting cannot flatter, or to the
+        Closed-form parameters of the likelihood (the Gaussian's scale) are set to their
+        optimum on the held-out rows of all folds, which overfitting cannot flatter, or to the
         optimum on the training rows where that is larger.
         """
         folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
@@ -258,7 +258,8 @@ class Fitter:
         _, own_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
         for target, values, own in zip(final.model.likelihood.optima(), optima, own_optima, strict=True):
             # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
-            target.copy_(torch.stack(values).mean(0).maximum(own))
+            held_out = torch.stack(values).sum(0)
+            target.copy_((held_out / held_out[1]).maximum(own / own[1]))
         measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
         final.scores = scores.tolist()
         final.epochs = [step / n_batches for step in longest.steps]

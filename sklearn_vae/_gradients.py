@@ -155,7 +155,7 @@ class WrittenOut:
             type(model.objective) is ELBO
             and type(model.prior) is StandardNormalModule
             and (type(model.likelihood) is OptimalGaussian or type(model.likelihood) is FixedGaussian)
-            and len(model.likelihood.log_scale) == 1
+            and model.likelihood.n_scales == 1
             and model.encoder_head is not None
             and model.encoder_head.out_features == 2 * model.n_components
             and Layers.are_in(model.encoder)

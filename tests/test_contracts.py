@@ -26,6 +26,7 @@ from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._rows import DenseRows
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian
+from sklearn_vae.likelihoods.base import MEMORY
 from sklearn_vae.networks import MLP, NETWORKS, Modules
 from sklearn_vae.networks.mlp import ACTIVATIONS
 from sklearn_vae.objectives import ELBO, IWAE, OBJECTIVES, Autoencoder, FreeBits
@@ -280,40 +281,59 @@ def test_likelihood_state_dict_round_trip(likelihood):
     assert torch.equal(restored.mean(raw), module.mean(raw))
 
 
+def fit_optima(module, y, raw, weight=None):
+    """Return the sums of closed-form parameters over these rows alone, which the module then has."""
+    for sums in module.optima():
+        sums.zero_()
+    module.train().log_prob(y, raw, weight)
+    module.eval()
+    return [sums.clone() for sums in module.optima()]
+
+
 @over_likelihoods
 @pytest.mark.parametrize("weighted", [False, True])
 def test_likelihood_closed_form_parameters_are_at_their_optimum(likelihood, weighted):
-    """In training mode `log_prob` puts them where no step up or down raises the rows' total."""
+    """The sums over rows put them where no step up or down raises the rows' total."""
     X = torch.from_numpy(binary_rows())
     module, _ = started(likelihood, X.numpy())
     weight = torch.linspace(0, 2, N_ROWS, dtype=torch.float64) if weighted else None
     y, raw = module.observe(X), normal(N_ROWS, module.n_outputs)
-    module.train().log_prob(y, raw, weight)
-    module.eval()
+    fit_optima(module, y, raw, weight)
 
     def total():
         return float((module.log_prob(y, raw) * (1 if weight is None else weight)).sum().detach())
 
     best = total()
-    for optimum in module.optima():
-        for i, step in itertools.product(range(len(optimum)), [-0.01, 0.01]):
-            optimum[i] += step
+    for sums in module.optima():
+        for i, factor in itertools.product(np.ndindex(*sums.shape), [0.99, 1.01]):
+            sums[i] *= factor
             assert total() < best
-            optimum[i] -= step
+            sums[i] /= factor
     assert total() == pytest.approx(best)
 
 
 @over_likelihoods
-def test_likelihood_rows_without_weight_leave_closed_form_parameters_alone(likelihood):
+def test_likelihood_rows_count_by_their_weight_in_closed_form_parameters(likelihood):
     X = torch.from_numpy(binary_rows())
     module, _ = started(likelihood, X.numpy())
-    raw, weight = normal(N_ROWS, module.n_outputs), torch.ones(N_ROWS, dtype=torch.float64)
-    weight[4:] = 0
-    module.train().log_prob(module.observe(X), raw, weight)
-    weighted = [optimum.clone() for optimum in module.optima()]
-    module.log_prob(module.observe(X[:4]), raw[:4])
-    for optimum, expected in zip(module.optima(), weighted, strict=True):
-        torch.testing.assert_close(optimum, expected)
+    y, raw, counts = module.observe(X), normal(N_ROWS, module.n_outputs), torch.arange(N_ROWS) % 4
+    weighted = fit_optima(module, y, raw, counts.double())
+    repeated = fit_optima(module, y.repeat_interleave(counts, 0), raw.repeat_interleave(counts, 0))
+    torch.testing.assert_close(weighted, repeated)
+
+
+@over_likelihoods
+def test_likelihood_batches_count_by_their_weight_in_closed_form_parameters(likelihood):
+    """Sums over batches are kept, and what follows from them is what a batch is scored with."""
+    X = torch.from_numpy(binary_rows())
+    module, _ = started(likelihood, X.numpy())
+    y, raw, weight = module.observe(X), normal(N_ROWS, module.n_outputs), torch.linspace(0, 30, N_ROWS).double()
+    second = fit_optima(module, y[5:], raw[5:], weight[5:])
+    first = fit_optima(module, y[:5], raw[:5], weight[:5])
+    in_training = module.train().log_prob(y[5:], raw[5:], weight[5:])
+    for sums, a, b in zip(module.optima(), first, second, strict=True):
+        torch.testing.assert_close(sums, MEMORY * a + b)
+    torch.testing.assert_close(module.eval().log_prob(y[5:], raw[5:]), in_training)
 
 
 @over_likelihoods
@@ -532,7 +552,7 @@ def test_objective_is_linear_in_beta(objective):
 def test_objective_is_drawn_from_its_generator_alone(objective, global_random_state):
     X = torch.from_numpy(binary_rows())
     model, before = model_with(objective, X.numpy()).train(), global_random_state()
-    first, again = (model(X, beta=1.0, generator=generator()).loss for _ in range(2))
+    first, again = (m(X, beta=1.0, generator=generator()).loss for m in (copy.deepcopy(model), model))
     assert torch.equal(first, again)
     assert global_random_state() == before
 

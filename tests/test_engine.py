@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_vae import VAETransformer
+from sklearn_vae import VAEClassifier, VAETransformer, _engine
 from sklearn_vae._devices import to_tensor
 from sklearn_vae._engine import Trainer, _Adam, evaluate
 from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._recipe import Settings
 from sklearn_vae._rows import DenseRows
+from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import Modules
 
 CPU = torch.device("cpu")
@@ -58,9 +59,9 @@ def rows(iris):
 
 def test_trainer_lowers_the_loss(iris, rows):
     trainer = trainer_of(iris, learning_rate=lambda step: 0.003)
-    losses = [trainer.run_epoch(rows).loss for _ in range(30)]
+    losses = [trainer.run_epoch(rows).loss for _ in range(60)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05
-    assert trainer.step == 30 * rows.n_batches(32)
+    assert trainer.step == 60 * rows.n_batches(32)
 
 
 def test_trainer_gives_equal_runs_for_equal_generators(iris, rows):
@@ -123,18 +124,20 @@ def test_trainer_without_averaging_keeps_the_last_weights(iris, rows):
         torch.testing.assert_close(average, last, rtol=1e-6, atol=1e-7)
 
 
-def test_trainer_average_is_the_moving_average_of_the_weights(iris, rows):
+def averaged(model):
+    """Return what training averages: weights, and the noise scale's sums."""
+    return [tensor.detach() for tensor in (*model.parameters(), *model.likelihood.optima())]
+
+
+def test_trainer_average_is_the_moving_average_of_weights_and_sums(iris, rows):
     """With the decay t / (t + 9) of step t, up to the limit."""
-    trainer, expected = trainer_of(iris, batch_size=150, averaging=0.2), None
-    expected = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    trainer = trainer_of(iris, batch_size=150, averaging=0.2)
+    expected = [tensor.clone() for tensor in averaged(trainer.model)]
     for step in range(1, 5):
         trainer.run_epoch(rows)
         decay = min(0.2, step / (step + 9))
-        expected = [
-            decay * old + (1 - decay) * new.detach()
-            for old, new in zip(expected, trainer.model.parameters(), strict=True)
-        ]
-    for average, value in zip(trainer.average.parameters(), expected, strict=True):
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, averaged(trainer.model), strict=True)]
+    for average, value in zip(averaged(trainer.average), expected, strict=True):
         torch.testing.assert_close(average, value, rtol=1e-5, atol=1e-6)
 
 
@@ -222,6 +225,29 @@ def test_trainer_evaluates_rows_of_twice_the_weight_as_twice_the_rows(iris):
         trainer.average, DenseRows(x, None, torch.cat([*[torch.arange(50)] * 4, torch.arange(50, 150)])), 1.0
     )
     assert few == pytest.approx(many, abs=0.15)
+
+
+@pytest.mark.parametrize("per_column", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_evaluate_sets_the_optimum_on_all_rows_whatever_the_chunks(iris, monkeypatch, per_column, weighted):
+    """Chunks differ in their errors: the rows are sorted, and there is no noise."""
+    vae = VAETransformer(1, hidden_layer_sizes=(6,), objective="autoencoder", max_iter=0, random_state=0)
+    model = vae.set_params(likelihood=Gaussian(per_column=per_column)).fit(iris).module_
+    weight = torch.linspace(0.1, 3, 150) if weighted else None
+    rows, found = DenseRows(to_tensor(iris[iris[:, 0].argsort()]), weight).select(torch.arange(600) // 4), []
+    for chunk in (600, 7):
+        monkeypatch.setattr(_engine, "EVALUATION_BATCH", chunk)
+        evaluate(model, rows, 1.0)
+        found.append(model.likelihood.variance)
+    torch.testing.assert_close(*found)
+
+
+def test_evaluate_leaves_a_scale_alone_that_the_objective_does_not_score(iris):
+    """Classifiers judge held-out rows by their labels."""
+    model = VAEClassifier(2, hidden_layer_sizes=(6,), max_iter=0, random_state=0).fit(iris, np.arange(150) % 3).module_
+    before = weights(model)
+    evaluate(model, DenseRows(to_tensor(iris)).with_target(np.eye(3)[np.arange(150) % 3]), 1.0)
+    assert_equal_weights(weights(model), before)
 
 
 def test_adam_updates_as_torchs_adam_steps():

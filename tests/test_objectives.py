@@ -1,5 +1,6 @@
 """Bounds other than the plain one: importance weighting, its gradients, and free bits."""
 
+import copy
 import math
 
 import numpy as np
@@ -192,6 +193,7 @@ def test_iwae_noise_scale_is_the_error_over_rows_and_draws(iris, weighted, per_c
     model = fitted(iris, likelihood=Gaussian(per_column=per_column), input_noise=0.0).train()
     weight = torch.linspace(0.1, 2, 150, dtype=torch.float64) if weighted else torch.ones(150, dtype=torch.float64)
     batch = batch_of(model, iris, weight=weight if weighted else None)
+    model.likelihood.sums.zero_()
     IWAE(4)(model, batch, 1.0, generator())
     z = draw(model.encode(batch.y), (4,), generator())
     square = (batch.y - model.decode(z)).square().mean(0)
@@ -224,6 +226,7 @@ def test_objective_in_a_joint_loss_adds_its_own_gradient(objective):
 
 
 def named_gradients(model, objective, batch):
+    model = copy.deepcopy(model)
     parameters = dict(model.named_parameters())
     loss = objective(model, batch, 1.0, generator()).loss.mean()
     found = torch.autograd.grad(loss, parameters.values(), allow_unused=True, materialize_grads=True)

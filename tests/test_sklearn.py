@@ -36,11 +36,12 @@ def expected_failures(estimator):
     failures = {
         "check_sample_weight_equivalence_on_dense_data": (
             "Training draws mini-batches, noise and held-out rows at random, one draw per row. A row of weight 3 is "
-            "one row with one draw, three copies are three rows with three draws in other batches: the two fits "
-            "minimise the same expected loss along different random paths, as scikit-learn's own SGDClassifier and "
-            "MLPClassifier do, for which this check is an expected failure as well. That weights and copies are "
-            "equivalent where nothing is drawn (one batch, no noise), and that rows of weight 0 are as good as "
-            "removed, is tested in test_fit.py and test_ppca.py."
+            "one row with one draw; three copies are three rows with three draws, in other batches. For given "
+            "settings the two fits minimise the same expected loss along different random paths, as scikit-learn's "
+            "own SGDClassifier and MLPClassifier do, for which this check is an expected failure as well. Settings "
+            "that are 'auto' go by the number of rows, in which copies count and weights do not. test_fit.py tests "
+            "that fits with weights and with copies agree in the mean over seeds, that they are equal where nothing "
+            "is drawn (one batch, no noise), and that rows of weight 0 are as good as removed."
         )
     }
     if isinstance(estimator, VAEClassifier):

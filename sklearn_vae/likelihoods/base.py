@@ -17,6 +17,8 @@ from sklearn_vae._rows import Rows
 
 # Of noise, in units of the data's mean variance: below it float32 residuals are rounding noise.
 MIN_VARIANCE = 1e-6
+# Share of the sums over earlier batches that is kept when a batch is added: a mean over about ten batches.
+MEMORY = 0.9
 
 
 class Likelihood(BaseEstimator, ABC):
@@ -121,12 +123,17 @@ class LikelihoodModule(nn.Module, ABC):
         """
 
     def optima(self) -> Iterator[Tensor]:
-        """Yield the log-scales that `log_prob` sets to their closed-form optimum in training mode.
+        """Yield the sufficient statistics of the parameters that have a closed-form optimum.
+
+        A parameter is a function of a weighted mean over rows. Its statistics are the weighted sum
+        and the sum of the weights, and nothing else is stored. In training mode `log_prob`
+        multiplies them by `MEMORY`, adds those of its rows, and then uses the parameter that follows.
+        Statistics of several batches, models or processes may be added, or averaged.
 
         Yields
         ------
-        log_scale : Tensor
-            A buffer, in nats.
+        sums : Tensor of shape (2, n_parameters)
+            A buffer: weighted sums, and sums of the weights.
         """
         yield from ()
 
@@ -173,8 +180,8 @@ class LikelihoodModule(nn.Module, ABC):
         raw : Tensor of shape (..., n_rows, n_outputs)
             The decoder's output, perhaps for several draws.
         weight : Tensor of shape (n_rows,) or None
-            In training mode, parameters with a closed form are first set to their optimum
-            on these rows, weighted.
+            In training mode, the rows are first added to the statistics of parameters with
+            a closed form, see `optima`.
 
         Returns
         -------

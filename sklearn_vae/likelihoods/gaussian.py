@@ -16,7 +16,7 @@ from torch.distributions import Normal
 
 from sklearn_vae._devices import FLOAT32, FLOAT64
 from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import MEMORY, MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
 
 # Of a scale that is given, in units of the root of the data's mean variance.
 MIN_FIXED_SCALE = 1e-9
@@ -108,8 +108,9 @@ class GaussianModule(LikelihoodModule):
     log_scale: Tensor
     column_log_scale: Tensor | None
 
-    def __init__(self, n_features: int, n_coordinates: int | None, measures_columns: bool = False):
+    def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int = 1, measures_columns: bool = False):
         super().__init__()
+        self.n_scales = n_scales
         self.n_outputs = n_features if n_coordinates is None else n_coordinates
         self.n_dropped = n_features - self.n_outputs
         self.n_inputs = self.n_outputs + (self.n_dropped > 0)
@@ -129,7 +130,7 @@ class GaussianModule(LikelihoodModule):
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
         """Keep probabilistic PCA as it is: with one scale it is the optimum of the linear model."""
-        self.set_variance(torch.tensor(ppca.noise_variance, **FLOAT64))
+        self.set_variance(ppca.noise_variance)
         maps = ppca.maps(float((self.variance / self.unit.square()).mean()))
         decoder, encoder = maps.decoder, maps.encoder
         if self.axes is not None:
@@ -143,9 +144,9 @@ class GaussianModule(LikelihoodModule):
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Centre and scale; with principal coordinates, rotate and append the dropped norm."""
-        x = x if x.is_floating_point() else x.to(self.log_scale.dtype)
+        x = x if x.is_floating_point() else x.to(self.dtype)
         # In place: batches of wide rows are the largest arrays of a fit.
-        y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.log_scale.dtype)
+        y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.dtype)
         if self.axes is None:
             return y
         coordinates = y @ self.axes
@@ -178,7 +179,7 @@ class GaussianModule(LikelihoodModule):
         return y[..., : self.n_outputs] - raw, y[..., self.n_outputs :]
 
     def _log_prob(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
-        if len(self.log_scale) == 1:
+        if self.n_scales == 1:
             n_columns = len(self.center)
             square = torch.linalg.vecdot(residual, residual)[..., None]
             square = torch.addcmul(square, dropped, dropped) if self.n_dropped else square
@@ -190,9 +191,14 @@ class GaussianModule(LikelihoodModule):
         log_cell = log_scale + (0.5 * math.log(2 * math.pi) + math.log(self.unit))
         return torch.addcmul(-n_columns * log_cell, square, (-2 * log_scale).exp(), value=-0.5).sum(-1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the scale."""
+        return self.log_scale.dtype
+
     @abstractmethod
     def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
-        """Set the scale to its optimum, where it has a closed form.
+        """Add the rows to what the scale follows from, where it has a closed form.
 
         Parameters
         ----------
@@ -203,10 +209,9 @@ class GaussianModule(LikelihoodModule):
         weight : Tensor of shape (n_rows,) or None
         """
 
-    def set_variance(self, variance: Tensor) -> None:
-        """Set the noise variance, in standardised units, floored where residuals are rounding noise."""
-        with torch.no_grad():
-            self.log_scale.copy_(0.5 * variance.clamp_min(MIN_VARIANCE).log())
+    @abstractmethod
+    def set_variance(self, variance: float) -> None:
+        """Set the noise variance, in standardised units, where it is not given."""
 
     @property
     def variance(self) -> Tensor:
@@ -246,49 +251,76 @@ class ClosedFormGaussian(GaussianModule):
         if self.n_dropped:
             square += (dropped * dropped if weight is None else dropped * dropped * weight[:, None]).sum().item()
         n_cells = len(self.center) * (len(y) if weight is None else weight.sum().item())
-        self.fit_scale_to(square / n_cells)
-        log_scale = self.log_scale.item()
+        log_scale = self.fit_scale_to(square, n_cells)
         precision = math.exp(-2 * log_scale)
         log_cell = log_scale + 0.5 * math.log(2 * math.pi) + math.log(self.unit)
         return -n_cells * log_cell - 0.5 * precision * square, weighted.mul_(precision)
 
     @abstractmethod
-    def fit_scale_to(self, mean_square: float) -> None:
-        """Set one scale to its optimum for residuals of this mean square."""
+    def fit_scale_to(self, square: float, n_cells: float) -> float:
+        """Add weighted sums of squared residuals and of cells to what one scale follows from; return its logarithm."""
 
 
 class OptimalGaussian(ClosedFormGaussian):
-    """The scale is the root mean squared error, set in closed form.
+    """The scale is the root mean squared error of recent batches (Rybkin et al. 2021), in closed form.
 
-    The loss is stationary there, so that holding the scale constant within a batch
-    gives the gradient of the profile likelihood (Rybkin et al. 2021).
+    `sums` are the weighted sums of squared residuals and of cells, per scale. A batch counts by its
+    total weight in them and, because the scale hardly depends on it, in the gradient: each batch's
+    own optimum would give all batches an equal vote.
     """
 
+    sums: Tensor
+
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int, measures_columns: bool = False):
-        super().__init__(n_features, n_coordinates, measures_columns)
-        self.register_buffer("log_scale", torch.zeros(n_scales, **FLOAT32))
+        super().__init__(n_features, n_coordinates, n_scales, measures_columns)
+        self.register_buffer("sums", torch.ones(2, n_scales, **FLOAT32))
+
+    @property
+    def log_scale(self) -> Tensor:  # type: ignore[override]
+        """Half the logarithm of the mean squared residual, floored where residuals are rounding noise."""
+        square, n_cells = self.sums
+        return 0.5 * (square / n_cells).clamp_min(MIN_VARIANCE).log()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the sums."""
+        return self.sums.dtype
 
     def optima(self) -> Iterator[Tensor]:
-        """Yield the scale."""
-        yield self.log_scale
+        """Yield the sums."""
+        yield self.sums
+
+    def set_variance(self, variance: float) -> None:
+        """Set the sums to those of one cell."""
+        self.sums[0], self.sums[1] = variance, 1.0
 
     def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
-        """Set the variance to the weighted mean squared residual."""
-        # Over draws in front of rows, too.
+        """Add the rows to the sums."""
+        # Of draws in front of rows, the mean.
         square = square.flatten(0, -3).mean(0) if square.ndim > 2 else square
-        self.set_variance((square.mean(0) if weight is None else weight @ square / weight.sum()) / n_columns)
+        self.sums.mul_(MEMORY)
+        self.sums[0] += square.sum(0) if weight is None else weight @ square
+        self.sums[1] += n_columns * (len(square) if weight is None else weight.sum())
 
-    def fit_scale_to(self, mean_square: float) -> None:
-        """Set the variance to it."""
-        self.log_scale.fill_(0.5 * math.log(max(mean_square, MIN_VARIANCE)))
+    def fit_scale_to(self, square: float, n_cells: float) -> float:
+        """Add to the sums; return the log-scale."""
+        ((old_square,), (old_cells,)) = self.sums.tolist()
+        square, n_cells = MEMORY * old_square + square, MEMORY * old_cells + n_cells
+        self.sums.copy_(torch.tensor([[square], [n_cells]], **FLOAT32))
+        return 0.5 * math.log(max(square / n_cells, MIN_VARIANCE))
 
 
 class LearnedGaussian(GaussianModule):
     """The scale is a parameter, trained by gradient."""
 
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int):
-        super().__init__(n_features, n_coordinates)
+        super().__init__(n_features, n_coordinates, n_scales)
         self.log_scale = nn.Parameter(torch.zeros(n_scales, **FLOAT32))
+
+    @torch.no_grad()
+    def set_variance(self, variance: float) -> None:
+        """Set the scale where training starts, floored where residuals are rounding noise."""
+        self.log_scale.fill_(0.5 * math.log(max(variance, MIN_VARIANCE)))
 
     def floored_log_scale(self) -> Tensor:
         """Return the log-scale, floored where residuals are rounding noise; its gradient passes the floor."""
@@ -316,11 +348,12 @@ class FixedGaussian(ClosedFormGaussian):
                 f"which is {moments.unit:.3g}, got {self.scale:g}; float32 resolves no less: use scale='optimal'."
             )
 
-    def set_variance(self, variance: Tensor) -> None:
+    def set_variance(self, variance: float) -> None:
         """Leave the scale as it was given."""
 
     def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
         """Leave the scale as it was given."""
 
-    def fit_scale_to(self, mean_square: float) -> None:
-        """Leave the scale as it was given."""
+    def fit_scale_to(self, square: float, n_cells: float) -> float:
+        """Return the log-scale, as it was given."""
+        return self.log_scale.item()
