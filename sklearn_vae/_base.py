@@ -31,7 +31,16 @@ from sklearn_vae._diagnostics import (
 )
 from sklearn_vae._fit import Fitter, Run, Seeds, Stopping
 from sklearn_vae._inference import FittedModel
-from sklearn_vae._persistence import rebuild, to_arrays, versions, warn_of_other_versions
+from sklearn_vae._persistence import (
+    check_fitted,
+    check_parameters,
+    check_training_state,
+    check_versions,
+    rebuild,
+    to_arrays,
+    versions,
+    warn_of_other_versions,
+)
 from sklearn_vae._progress import CallbackSupportMixin, Progress
 from sklearn_vae._recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._rows import DenseRows, Rows
@@ -258,20 +267,26 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return state
 
     def __setstate__(self, state):
-        """Rebuild the model on its device, or on the CPU where this machine lacks that."""
+        """Check what was saved, and rebuild the model on its device, or on the CPU where this machine lacks that."""
         state = dict(state)
         saved_with = state.pop("_versions", {})
+        check_versions(saved_with)
         warn_of_other_versions(type(self).__name__, saved_with)
         arrays = state.pop("module_", None)
         super().__setstate__(state)
-        if arrays is not None:
-            with isolated():
-                model = rebuild(self._architecture, arrays, saved_with)
-                try:
-                    device = resolve_device(self.device)
-                except ValueError:
-                    device = torch.device("cpu")
-                self._fitted_model = FittedModel(model.to(device).eval())
+        check_parameters(type(self).__name__, self, type(self))
+        if arrays is None:
+            self._forget()
+            return
+        check_fitted(self)
+        with isolated():
+            model = rebuild(self._architecture, arrays, saved_with)
+            check_training_state(self._training_state, model)
+            try:
+                device = resolve_device(self.device)
+            except ValueError:
+                device = torch.device("cpu")
+            self._fitted_model = FittedModel(model.to(device).eval())
 
     @property
     def _n_features_out(self) -> int:

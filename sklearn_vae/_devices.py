@@ -19,9 +19,9 @@ from torch import Tensor
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-# How weights are made: torch's default dtype and device are the user's.
-FLOAT32: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
-FLOAT64: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+# Arguments of functions that make tensors: torch's default dtype is the user's. `isolated` sets the default device.
+FLOAT32: dict[str, Any] = {"dtype": torch.float32}
+FLOAT64: dict[str, Any] = {"dtype": torch.float64}
 # Kinds of devices whose autocast is turned off.
 AUTOCAST = ("cpu", "cuda")
 # What torch says when memory runs out, or when a size is larger than any memory.

@@ -228,14 +228,17 @@ class Trainer:
             average.lerp_(optimum, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what it takes to go on, as arrays and numbers."""
+        """Return what it takes to go on, as arrays and numbers.
+
+        `sklearn_vae._persistence.check_training_state` knows the same.
+        """
         moments = self._net.optimizer_.state[self.weights.trained]
         return {
             "step": self.step,
             "weights": _array(self.weights.values),
             "optima": [_array(optimum) for _, optimum in self._optima],
             "moments": {name: _array(value) for name, value in moments.items()},
-            "generator": self.generator.get_state().numpy(),
+            "seed": int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device)),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -247,11 +250,7 @@ class Trainer:
         device = self.weights.values.device
         moments = {name: torch.tensor(value, device=device) for name, value in state["moments"].items()}
         self._net.optimizer_.state[self.weights.trained] = moments
-        try:
-            self.generator.set_state(to_tensor(state["generator"]))
-        except RuntimeError:
-            # The state is that of another kind of device: go on from a seed.
-            self.generator.manual_seed(self.generator.initial_seed() + self.step)
+        self.generator.manual_seed(state["seed"])
 
 
 @torch.no_grad()

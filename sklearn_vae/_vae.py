@@ -14,7 +14,7 @@ from torch.distributions import Normal
 from sklearn_vae._devices import FLOAT32
 from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
 from sklearn_vae.networks import Network, PosteriorEncoder
-from sklearn_vae.networks.base import check_output, linear
+from sklearn_vae.networks.base import check_output, empty, linear
 from sklearn_vae.objectives import Batch, Joint, Objective, Terms
 from sklearn_vae.priors import ClassMixture, Prior, PriorModule
 
@@ -31,11 +31,11 @@ class LinearMaps(nn.Module):
 
     def __init__(self, n_inputs: int, n_components: int, n_outputs: int):
         super().__init__()
-        self.encoder = nn.utils.skip_init(nn.Linear, n_inputs, n_components, **FLOAT32)
+        self.encoder = empty(nn.Linear, n_inputs, n_components)
         self.log_scale = nn.Parameter(torch.zeros(n_components, **FLOAT32))
         # What the networks' inputs are divided by: the spread of the leading components.
         self.register_buffer("spread", torch.ones((), **FLOAT32))
-        self.decoder = nn.utils.skip_init(nn.Linear, n_components, n_outputs, **FLOAT32)
+        self.decoder = empty(nn.Linear, n_components, n_outputs)
 
     @torch.no_grad()
     def start_at(self, start: LinearStart) -> None:

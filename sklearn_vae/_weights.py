@@ -47,6 +47,11 @@ class Weights:
             self.trained.grad = self.gradient
 
 
+def n_values(model: VAE) -> int:
+    """Return the number of values that `Weights` makes of a model's parameters."""
+    return sum(map(_size, _parameters(model)))
+
+
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """Make tensors views of one, which is returned, (n_values,)."""
     flat = tensors[0].new_zeros(sum(map(_size, tensors)), requires_grad=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -143,7 +143,7 @@ def linear(
     "kaiming" is torch's default start (He et al. 2015, with a gain of 1 / sqrt(3)), "glorot" that of Glorot and
     Bengio (2010, eq. 16), uniform, without biases.
     """
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, **FLOAT32)
+    layer = empty(nn.Linear, n_in, n_out)
     if zero:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
@@ -155,6 +155,11 @@ def linear(
         bound = 1 / math.sqrt(n_in)
         nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return layer
+
+
+def empty(layer: Callable[..., nn.Module], *sizes: int, **arguments: int) -> Any:
+    """Make a layer whose weights are still to be set, on torch's default device, which may be "meta"."""
+    return nn.utils.skip_init(layer, *sizes, **arguments, **FLOAT32, device=torch.get_default_device())
 
 
 def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> int:
@@ -169,7 +174,7 @@ def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> 
 def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return what the module makes of two rows; raise ValueError if it fails, or writes to its input."""
     module.eval()
-    x = torch.zeros(2, n_in, dtype=dtype, device="cpu")
+    x = torch.zeros(2, n_in, dtype=dtype)
     try:
         with torch.no_grad():
             out = module(x)

@@ -13,8 +13,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from sklearn_vae._devices import FLOAT32
-from sklearn_vae.networks.base import Network, linear
+from sklearn_vae.networks.base import Network, empty, linear
 from sklearn_vae.networks.mlp import ACTIVATIONS, check_sizes, hidden_layers
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -201,7 +200,7 @@ def convolution(
 
     The start is torch's default for the number of inputs that each output has.
     """
-    layer = nn.utils.skip_init(cls, n_in, n_out, kernel_size, stride=2, padding=kernel_size // 2 - 1, **FLOAT32)
+    layer = empty(cls, n_in, n_out, kernel_size, stride=2, padding=kernel_size // 2 - 1)
     n_positions = kernel_size**2 if cls is nn.Conv2d else (kernel_size // 2) ** 2
     bound = 0.0 if zero else 1 / math.sqrt(n_in * n_positions)
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)

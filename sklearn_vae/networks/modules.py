@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from sklearn_vae._devices import FLOAT32
 from sklearn_vae.networks.base import (
@@ -229,7 +229,7 @@ def tensors_in(values: Iterable[Any], kind: type = Tensor) -> Iterator[tuple[dic
     for module in (m for value in values if isinstance(value, nn.Module) for m in value.modules()):
         for places in (module._parameters, module._buffers, vars(module)):
             for name, tensor in places.items():
-                if isinstance(tensor, kind) and not is_lazy(tensor):  # type: ignore[arg-type]
+                if isinstance(tensor, kind) and not isinstance(tensor, UninitializedBuffer | UninitializedParameter):
                     yield places, name, tensor
 
 
