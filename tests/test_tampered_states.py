@@ -204,7 +204,7 @@ def test_states_without_a_field_are_refused_or_usable(states, name):
 @over_estimators
 def test_states_that_replace_methods_are_refused(states, name):
     estimator, stream = states[name]
-    for key in ("transform", "fit", "_map", "get_params", "_validate_params"):
+    for key in ("transform", "fit", "get_params", "_validate_params"):
         with pytest.raises(ValueError, match=f"without its methods {key}.* damaged or was changed"):
             load(estimator, {**pickle.loads(stream), key: 5})
     with pytest.raises(ValueError, match="likelihood to be stored without its methods build"):
@@ -219,11 +219,26 @@ def test_estimators_keep_what_a_user_adds(states):
 
 
 CHANGED = {
-    "exp_avg": ("chunks", ("_training_state", "moments", "exp_avg"), lambda a: a[:1], "exp_avg'.*shape .*got an array"),
-    "exp_avg_sq": ("chunks", ("_training_state", "moments", "exp_avg_sq"), lambda a: -a - 1, "exp_avg_sq.* at least 0"),
-    "precision": ("chunks", ("_training_state", "weights"), lambda a: a.astype(float), "'weights'.*type float32"),
-    "optima": ("chunks", ("_training_state", "optima"), lambda o: o[:0], "'optima'.*to be 1 arrays"),
-    "seed": ("chunks", ("_training_state", "seed"), lambda n: 2**63, "'seed'.*an integer"),
+    "exp_avg": (
+        "chunks",
+        ("_training_state", "trainer", "moments", "exp_avg"),
+        lambda a: a[:1],
+        "exp_avg'.*shape .*got an array",
+    ),
+    "exp_avg_sq": (
+        "chunks",
+        ("_training_state", "trainer", "moments", "exp_avg_sq"),
+        lambda a: -a - 1,
+        "exp_avg_sq.* at least 0",
+    ),
+    "precision": (
+        "chunks",
+        ("_training_state", "trainer", "weights"),
+        lambda a: a.astype(float),
+        "'weights'.*type float32",
+    ),
+    "optima": ("chunks", ("_training_state", "trainer", "optima"), lambda o: o[:0], "'optima'.*to be 1 arrays"),
+    "seed": ("chunks", ("_training_state", "trainer", "seed"), lambda n: 2**63, "'seed'.*an integer"),
     "weights": ("fit", ("module_", "linear.encoder.weight"), lambda a: a * np.nan, "linear.encoder.weight.*finite"),
     "columns": ("fit", ("n_features_in_",), lambda n: 5, "n_features_in_ to be 4"),
     "versions": ("fit", ("_versions",), lambda v: None, "_versions"),
