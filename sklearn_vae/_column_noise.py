@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sklearn_vae._rows import Rows
 from sklearn_vae._vae import VAE
-from sklearn_vae.likelihoods.gaussian import GaussianModule
 from sklearn_vae.objectives import draw
 
 # Rows that say how large the columns' errors are, at most, and of draws for them at least.
@@ -26,12 +25,12 @@ def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows
 
     `runs` are models with their training and held-out rows.
     """
-    log_scale = model.likelihood.column_log_scale if isinstance(model.likelihood, GaussianModule) else None
-    if log_scale is not None and model.objective.generative:
+    if model.likelihood.measures_columns and model.objective.generative:
         pairs = [(squared_errors(m, training), squared_errors(m, held_out)) for m, training, held_out in runs]
         # A model may be its own only run.
         squares = pairs[0][0] if runs[0][0] is model else squared_errors(model, rows)
-        log_scale.copy_(fit_column_scales(squares, pairs))
+        assert model.likelihood.column_log_scale is not None
+        model.likelihood.column_log_scale.copy_(fit_column_scales(squares, pairs))
 
 
 @torch.inference_mode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from operator import add
 from typing import Any
 
@@ -15,20 +14,21 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from sklearn_vae._closed_form_step import ClosedFormStep
 from sklearn_vae._devices import to_tensor
-from sklearn_vae._gradients import WrittenOut
 from sklearn_vae._recipe import Settings
 from sklearn_vae._rows import Rows
+from sklearn_vae._step import AutogradStep, Step, weighted_mean
 from sklearn_vae._vae import VAE
 from sklearn_vae._weights import Weights
-from sklearn_vae.networks.base import seeded_global_generator
-from sklearn_vae.objectives import Terms
 from sklearn_vae.objectives.base import Parts
 
 # Number of rows below which held-out rows are repeated, each time with other noise.
 MIN_EVALUATED = 512
 # Labelled rows that come with each batch where many are not, at least.
 MIN_LABELLED = 64
+# Kinds of training step, the fastest first: a model gets the first that supports it.
+STEPS: tuple[type[Step], ...] = (ClosedFormStep, AutogradStep)
 
 
 class _Batches:
@@ -37,18 +37,18 @@ class _Batches:
     def __init__(self, dataset: Rows, batch_size: int, generator: torch.Generator):
         self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
 
-    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], None]]:
-        for batch in self.dataset.batches(self.batch_size, self.generator):
-            yield batch, None
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return self.dataset.batches(self.batch_size, self.generator)
 
 
 class _Adam(torch.optim.Adam):
-    """Adam for one tensor, which can step without the records that `step` makes, as costly as a small step itself."""
+    """Adam for one flat tensor, skipping `Optimizer.step`'s bookkeeping, which is as costly as a small step itself."""
 
     @torch.no_grad()
-    def update(self) -> None:
+    def update(self, learning_rate: float) -> None:
         """Make a step."""
         group = self.param_groups[0]
+        group["lr"] = learning_rate
         (weights,) = group["params"]
         state = self.state[weights]
         if not state:
@@ -66,7 +66,7 @@ class _Adam(torch.optim.Adam):
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
-            lr=group["lr"],
+            lr=learning_rate,
             weight_decay=0.0,
             eps=group["eps"],
             maximize=False,
@@ -74,30 +74,18 @@ class _Adam(torch.optim.Adam):
 
 
 class _Net(NeuralNet):
-    """skorch's loop over steps, which a `Trainer` completes; without its records of batches, which cost as much."""
+    """skorch's fit loop, iterator and optimizer, around a `Trainer`'s steps.
+
+    Its module is the model's flat tensor of weights, which is what the optimizer updates.
+    """
 
     trainer: Trainer
 
-    def _set_training(self, training=True):
-        # Walking through all modules at every step costs as much as a small layer.
-        if self.module_.training != training:
-            super()._set_training(training)
-
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Make a step per batch; skorch's own loop records each in a history, which costs 3 to 10% of a small step."""
         if training:
             for batch in iterator:
-                self.trainer.before_step()
-                self.trainer.after_step(step_fn(batch)["loss"])
-
-    def get_all_learnable_params(self):
-        yield "weights", self.trainer.weights.trained
-
-    def train_step(self, batch, **fit_params):
-        self._set_training(True)
-        loss = self.trainer.differentiate(batch[0])
-        self.trainer.decay_weights()
-        self.optimizer_.update()
-        return {"loss": loss}
+                self.trainer.make_step(batch)
 
 
 class Trainer:
@@ -138,9 +126,9 @@ class Trainer:
             for name, buffer in module.named_buffers(recurse=False)
             if not any(buffer is optimum for _, optimum in self._optima)
         ]
-        self._written_out = WrittenOut(model) if WrittenOut.exists(model) else None
+        self._step = next(step for step in STEPS if step.supports(model))(model, self.weights)
         self._net = _Net(
-            model,
+            nn.ParameterList([self.weights.trained]),
             criterion=nn.Identity,
             optimizer=_Adam,
             optimizer__fused=True,
@@ -169,30 +157,27 @@ class Trainer:
             getattr(average, name).copy_(getattr(module, name))
         return Parts(*(total / rows.total_weight for total in self._sums))
 
+    def make_step(self, batch: dict[str, Tensor]) -> None:
+        """Update the weights and their average."""
+        loss = self.differentiate(batch)
+        learning_rate = self.settings.learning_rate(self.step)
+        self._decay_weights(learning_rate)
+        self._net.optimizer_.update(learning_rate)
+        self.step += 1
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"training diverged: the loss is {loss} at step {self.step}; "
+                "use a smaller learning_rate_init, or scale the columns."
+            )
+        self._update_average()
+
     def differentiate(self, batch: dict[str, Tensor]) -> float:
         """Return the mean loss of a batch, and set its gradients."""
-        if self._written_out is None:
-            weight = batch.get("weight")
-            self.weights.gradient.zero_()
-            with torch.enable_grad():
-                terms = self.forward(batch)
-                _mean(terms.loss, weight).backward()
-            sums = torch.stack([(t if weight is None else t * weight).detach().sum() for t in terms])
-            parts = Parts(*sums.tolist())
-        else:
-            parts = self._written_out(**batch, beta=self.settings.beta(self.step), generator=self.generator)
-        self._sums = Parts(*map(add, self._sums, parts))
-        return parts.loss / len(batch["x"])
-
-    def forward(self, batch: dict[str, Tensor]) -> Terms:
-        """Return the objective's terms for a batch."""
         if self._labelled is not None:
             batch = {**batch, "target": batch["target"] * self.settings.target_weight(self.step)}
             batch |= self._labelled.sample_labelled(self._n_labelled, self.generator)
-        isolated = seeded_global_generator(self.generator) if self.model.uses_global_generator else nullcontext()
         try:
-            with isolated:
-                return self.model(**batch, beta=self.settings.beta(self.step), generator=self.generator)
+            parts = self._step(batch, self.settings.beta(self.step), self.generator)
         except ValueError as error:
             # torch's words where a layer that normalises over rows gets one.
             if "more than 1 value per channel" not in str(error):
@@ -202,26 +187,18 @@ class Trainer:
                 f"batch_size={self.settings.batch_size}; use a larger batch_size, more rows, more than one "
                 "pseudo-input of a VampPrior, or nn.LayerNorm instead."
             ) from error
-
-    def before_step(self) -> None:
-        """Set the learning rate."""
-        self._net.optimizer_.param_groups[0]["lr"] = self.settings.learning_rate(self.step)
+        self._sums = Parts(*map(add, self._sums, parts))
+        return parts.loss / len(batch["x"])
 
     @torch.no_grad()
-    def decay_weights(self) -> None:
+    def _decay_weights(self, learning_rate: float) -> None:
         """Make the networks' weights smaller, as AdamW does (Loshchilov & Hutter 2019)."""
         if self.settings.weight_decay:
-            self.weights.networks.mul_(1 - self.settings.learning_rate(self.step) * self.settings.weight_decay)
+            self.weights.networks.mul_(1 - learning_rate * self.settings.weight_decay)
 
     @torch.no_grad()
-    def after_step(self, loss: float) -> None:
-        """Stop if the loss is not finite; update the average."""
-        self.step += 1
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"training diverged: the loss is {loss} at step {self.step}; "
-                "use a smaller learning_rate_init, or scale the columns."
-            )
+    def _update_average(self) -> None:
+        """Move the average towards the weights."""
         decay = min(self.settings.averaging, self.step / (self.step + 9))
         self._averages.lerp_(self.weights.values, 1 - decay)
         for average, optimum in self._optima:
@@ -285,7 +262,7 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
         weight = batch.get("weight")
         for statistics in optima:
             statistics.zero_()
-        score -= float(_mean(model(**batch, beta=beta, generator=generator).loss, weight)) * len(batch["x"])
+        score -= float(weighted_mean(model(**batch, beta=beta, generator=generator).loss, weight)) * len(batch["x"])
         total += len(batch["x"]) if weight is None else float(weight.sum())
         for total_sums, statistics in zip(sums, optima, strict=True):
             total_sums += statistics
@@ -298,15 +275,6 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     for statistics, old, new in zip(optima, before, sums, strict=True):
         statistics.copy_(new if new.any() else old)
     return score / total, tuple(t.clone() for t in optima)
-
-
-def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean of weighted losses over a batch's rows, not over their weights: its gradient is unbiased.
-
-    Weights have mean 1 over all rows. Where those that are trained on have another mean, the loss has this factor,
-    which neither Adam's steps nor its decoupled weight decay depend on.
-    """
-    return loss.mean() if weight is None else (loss * weight).mean()
 
 
 def _array(tensor: Tensor) -> np.ndarray:

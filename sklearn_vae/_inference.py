@@ -13,10 +13,9 @@ from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from sklearn_vae._devices import to_tensor
-from sklearn_vae._gradients import Layer, Layers
+from sklearn_vae._layers import Layer, Layers
 from sklearn_vae._rows import CHUNK_SIZE
 from sklearn_vae._vae import VAE
-from sklearn_vae.likelihoods.gaussian import GaussianModule
 
 # Numbers that a chunk of draws may hold at a time: arrays follow each other fast, and should stay in the cache.
 CHUNK_SIZE_OF_DRAWS = 2**18
@@ -45,36 +44,33 @@ def gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray
 
 
 class MeansOfFewRows:
-    """The mean of q(z|x) in numpy, for a Gaussian likelihood and an encoder of linear layers and (leaky) ReLUs.
+    """The mean of q(z|x) in numpy, for a likelihood that observes in numpy and an encoder of `Layers`.
 
     Parameters
     ----------
     model : VAE
-        For which `exists` is true. Its memory is shared.
+        That `supports` accepts. Its memory is shared.
     """
 
     def __init__(self, model: VAE):
-        assert model.encoder_head is not None and isinstance(model.likelihood, GaussianModule)
-        assert isinstance(model.encoder, nn.Sequential)
-        likelihood, linear, d = model.likelihood, model.linear, model.n_components
+        assert model.encoder_head is not None and isinstance(model.encoder, nn.Sequential)
+        linear, d = model.linear, model.n_components
+        self.observe = model.likelihood.numpy_observer()
         self.layers = [_arrays(layer) for layer in Layers(model.encoder).layers]
         weight, bias, _ = _arrays(Layer(model.encoder_head))
         self.head = weight[:, :d], bias[:d]
-        self.center, self.unit, self.dtype = likelihood.center.numpy(), likelihood.unit.numpy(), weight.dtype
-        self.axes = None if likelihood.axes is None else likelihood.axes.numpy()
-        self.has_dropped = likelihood.n_dropped > 0
         self.spread = 1.0 if linear is None else linear.spread.numpy()
         self.linear = None if linear is None else _arrays(Layer(linear.encoder))[:2]
 
     @staticmethod
-    def exists(model: VAE) -> bool:
-        """Say whether it is written for this model."""
+    def supports(model: VAE) -> bool:
+        """Say whether the means of a model can be computed in numpy."""
         return (
-            isinstance(model.likelihood, GaussianModule)
+            model.likelihood.observes_in_numpy
             and model.encoder_head is not None
             and not model.gives_posterior
-            and Layers.are_in(model.encoder)
-            and model.likelihood.center.device.type == "cpu"
+            and Layers.supports(model.encoder)
+            and model.encoder_head.weight.device.type == "cpu"
         )
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
@@ -88,18 +84,6 @@ class MeansOfFewRows:
                 h = np.maximum(h, slope * h if slope else 0)
         z = h @ self.head[0] + self.head[1]
         return z if self.linear is None else z + (y @ self.linear[0] + self.linear[1])
-
-    def observe(self, X: np.ndarray) -> np.ndarray:
-        """Return what the encoder sees, as `GaussianModule.observe` does."""
-        y = np.subtract(X, self.center, dtype=self.dtype)
-        y /= self.unit
-        if self.axes is None:
-            return y
-        coordinates = y @ self.axes
-        if not self.has_dropped:
-            return coordinates
-        dropped = np.square(y).sum(1, keepdims=True) - np.square(coordinates).sum(1, keepdims=True)
-        return np.concatenate([coordinates, np.sqrt(np.maximum(dropped, 0))], axis=1)
 
 
 class Inference:
@@ -119,7 +103,7 @@ class Inference:
         # Found here once: a walk over the modules costs as much as embedding a row.
         self.device = next(model.parameters()).device
         self.width = max(len(t) for t in (*model.parameters(), *model.buffers()) if t.ndim)
-        self.means_in_numpy = MeansOfFewRows.exists(model)
+        self.means_in_numpy = MeansOfFewRows.supports(model)
         self._of_few_rows: dict[np.dtype, MeansOfFewRows] = {}
 
     @cached_property

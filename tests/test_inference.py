@@ -57,7 +57,7 @@ def test_map_rows_hands_out_no_more_than_a_chunk(iris):
 def test_few_rows_have_the_means_of_many(params, dtype):
     vae, X = fit(**params)
     X = X.astype(dtype)
-    assert MeansOfFewRows.exists(vae.module_)
+    assert MeansOfFewRows.supports(vae.module_)
     few = np.concatenate([vae.transform(rows) for rows in np.array_split(X, [1, FEW_ROWS])])
     assert few.dtype == dtype
     np.testing.assert_allclose(few, vae.transform(X), rtol=0, atol=1e-12 if dtype == np.float64 else 1e-5)
@@ -75,7 +75,7 @@ def test_few_rows_have_the_means_of_many(params, dtype):
 )
 def test_other_models_are_left_to_torch(params):
     vae, X = fit(**params)
-    assert not MeansOfFewRows.exists(vae.module_)
+    assert not MeansOfFewRows.supports(vae.module_)
     np.testing.assert_allclose(vae.transform(X[:3]), vae.transform(X)[:3], rtol=0, atol=1e-12)
 
 
@@ -83,7 +83,7 @@ def test_an_activation_that_is_used_twice_counts_twice():
     activation = nn.ReLU()
     layers = [nn.Linear(16, 8), activation, nn.Linear(8, 8), activation]
     vae, X = fit(network=Modules(nn.Sequential(*layers), nn.Sequential(nn.Linear(1, 16))), init="random")
-    assert MeansOfFewRows.exists(vae.module_)
+    assert MeansOfFewRows.supports(vae.module_)
     np.testing.assert_allclose(vae.transform(X[:3]), vae.transform(X)[:3], rtol=0, atol=1e-12)
 
 

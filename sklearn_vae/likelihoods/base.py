@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from sklearn_vae._capabilities import DeclaresCapabilities
 from sklearn_vae._ppca import PPCA, Moments
 from sklearn_vae._rows import Rows
 
@@ -91,13 +92,31 @@ class LinearStart(NamedTuple):
     spread: float  # root mean variance of the inputs along the components
 
 
-class LikelihoodModule(nn.Module, ABC):
+class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
     """Distribution p(x|z) as a torch module, and the one place that knows the data's units.
 
     `observe` maps rows to what the encoder sees, (n_rows, `n_inputs`); the decoder
     answers with raw outputs (..., n_rows, `n_outputs`).
+
+    The attributes below are capabilities. A subclass does not inherit them, because it may override what they
+    rest on: it declares them again, as class attributes or properties.
+
+    Attributes
+    ----------
+    has_gradient : bool
+        True if there is `log_prob_and_gradient`, and no parameter is trained.
+    observes_in_numpy : bool
+        True if there is `numpy_observer`.
+    measures_columns : bool
+        True if there is a buffer `column_log_scale` (n_features,), in nats: after training with one scale it is set
+        from the errors of held-out rows, ``observe(x) - raw``, and outside of training it scales each column's noise.
     """
 
+    capabilities: ClassVar[tuple[str, ...]] = ("has_gradient", "observes_in_numpy", "measures_columns")
+    has_gradient: bool = False
+    observes_in_numpy: bool = False
+    measures_columns: bool = False
+    column_log_scale: Tensor | None
     n_inputs: int
     n_outputs: int
 
@@ -188,6 +207,37 @@ class LikelihoodModule(nn.Module, ABC):
         log_prob : Tensor of shape (..., n_rows)
             In nats, and the data's units.
         """
+
+    def log_prob_and_gradient(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
+        """Return the sum of `log_prob` in training mode and its gradient, without autograd.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_inputs)
+            As `observe` returns it.
+        raw : Tensor of shape (n_rows, n_outputs)
+            The decoder's output.
+        weight : Tensor of shape (n_rows,) or None
+            Weights of the rows in the sum; parameters with a closed form are set to their weighted optimum.
+
+        Returns
+        -------
+        log_prob : float
+            In nats, summed over rows.
+        gradient : Tensor of shape (n_rows, n_outputs)
+            Of the sum, by `raw`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not declare has_gradient.")
+
+    def numpy_observer(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return `observe` for arrays on the CPU, outside of training.
+
+        Returns
+        -------
+        observe : callable
+            Rows (n_rows, n_features) -> what the encoder sees of them (n_rows, n_inputs), in the module's precision.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not declare observes_in_numpy.")
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:

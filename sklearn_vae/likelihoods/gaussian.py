@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from numbers import Real
 from typing import ClassVar
 
@@ -106,7 +107,6 @@ class GaussianModule(LikelihoodModule):
     unit: Tensor
     axes: Tensor | None
     log_scale: Tensor
-    column_log_scale: Tensor | None
 
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int = 1, measures_columns: bool = False):
         super().__init__()
@@ -154,6 +154,12 @@ class GaussianModule(LikelihoodModule):
             return coordinates
         dropped = torch.linalg.vecdot(y, y) - torch.linalg.vecdot(coordinates, coordinates)
         return torch.cat([coordinates, dropped.clamp_min(0).sqrt()[..., None]], -1)
+
+    def numpy_observer(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return `observe` for arrays."""
+        axes = None if self.axes is None else self.axes.numpy()
+        dtype = self.log_scale.detach().numpy().dtype
+        return partial(_observe, self.center.numpy(), self.unit.numpy(), axes, self.n_dropped > 0, dtype)
 
     def forward(self, raw: Tensor) -> Normal:
         """Return N(raw, scale^2) per coordinate, in standardised units."""
@@ -237,6 +243,21 @@ class GaussianModule(LikelihoodModule):
         return mean + self.variance.sqrt() * noise
 
 
+def _observe(
+    center: np.ndarray, unit: np.ndarray, axes: np.ndarray | None, has_dropped: bool, dtype: np.dtype, X: np.ndarray
+) -> np.ndarray:
+    """Do what `GaussianModule.observe` does, in numpy."""
+    y = np.subtract(X, center, dtype=dtype)
+    y /= unit
+    if axes is None:
+        return y
+    coordinates = y @ axes
+    if not has_dropped:
+        return coordinates
+    dropped = np.square(y).sum(1, keepdims=True) - np.square(coordinates).sum(1, keepdims=True)
+    return np.concatenate([coordinates, np.sqrt(np.maximum(dropped, 0))], axis=1)
+
+
 class ClosedFormGaussian(GaussianModule):
     """What scales without a gradient share."""
 
@@ -269,6 +290,8 @@ class OptimalGaussian(ClosedFormGaussian):
     own optimum would give all batches an equal vote.
     """
 
+    observes_in_numpy = True
+
     sums: Tensor
 
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int, measures_columns: bool = False):
@@ -285,6 +308,16 @@ class OptimalGaussian(ClosedFormGaussian):
     def dtype(self) -> torch.dtype:
         """Precision of the sums."""
         return self.sums.dtype
+
+    @property
+    def has_gradient(self) -> bool:  # type: ignore[override]
+        """True if there is one scale."""
+        return self.n_scales == 1
+
+    @property
+    def measures_columns(self) -> bool:  # type: ignore[override]
+        """True if there is one scale in training, and then one for each column."""
+        return self.column_log_scale is not None
 
     def optima(self) -> Iterator[Tensor]:
         """Yield the sums."""
@@ -313,6 +346,8 @@ class OptimalGaussian(ClosedFormGaussian):
 class LearnedGaussian(GaussianModule):
     """The scale is a parameter, trained by gradient."""
 
+    observes_in_numpy = True
+
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int):
         super().__init__(n_features, n_coordinates, n_scales)
         self.log_scale = nn.Parameter(torch.zeros(n_scales, **FLOAT32))
@@ -332,6 +367,9 @@ class LearnedGaussian(GaussianModule):
 
 class FixedGaussian(ClosedFormGaussian):
     """The scale is given, in the data's units."""
+
+    has_gradient = True
+    observes_in_numpy = True
 
     def __init__(self, n_features: int, n_coordinates: int | None, scale: float):
         super().__init__(n_features, n_coordinates)

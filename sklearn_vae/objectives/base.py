@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.distributions import Normal
+
+from sklearn_vae._capabilities import DeclaresCapabilities
 
 
 class Terms(NamedTuple):
@@ -168,7 +170,7 @@ class Classifier(Model, Protocol):
         """
 
 
-class Objective(BaseEstimator, ABC):
+class Objective(DeclaresCapabilities, BaseEstimator, ABC):
     """Specification of what training minimises, given to an estimator as ``objective=``.
 
     Attributes
@@ -176,9 +178,14 @@ class Objective(BaseEstimator, ABC):
     generative : bool
         Class attribute. True if training makes p(x, z) a model of the data, so that
         ``sample`` and ``score_samples`` mean something.
+    is_elbo : bool
+        Class attribute. True if the loss is the evidence lower bound with one draw, so that
+        training may use its closed-form gradient. Not inherited: a subclass may override the loss.
     """
 
+    capabilities: ClassVar[tuple[str, ...]] = ("is_elbo",)
     generative: bool = True
+    is_elbo: bool = False
 
     @abstractmethod
     def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:

@@ -27,6 +27,8 @@ class ELBO(Objective):
     >>> vae = VAETransformer(objective=ELBO(), beta=0.5)
     """
 
+    is_elbo = True
+
     def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
         q = model.encode(batch.y, generator)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
+
+from sklearn_vae._capabilities import DeclaresCapabilities
 
 # Encoder inputs, (n_rows, n_inputs) -> q(z|x), (n_rows, n_components).
 Encode = Callable[[Tensor], Normal]
@@ -40,13 +43,21 @@ class Prior(BaseEstimator, ABC):
         """
 
 
-class PriorModule(nn.Module, ABC):
+class PriorModule(DeclaresCapabilities, nn.Module, ABC):
     """Distribution p(z) as a torch module. It may depend on the encoder, to which the model binds it once.
 
     A new prior is `forward` and `sample`; `log_prob`, `kl` and `marginal_kl` follow from them, and are
     overridden where a closed form is faster or exact.
+
+    Attributes
+    ----------
+    is_standard_normal : bool
+        Class attribute. True if the prior is N(0, I) and has no parameters, so that training may use the
+        closed-form gradient of its KL. Not inherited: a subclass may override the KL.
     """
 
+    capabilities: ClassVar[tuple[str, ...]] = ("is_standard_normal",)
+    is_standard_normal: bool = False
     encode: Encode
 
     def bind(self, encode: Encode) -> None:

@@ -36,6 +36,7 @@ class StandardNormal(Prior):
 class StandardNormalModule(PriorModule):
     """N(0, I); its buffers follow the model's device and precision."""
 
+    is_standard_normal = True
     loc: Tensor
     scale: Tensor
 

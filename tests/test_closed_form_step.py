@@ -1,4 +1,4 @@
-"""The gradient that is written out against autograd's."""
+"""The closed-form training step against autograd's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from torch import nn
 from torch.nn.utils import spectral_norm
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._gradients import WrittenOut
+from sklearn_vae._closed_form_step import ClosedFormStep
+from sklearn_vae._devices import to_tensor
+from sklearn_vae._engine import STEPS
 from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import Recipe
+from sklearn_vae._recipe import TransformerRules
+from sklearn_vae._step import AutogradStep
 from sklearn_vae._vae import LOG_SCALE_RANGE
 from sklearn_vae.likelihoods import Gaussian
 from sklearn_vae.networks import MLP, Modules
@@ -22,7 +25,7 @@ N_ROWS = 60
 
 
 def user_network(encoder):
-    """Return parameters for networks of a user with this encoder, and a decoder that the gradient is written for."""
+    """Return parameters for networks of a user with this encoder, and a decoder that has the closed form."""
     network = Modules(encoder, lambda d, n: nn.Sequential(nn.Linear(d, 8), nn.ReLU(), nn.Linear(8, n)))
     return {"network": network, "init": "random"}
 
@@ -40,27 +43,9 @@ def hooked_layer(n):
     return nn.Sequential(nn.Linear(n, 8), activation)
 
 
-def hooked_weight(n):
-    """Return an encoder, one of whose weights has its gradient changed."""
-    layer = nn.Linear(n, 8)
-    layer.weight.register_hook(lambda gradient: gradient.clamp(-1, 1))
-    return nn.Sequential(layer, nn.ReLU())
-
-
 def frozen_layer(n):
     """Return an encoder that is not trained."""
     return nn.Sequential(nn.Linear(n, 8), nn.ReLU()).requires_grad_(False)
-
-
-def hooked_sum(n):
-    """Return an encoder, one of whose weights has its gradient changed where it has been added up."""
-
-    def clamp(weight):
-        weight.grad.clamp_(-1e-3, 1e-3)
-
-    layer = nn.Linear(n, 8)
-    layer.weight.register_post_accumulate_grad_hook(clamp)
-    return nn.Sequential(layer, nn.ReLU())
 
 
 def shared(*names):
@@ -80,7 +65,7 @@ def shared(*names):
     return {"network": Modules(encoder, decoder), "init": "random"}
 
 
-WRITTEN_OUT = {
+CLOSED_FORM = {
     "defaults": {},
     "networks alone": {"init": "random"},
     "ReLUs": {"network": MLP("relu", "leaky_relu"), "hidden_layer_sizes": (7, 6, 5)},
@@ -101,8 +86,6 @@ LEFT_TO_AUTOGRAD = {
     "layer used twice": user_network(lambda n: nn.Sequential(*2 * [nn.Linear(n, n)])),
     "slope below 0": user_network(lambda n: nn.Sequential(nn.Linear(n, 8), nn.LeakyReLU(-0.1))),
     "layer's hook": user_network(hooked_layer),
-    "weight's hook": user_network(hooked_weight),
-    "added weight's hook": user_network(hooked_sum),
     "frozen layer": user_network(frozen_layer),
     "layer in encoder and decoder": shared(),
     "layer in encoder and decoder, around linear maps": shared() | {"init": "ppca"},
@@ -113,14 +96,14 @@ LEFT_TO_AUTOGRAD = {
 
 
 def make_trainer(n_features=12, **params):
-    """Return a trainer some steps after the start, and the rows."""
+    """Return a trainer some steps after the start, and rows."""
     X = np.random.default_rng(0).random((N_ROWS, n_features), dtype=np.float32)
     vae = VAETransformer(**{"n_components": 3, "hidden_layer_sizes": (8, 6), "random_state": 0, **params})
     rows = vae._rows(X, None)
-    fitter = vae._fitter(rows, Recipe(N_ROWS), Progress(vae))
-    trainer = fitter.trainer(fitter.start(rows), rows.x.device)
+    fitter = vae._fitter(rows, TransformerRules(N_ROWS), Progress(vae))
+    trainer = fitter.trainer(fitter.start(rows), rows.device, n_steps=100)
     trainer.run_epoch(rows)
-    return trainer, rows
+    return trainer, to_tensor(X)
 
 
 def by_autograd(trainer, x, beta, weight):
@@ -135,14 +118,15 @@ def by_autograd(trainer, x, beta, weight):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("params", WRITTEN_OUT.values(), ids=WRITTEN_OUT)
-def test_written_out_gradient_is_autograds(params, weighted):
-    trainer, rows = make_trainer(**params)
+@pytest.mark.parametrize("params", CLOSED_FORM.values(), ids=CLOSED_FORM)
+def test_closed_form_gradient_is_autograds(params, weighted):
+    trainer, x = make_trainer(**params)
     weight = torch.rand(N_ROWS, generator=torch.Generator().manual_seed(2)) if weighted else None
-    expected_terms, expected = by_autograd(trainer, rows.x, 0.7, weight)
+    expected_terms, expected = by_autograd(trainer, x, 0.7, weight)
     for parameter in trainer.model.parameters():
         parameter.grad.fill_(torch.nan)
-    sums = WrittenOut(trainer.model)(rows.x, 0.7, torch.Generator().manual_seed(1), weight)
+    batch = {"x": x, "weight": weight} if weighted else {"x": x}
+    sums = ClosedFormStep(trainer.model, trainer.weights)(batch, 0.7, torch.Generator().manual_seed(1))
     for value, term in zip(sums, expected_terms, strict=True):
         expected_sum = float((term if weight is None else term * weight).detach().sum())
         assert value == pytest.approx(expected_sum, rel=1e-5, abs=1e-3)
@@ -151,26 +135,26 @@ def test_written_out_gradient_is_autograds(params, weighted):
 
 
 @pytest.mark.parametrize("shift", [-20.0, 20.0])
-def test_written_out_gradient_of_scales_out_of_range_is_zero(shift):
-    trainer, rows = make_trainer()
+def test_closed_form_gradient_of_scales_out_of_range_is_zero(shift):
+    trainer, x = make_trainer()
     with torch.no_grad():
         trainer.model.linear.log_scale += shift
-    _, expected = by_autograd(trainer, rows.x, 1e-9, None)
-    WrittenOut(trainer.model)(rows.x, 1e-9, torch.Generator().manual_seed(1))
+    _, expected = by_autograd(trainer, x, 1e-9, None)
+    ClosedFormStep(trainer.model, trainer.weights)({"x": x}, 1e-9, torch.Generator().manual_seed(1))
     assert (trainer.model.linear.log_scale.grad == 0).all()
     torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("end", LOG_SCALE_RANGE)
-def test_written_out_gradient_of_scales_at_an_end_of_the_range_is_autograds(end):
+def test_closed_form_gradient_of_scales_at_an_end_of_the_range_is_autograds(end):
     """That is where training starts if a fixed noise is next to nothing."""
-    trainer, rows = make_trainer()
+    trainer, x = make_trainer()
     with torch.no_grad():
         trainer.model.encoder_head.weight.zero_()
         trainer.model.encoder_head.bias.zero_()
         trainer.model.linear.log_scale.fill_(end)
-    _, expected = by_autograd(trainer, rows.x, 1.0, None)
-    WrittenOut(trainer.model)(rows.x, 1.0, torch.Generator().manual_seed(1))
+    _, expected = by_autograd(trainer, x, 1.0, None)
+    ClosedFormStep(trainer.model, trainer.weights)({"x": x}, 1.0, torch.Generator().manual_seed(1))
     assert trainer.model.linear.log_scale.grad.all()
     torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
@@ -178,19 +162,19 @@ def test_written_out_gradient_of_scales_at_an_end_of_the_range_is_autograds(end)
 @pytest.mark.parametrize("params", LEFT_TO_AUTOGRAD.values(), ids=LEFT_TO_AUTOGRAD)
 def test_other_models_are_left_to_autograd(params):
     trainer, _ = make_trainer(n_features=16, **params)
-    assert not WrittenOut.exists(trainer.model)
+    assert not ClosedFormStep.supports(trainer.model)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("params", (WRITTEN_OUT | LEFT_TO_AUTOGRAD).values(), ids=WRITTEN_OUT | LEFT_TO_AUTOGRAD)
+@pytest.mark.parametrize("params", (CLOSED_FORM | LEFT_TO_AUTOGRAD).values(), ids=CLOSED_FORM | LEFT_TO_AUTOGRAD)
 def test_a_step_has_autograds_gradient(params, weighted):
-    trainer, rows = make_trainer(n_features=16, **params)
+    trainer, x = make_trainer(n_features=16, **params)
     weight = torch.rand(N_ROWS, generator=torch.Generator().manual_seed(2)) if weighted else None
-    batch = {"x": rows.x, "weight": weight} if weighted else {"x": rows.x}
+    batch = {"x": x, "weight": weight} if weighted else {"x": x}
     # Modules of a user's may draw from torch's global generator, which is seeded from the trainer's.
     trainer.model.uses_global_generator = False
     state = copy.deepcopy(trainer.model.state_dict())
-    _, expected = by_autograd(trainer, rows.x, 1.0, weight)
+    _, expected = by_autograd(trainer, x, 1.0, weight)
     # Spectral normalisation goes on with each pass.
     trainer.model.load_state_dict(state)
     trainer.generator.manual_seed(1)
@@ -203,25 +187,41 @@ def test_a_model_that_uses_one_of_its_own_parameters_twice_is_left_to_autograd(m
     trainer, _ = make_trainer()
     layer = trainer.model.get_submodule(module)
     trainer.model.decoder[0].bias = layer.bias
-    assert not WrittenOut.exists(trainer.model)
+    assert not ClosedFormStep.supports(trainer.model)
+
+
+@pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_a_model_with_a_hook_on_a_gradient_is_left_to_autograd(register):
+    trainer, _ = make_trainer()
+    getattr(trainer.model.encoder[0].weight, register)(lambda _: None)
+    assert not ClosedFormStep.supports(trainer.model)
 
 
 def test_a_model_with_two_parameters_in_one_memory_is_left_to_autograd():
     trainer, _ = make_trainer()
     trainer.model.decoder[0].bias = nn.Parameter(trainer.model.encoder[2].bias.detach())
-    assert not WrittenOut.exists(trainer.model)
+    assert not ClosedFormStep.supports(trainer.model)
 
 
-def test_a_users_likelihood_is_left_to_autograd():
+@pytest.mark.parametrize("component", ["objective", "prior", "likelihood"])
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_users_subclass_is_left_to_autograd_unless_it_declares_the_capability(component, declared):
+    """A subclass may override what the capability rests on."""
     trainer, _ = make_trainer()
-    trainer.model.likelihood.__class__ = type("Users", (type(trainer.model.likelihood),), {})
-    assert not WrittenOut.exists(trainer.model)
+    base = getattr(trainer.model, component)
+    names = {"objective": "is_elbo", "prior": "is_standard_normal", "likelihood": "has_gradient"}
+    base.__class__ = type("Users", (type(base),), {names[component]: True} if declared else {})
+    assert ClosedFormStep.supports(trainer.model) == declared
 
 
 @pytest.mark.parametrize("n_features", [12, 140])
-def test_training_is_the_same_with_either_gradient(n_features, monkeypatch):
+def test_training_is_the_same_with_either_step(n_features, monkeypatch):
     X = np.random.default_rng(0).random((N_ROWS, n_features))
     vae = VAETransformer(2, max_iter=20, random_state=0)
-    written_out = vae.fit(X).score_samples(X)
-    monkeypatch.setattr(WrittenOut, "exists", staticmethod(lambda model: False))
-    np.testing.assert_allclose(vae.fit(X).score_samples(X), written_out, rtol=1e-3, atol=1e-3)
+    closed_form = vae.fit(X).score_samples(X)
+    monkeypatch.setattr("sklearn_vae._engine.STEPS", (AutogradStep,))
+    np.testing.assert_allclose(vae.fit(X).score_samples(X), closed_form, rtol=1e-3, atol=1e-3)
+
+
+def test_the_step_that_every_model_has_comes_last():
+    assert STEPS[-1] is AutogradStep and ClosedFormStep in STEPS
