@@ -59,8 +59,8 @@ class ClosedFormStep(Step):
         """Set the gradients; return sums of the terms."""
         x, weight = batch["x"], batch.get("weight")
         model, likelihood, linear = self.model, self.model.likelihood, self.linear
-        y = likelihood.observe(x, generator)
-        noisy = model.with_noise(y, generator)
+        observed = likelihood.observe(x, generator)
+        noisy = model.with_noise(observed.inputs, generator)
         encoded = self.encoder.forward(noisy if linear is None else noisy / linear.spread)
         loc, log_scale = self.head.forward(encoded[-1]).chunk(2, -1)
         if linear is not None:
@@ -72,7 +72,7 @@ class ClosedFormStep(Step):
         z, raw = decoded[0], decoded[-1]
         if linear is not None:
             raw = self.linear_decoder.forward(z).add_(raw)
-        log_prob, d_raw = likelihood.log_prob_and_gradient(y, raw, weight)
+        log_prob, d_raw = likelihood.log_prob_and_gradient(observed, raw, weight)
         excess = (scale * scale).sub_(1)
         kl = torch.addcmul(excess, loc, loc).sub_(clamped, alpha=2)
         if weight is not None:
@@ -80,7 +80,7 @@ class ClosedFormStep(Step):
         reconstruction, kl_sum = -log_prob, 0.5 * kl.sum().item()
 
         # From here on gradients of the mean loss, by the chain rule.
-        n_rows = len(y)
+        n_rows = len(x)
         d_raw.div_(-n_rows)
         d_z = self.decoder.backward(decoded, d_raw)
         if linear is not None:

@@ -41,9 +41,9 @@ def squared_errors(model: VAE, rows: Rows) -> Tensor:
     n_draws = math.ceil(MIN_DRAWS / len(rows))
     squares = []
     for batch in rows.chunks():
-        y = model.likelihood.observe(batch["x"])
-        raw = model.decode(draw(model.encode(y), (n_draws,), generator))
-        square = (y - raw).double().square().mean(0)
+        observed = model.likelihood.observe(batch["x"])
+        raw = model.decode(draw(model.encode(observed.inputs), (n_draws,), generator))
+        square = (observed.cells - raw).double().square().mean(0)
         squares.append(square * batch["weight"][:, None] if "weight" in batch else square)
     return torch.cat(squares)
 

@@ -115,6 +115,18 @@ process = _Process()
 
 
 @contextmanager
+def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
+    """Seed torch's global generator from `generator` for a moment, one thread at a time."""
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    devices = [generator.device] if generator.device.type == "cuda" else []
+    with process.generator_lock, torch.random.fork_rng(devices=devices):
+        torch.random.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def isolated(n_jobs: int | None = 1) -> Iterator[None]:
     """Compute under settings of our own, and put back what the caller has set, also after an error or an interrupt.
 

@@ -158,7 +158,7 @@ class Fitter:
         # Not in training mode, where layers may draw at random or keep statistics.
         model = model.to(rows.device).eval()
         generator = _generator(self.seeds.start, rows.device)
-        model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator))
+        model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator).inputs)
         if self.architecture.n_classes:
             model.input_norm.copy_(_median_norm(model, rows))
         return model
@@ -283,7 +283,7 @@ def _median_norm(model: VAE, rows: Rows) -> Tensor:
     """Return the median norm of what the encoder sees, centred."""
 
     def batches() -> Iterator[Tensor]:
-        return (model.likelihood.observe(batch["x"]) for batch in rows.chunks())
+        return (model.likelihood.observe(batch["x"]).inputs for batch in rows.chunks())
 
     center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)
     return torch.cat([(y - center).norm(dim=1) for y in batches()]).median()

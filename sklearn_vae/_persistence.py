@@ -23,7 +23,8 @@ from sklearn_vae._weights import n_values
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.objectives import Joint, Objective
-from sklearn_vae.priors import PRIORS, ClassMixture, Prior
+from sklearn_vae.priors import PRIORS, Prior
+from sklearn_vae.priors.class_mixture import ClassMixture
 
 # How much of a version has to be the same. The state is this package's own; scikit-learn and torch
 # change what it means at minor releases, if at all.

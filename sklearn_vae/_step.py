@@ -8,9 +8,9 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from sklearn_vae._devices import seeded_global_generator
 from sklearn_vae._vae import VAE
 from sklearn_vae._weights import Weights
-from sklearn_vae.networks.base import seeded_global_generator
 from sklearn_vae.objectives.base import Parts
 
 

@@ -16,7 +16,8 @@ from sklearn_vae.likelihoods import Likelihood, LikelihoodModule, LinearStart
 from sklearn_vae.networks import Network, PosteriorEncoder
 from sklearn_vae.networks.base import check_output, empty, linear
 from sklearn_vae.objectives import Batch, Joint, Objective, Terms
-from sklearn_vae.priors import ClassMixture, Prior, PriorModule
+from sklearn_vae.priors import Prior, PriorModule
+from sklearn_vae.priors.class_mixture import ClassMixture
 
 # exp(-12) to exp(6) are far outside what posteriors reach and well inside float32.
 LOG_SCALE_RANGE = (-12.0, 6.0)
@@ -113,21 +114,21 @@ class VAE(nn.Module):
         labelled_target: Tensor | None = None,
     ) -> Terms:
         """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
-        labelled_y = None if labelled_x is None else self.likelihood.observe(labelled_x, generator)
-        batch = Batch(self.likelihood.observe(x, generator), weight, target, labelled_y, labelled_target)
+        labelled = None if labelled_x is None else self.likelihood.observe(labelled_x, generator)
+        batch = Batch(self.likelihood.observe(x, generator), weight, target, labelled, labelled_target)
         return self.objective(self, batch, beta, generator)
 
-    def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
-        """Return q(z|x), (n_rows, n_components), for rows as the likelihood observes them.
+    def encode(self, inputs: Tensor, generator: torch.Generator | None = None) -> Normal:
+        """Return q(z|x), (n_rows, n_components), for the encoder's inputs, as the likelihood observes them.
 
         In training mode noise from the generator, if there is one, is added to what the
         encoder sees, to regularise it.
         """
-        return self.encode_and_classify(y, generator)[0]
+        return self.encode_and_classify(inputs, generator)[0]
 
-    def encode_and_classify(self, y: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
+    def encode_and_classify(self, inputs: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
         """Return q(z|x), as `encode` does, and class logits (n_rows, n_classes)."""
-        loc, log_scale, logits = self._heads(self.with_noise(y, generator))
+        loc, log_scale, logits = self._heads(self.with_noise(inputs, generator))
         return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False), logits
 
     @contextmanager
@@ -148,21 +149,21 @@ class VAE(nn.Module):
             for layer, name, buffer in kept:
                 setattr(layer, name, buffer)
 
-    def _encode_untracked(self, y: Tensor) -> Normal:
+    def _encode_untracked(self, inputs: Tensor) -> Normal:
         """Return q(z|x) of what the prior is made of."""
         with self.untracked():
-            return self.encode(y)
+            return self.encode(inputs)
 
-    def with_noise(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return what the encoder sees of observed rows: in training with noise, if there is a generator."""
+    def with_noise(self, inputs: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return what the encoder sees: in training with noise, if there is a generator."""
         if not (self.training and self.input_noise and generator is not None):
-            return y
-        noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
-        return y + self.input_noise * self.likelihood.input_unit * noise
+            return inputs
+        noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype, device=inputs.device)
+        return inputs + self.input_noise * self.likelihood.input_unit * noise
 
-    def classify(self, y: Tensor) -> Tensor:
-        """Return class logits (n_rows, n_classes) for rows as the likelihood observes them."""
-        return nn.functional.linear(self.features(y), *self._class_head())
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Return class logits (n_rows, n_classes) for the encoder's inputs."""
+        return nn.functional.linear(self.features(inputs), *self._class_head())
 
     def _class_head(self) -> tuple[Tensor, Tensor]:
         """Return the weight and the bias that make the logits."""
@@ -170,8 +171,8 @@ class VAE(nn.Module):
         first = 0 if self.gives_posterior else 2 * self.n_components
         return self.encoder_head.weight[first:], self.encoder_head.bias[first:]
 
-    def _heads(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        d, features = self.n_components, self.features(y)
+    def _heads(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        d, features = self.n_components, self.features(inputs)
         parts = [self.encoder.posterior(features)] if isinstance(self.encoder, PosteriorEncoder) else []
         if self.encoder_head is not None:
             parts.append(self.encoder_head(features))
@@ -179,11 +180,11 @@ class VAE(nn.Module):
         loc, log_scale, logits = out.tensor_split((d, 2 * d), -1)
         if self.linear is None:
             return loc, log_scale, logits
-        return loc + self.linear.encoder(y), log_scale + self.linear.log_scale, logits
+        return loc + self.linear.encoder(inputs), log_scale + self.linear.log_scale, logits
 
-    def features(self, y: Tensor) -> Tensor:
-        """Return what the encoder's last hidden layer makes of rows as the likelihood observes them."""
-        return self.encoder(y if self.linear is None else y / self.linear.spread)
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return what the encoder's last hidden layer makes of its inputs."""
+        return self.encoder(inputs if self.linear is None else inputs / self.linear.spread)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's raw output (..., n_outputs) for latents (..., n_components)."""
@@ -205,15 +206,15 @@ class VAE(nn.Module):
 
     def posterior(self, x: Tensor) -> Normal:
         """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
-        return self.encode(self.likelihood.observe(x))
+        return self.encode(self.likelihood.observe(x).inputs)
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the mean of q(z|x), without making a distribution."""
-        return self._heads(self.likelihood.observe(x))[0]
+        return self._heads(self.likelihood.observe(x).inputs)[0]
 
     def log_proba(self, x: Tensor) -> Tensor:
         """Return log p(y|x), (n_rows, n_classes), for rows in the data's units."""
-        return self.classify(self.likelihood.observe(x)).log_softmax(-1)
+        return self.classify(self.likelihood.observe(x).inputs).log_softmax(-1)
 
     def reconstruct(self, z: Tensor) -> Tensor:
         """Return the mean of p(x|z) in the data's units, float64."""
@@ -249,13 +250,13 @@ class VAE(nn.Module):
         noise : Tensor of shape (n_draws, 1, n_components)
             Standard normal; shared by the rows, so that a row's estimate is its own.
         """
-        y = self.likelihood.observe(x)
-        q = self.encode(y)
+        observed = self.likelihood.observe(x)
+        q = self.encode(observed.inputs)
         log_latent = (self.prior if self.class_mixture is None else self.class_mixture).log_prob
-        total = q.loc.new_full((len(y),), -math.inf)
+        total = q.loc.new_full((len(x),), -math.inf)
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)
-            log_w = self.likelihood.log_prob(y, self.decode(z)) + log_latent(z) - q.log_prob(z).sum(-1)
+            log_w = self.likelihood.log_prob(observed, self.decode(z)) + log_latent(z) - q.log_prob(z).sum(-1)
             total = total.logaddexp(log_w.logsumexp(0))
         return total - math.log(len(noise))
 

@@ -9,8 +9,7 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from sklearn_vae import VAEClassifier
-from sklearn_vae.priors import ClassMixture
-from sklearn_vae.priors.class_mixture import MIN_VARIANCE, best_mixture, candidates
+from sklearn_vae.priors.class_mixture import MIN_VARIANCE, ClassMixture, best_mixture, candidates
 
 
 def generator(seed=0):

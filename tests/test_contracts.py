@@ -7,6 +7,7 @@ import copy
 import itertools
 import math
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,14 @@ import sklearn_vae.priors
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._rows import DenseRows
-from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian
+from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian, LikelihoodModule, Observed
 from sklearn_vae.likelihoods.base import MEMORY
 from sklearn_vae.networks import MLP, NETWORKS, Modules
 from sklearn_vae.networks.mlp import ACTIVATIONS
 from sklearn_vae.objectives import ELBO, IWAE, OBJECTIVES, Autoencoder, FreeBits
 from sklearn_vae.priors import PRIORS, PriorModule
 
+FAMILIES = [sklearn_vae.likelihoods, sklearn_vae.priors, sklearn_vae.networks, sklearn_vae.objectives]
 # Nine columns are a small image, too.
 N_ROWS, N_FEATURES, N_COMPONENTS = 12, 9, 2
 
@@ -136,8 +138,7 @@ def test_component_repr_can_be_read_back(component):
     if isinstance(component, Modules):
         assert "make_encoder" in repr(component) and "make_decoder" in repr(component)
         return
-    families = [sklearn_vae.likelihoods, sklearn_vae.priors, sklearn_vae.networks, sklearn_vae.objectives]
-    names = {name: value for family in families for name, value in vars(family).items()}
+    names = {name: value for family in FAMILIES for name, value in vars(family).items()}
     assert eval(repr(component), names).get_params() == component.get_params()
 
 
@@ -184,7 +185,7 @@ def test_registry_name_stands_for_the_default_instance(family, registry):
         np.testing.assert_array_equal(by_name, by_instance)
 
 
-@pytest.mark.parametrize("family", [sklearn_vae.priors, sklearn_vae.objectives], ids=lambda family: family.__name__)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_family_has_its_classes_on_the_api_page(family):
     page = (Path(__file__).parents[1] / "docs" / "api" / "index.rst").read_text().split()
     assert {name for name in family.__all__ if isinstance(vars(family)[name], type)} <= set(page)
@@ -197,9 +198,11 @@ def test_family_has_its_classes_on_the_api_page(family):
 def test_likelihood_shapes(likelihood):
     X = binary_rows()
     module, start = started(likelihood, X)
-    y, raw = module.observe(torch.from_numpy(X)), normal(3, N_ROWS, module.n_outputs)
-    assert y.shape == (N_ROWS, module.n_inputs)
-    assert module.log_prob(y, raw).shape == (3, N_ROWS)
+    observed, raw = module.observe(torch.from_numpy(X)), normal(3, N_ROWS, module.n_outputs)
+    assert observed.inputs.shape == (N_ROWS, module.n_inputs) and observed.mask is None
+    assert observed.inputs.dtype == observed.cells.dtype == module.dtype == torch.float64
+    assert module.log_prob(observed, raw).shape == (3, N_ROWS)
+    assert module.log_prob_cells(observed, raw).shape == (3, *observed.cells.shape)
     assert module.mean(raw).shape == module.sample(raw, generator()).shape == (3, N_ROWS, N_FEATURES)
     assert module.mean(raw).dtype == module.sample(raw, generator()).dtype == torch.float64
     assert start.encoder_weight.shape == (N_COMPONENTS, module.n_inputs)
@@ -224,8 +227,96 @@ def test_likelihood_log_prob_sums_over_columns_of_its_distribution(likelihood):
     X = binary_rows()
     module, _ = started(likelihood, X)
     y, raw = module.observe(torch.from_numpy(X)), normal(N_ROWS, module.n_outputs)
-    difference = module.log_prob(y, raw) - module(raw).log_prob(y).sum(-1)
+    difference = module.log_prob(y, raw) - module(raw).log_prob(y.cells).sum(-1)
     torch.testing.assert_close(difference, difference[:1].expand(N_ROWS))
+
+
+@over_likelihoods
+@pytest.mark.parametrize("n_coordinates", [None, 2, N_FEATURES])
+@pytest.mark.parametrize("training", [False, True])
+def test_likelihood_log_prob_is_the_sum_over_cells(likelihood, n_coordinates, training):
+    if n_coordinates is not None and not likelihood.isotropic:
+        return
+    X = binary_rows()
+    module, _ = started(likelihood, X, n_coordinates)
+    observed, raw = module.observe(torch.from_numpy(X)), normal(3, N_ROWS, module.n_outputs)
+    total = module.train(training).log_prob(observed, raw)
+    torch.testing.assert_close(total, module.log_prob_cells(observed, raw).sum(-1))
+
+
+@over_likelihoods
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_likelihood_mask_of_ones_changes_nothing(likelihood, training, weighted):
+    X = torch.from_numpy(binary_rows())
+    totals, optima = [], []
+    for masked in (False, True):
+        module, _ = started(likelihood, X.numpy())
+        observed, raw = module.observe(X), normal(3, N_ROWS, module.n_outputs)
+        observed = observed._replace(mask=torch.ones_like(observed.cells, dtype=torch.bool) if masked else None)
+        weight = torch.linspace(0, 2, N_ROWS, dtype=torch.float64) if weighted else None
+        totals.append(module.train(training).log_prob(observed, raw, weight))
+        optima.append([*module.optima()])
+    torch.testing.assert_close(*totals)
+    torch.testing.assert_close(*optima)
+
+
+@over_likelihoods
+@pytest.mark.parametrize("training", [False, True])
+def test_likelihood_leaves_out_cells_that_were_not_observed(likelihood, training):
+    """Whatever stands in their place, and also from the parameters with a closed form."""
+    X = torch.from_numpy(binary_rows())
+    mask = torch.rand(X.shape, generator=generator()) < 0.7
+    totals, optima = [], []
+    for filling in (0.0, 1.0):
+        module, _ = started(likelihood, X.numpy())
+        observed, raw = module.observe(X.where(mask, filling)), normal(3, N_ROWS, module.n_outputs).requires_grad_()
+        total = module.train(training).log_prob(observed._replace(mask=mask), raw)
+        torch.testing.assert_close(total, (module.log_prob_cells(observed, raw) * mask).sum(-1))
+        (gradient,) = torch.autograd.grad(total.sum(), raw)
+        assert not gradient.masked_select(~mask).any() and gradient.masked_select(mask).all()
+        totals.append(total)
+        optima.append([*module.optima()])
+    torch.testing.assert_close(*totals)
+    torch.testing.assert_close(*optima)
+
+
+@over_gaussians
+def test_gaussian_closed_form_parameters_of_rows_with_gaps_are_at_their_optimum(likelihood):
+    """The observed cells' weighted mean squares, per scale."""
+    X = torch.from_numpy(binary_rows())
+    module, _ = started(likelihood, X.numpy())
+    mask, weight = torch.rand(X.shape, generator=generator()) < 0.7, torch.linspace(0, 2, N_ROWS).double()
+    observed, raw = module.observe(X)._replace(mask=mask), normal(N_ROWS, module.n_outputs)
+    for sums in fit_optima(module, observed, raw, weight):
+        square, n_cells = (weight[:, None] * mask * (observed.cells - raw).square()), weight[:, None] * mask
+        dim = 0 if sums.shape[1] > 1 else (0, 1)
+        torch.testing.assert_close(sums, torch.stack([square.sum(dim), n_cells.sum(dim)]).view_as(sums))
+
+
+def test_gaussian_refuses_gaps_in_principal_coordinates():
+    X = binary_rows()
+    module, _ = started(Gaussian(), X, 2)
+    observed = module.observe(torch.from_numpy(X))
+    observed = observed._replace(mask=torch.ones_like(observed.cells, dtype=torch.bool))
+    with pytest.raises(ValueError, match="expected all cells to be observed .*principal_coordinates=None"):
+        module.log_prob(observed, normal(N_ROWS, 2))
+
+
+@over_likelihoods
+def test_likelihood_mean_and_samples_follow_from_its_distribution(likelihood):
+    n_draws = 20000
+    module, _ = started(likelihood, binary_rows())
+    raw = normal(1, module.n_outputs)
+    torch.testing.assert_close(LikelihoodModule.mean(module, raw), module.mean(raw), rtol=1e-5, atol=1e-5)
+    draws = [
+        sample(raw.expand(n_draws, -1), generator(seed)).detach()
+        for seed, sample in enumerate([module.sample, partial(LikelihoodModule.sample, module)])
+    ]
+    for power in (1, 2):
+        a, b = (values**power for values in draws)
+        error = (a.mean(0) - b.mean(0)) / ((a.var(0) + b.var(0)) / n_draws).sqrt()
+        assert error.abs().max() < 5
 
 
 @over_gaussians
@@ -281,6 +372,11 @@ def test_likelihood_state_dict_round_trip(likelihood):
     assert torch.equal(restored.mean(raw), module.mean(raw))
 
 
+def rows_of(observed, index):
+    """What is observed of some of the rows."""
+    return Observed(*(None if part is None else part[index] for part in observed))
+
+
 def fit_optima(module, y, raw, weight=None):
     """Return the sums of closed-form parameters over these rows alone, which the module then has."""
     for sums in module.optima():
@@ -318,7 +414,9 @@ def test_likelihood_rows_count_by_their_weight_in_closed_form_parameters(likelih
     module, _ = started(likelihood, X.numpy())
     y, raw, counts = module.observe(X), normal(N_ROWS, module.n_outputs), torch.arange(N_ROWS) % 4
     weighted = fit_optima(module, y, raw, counts.double())
-    repeated = fit_optima(module, y.repeat_interleave(counts, 0), raw.repeat_interleave(counts, 0))
+    repeated = fit_optima(
+        module, rows_of(y, torch.arange(N_ROWS).repeat_interleave(counts)), raw.repeat_interleave(counts, 0)
+    )
     torch.testing.assert_close(weighted, repeated)
 
 
@@ -328,12 +426,12 @@ def test_likelihood_batches_count_by_their_weight_in_closed_form_parameters(like
     X = torch.from_numpy(binary_rows())
     module, _ = started(likelihood, X.numpy())
     y, raw, weight = module.observe(X), normal(N_ROWS, module.n_outputs), torch.linspace(0, 30, N_ROWS).double()
-    second = fit_optima(module, y[5:], raw[5:], weight[5:])
-    first = fit_optima(module, y[:5], raw[:5], weight[:5])
-    in_training = module.train().log_prob(y[5:], raw[5:], weight[5:])
+    second = fit_optima(module, rows_of(y, slice(5, None)), raw[5:], weight[5:])
+    first = fit_optima(module, rows_of(y, slice(5)), raw[:5], weight[:5])
+    in_training = module.train().log_prob(rows_of(y, slice(5, None)), raw[5:], weight[5:])
     for sums, a, b in zip(module.optima(), first, second, strict=True):
         torch.testing.assert_close(sums, MEMORY * a + b)
-    torch.testing.assert_close(module.eval().log_prob(y[5:], raw[5:]), in_training)
+    torch.testing.assert_close(module.eval().log_prob(rows_of(y, slice(5, None)), raw[5:]), in_training)
 
 
 @over_likelihoods

@@ -327,8 +327,8 @@ class Given(Objective):
         self.of_rows = of_rows
 
     def __call__(self, model, batch, beta, generator):
-        nothing = 0 * model.encode(batch.y, generator).loc.sum(-1)
-        return Terms(nothing + (batch.y[:, 0] if self.of_rows else 1), nothing + 2, nothing + 3)
+        nothing = 0 * model.encode(batch.observed.inputs, generator).loc.sum(-1)
+        return Terms(nothing + (batch.observed.inputs[:, 0] if self.of_rows else 1), nothing + 2, nothing + 3)
 
 
 @pytest.mark.parametrize("batch_size", [32, 200])

@@ -15,7 +15,7 @@ from sklearn_vae import VAETransformer
 from sklearn_vae._devices import to_tensor
 from sklearn_vae._ppca import fit_moments, fit_ppca
 from sklearn_vae._rows import DenseRows
-from sklearn_vae.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic
+from sklearn_vae.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Observed
 from sklearn_vae.likelihoods.continuous_bernoulli import (
     SMALL,
     invert_mean,
@@ -24,6 +24,7 @@ from sklearn_vae.likelihoods.continuous_bernoulli import (
     variance_of,
 )
 from sklearn_vae.likelihoods.discretized_logistic import MIN_SCALE
+from sklearn_vae.likelihoods.unit_interval import MARGIN
 
 # On both sides of where series take over, and far out.
 PARAMETERS = np.array(
@@ -119,8 +120,9 @@ def test_continuous_bernoulli_extreme_raw_outputs(raw):
     module = started(ContinuousBernoulli(), np.array([[0.0], [0.4], [1.0]])).float()
     raw = torch.full((3, 1), raw, requires_grad=True)
     y = torch.tensor([[0.0], [0.4], [1.0]])
-    module.log_prob(y, raw).sum().backward()
-    assert torch.isfinite(module.log_prob(y, raw)).all() and torch.isfinite(raw.grad).all()
+    observed = module.observe(y)
+    module.log_prob(observed, raw).sum().backward()
+    assert torch.isfinite(module.log_prob(observed, raw)).all() and torch.isfinite(raw.grad).all()
     for values in (module.mean(raw), module.sample(raw, generator())):
         assert ((values >= 0) & (values <= 1)).all()
 
@@ -164,9 +166,10 @@ def test_continuous_bernoulli_samples_have_its_distribution_function(a):
 def test_continuous_bernoulli_natural_parameters_invert_the_mean():
     mean = np.concatenate([[1e-6, 0.02, 0.5 - 1e-9, 0.5, 0.5 + 1e-4, 1 - 1e-6], np.linspace(0.01, 0.99, 50)])
     module = started(ContinuousBernoulli(), np.array([[0.0], [1.0]]))
-    a, variance = module.natural(mean)
-    np.testing.assert_allclose(mean_of(torch.from_numpy(a)).numpy(), mean, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(variance, variance_of(torch.from_numpy(a)).numpy())
+    np.testing.assert_allclose(mean_of(invert_mean(torch.from_numpy(mean))).numpy(), mean, rtol=0, atol=1e-14)
+    a, slope = module.link(mean)
+    np.testing.assert_allclose(mean_of(torch.from_numpy(a)).numpy(), mean.clip(MARGIN, 1 - MARGIN), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(1 / slope, variance_of(torch.from_numpy(a)).numpy())
     parameters = torch.tensor([-40.0, 0.0, 3.0], dtype=torch.float64)
     torch.testing.assert_close(invert_mean(mean_of(parameters)), parameters)
 
@@ -184,7 +187,7 @@ def test_continuous_bernoulli_start_beats_independent_columns(digits):
     ]
     x = to_tensor(digits)
     module = started(ContinuousBernoulli(16), digits)
-    raw = torch.from_numpy(module.natural((digits.mean(0) / 16).clip(0.02, 0.98))[0])
+    raw = torch.from_numpy(module.link(digits.mean(0) / 16)[0])
     alone = float(module.log_prob(module.observe(x), raw.expand(digits.shape)).mean())
     assert alone < scores[0] < scores[1] < scores[2]
 
@@ -243,7 +246,7 @@ def test_discretized_logistic_log_prob_equals_scipy(digits, per_column):
     below = np.where(digits > 0, logistic.cdf(digits - 0.5), 0), np.where(digits < 16, logistic.cdf(digits + 0.5), 1)
     above = np.where(digits > 0, logistic.sf(digits - 0.5), 1), np.where(digits < 16, logistic.sf(digits + 0.5), 0)
     p = np.where(digits < loc, below[1] - below[0], above[0] - above[1])
-    actual = module(raw).log_prob(module.observe(to_tensor(digits))).detach().numpy()
+    actual = module(raw).log_prob(module.observe(to_tensor(digits)).cells).detach().numpy()
     np.testing.assert_allclose(actual, np.log(p), rtol=1e-6, atol=1e-9)
 
 
@@ -254,7 +257,7 @@ def test_discretized_logistic_tails_equal_those_in_higher_precision():
         module = with_scale(started(DiscretizedLogistic(256, 255), X), scale).float()
         y = module.observe(torch.from_numpy(X))
         for level in (0, 128, 255):
-            raw = y[level]
+            raw = y.cells[level]
             actual = module.log_prob(y, raw.expand(256, 1)).detach().numpy()
             expected = [exact_log_prob(x, float(raw) * float(module.unit) + 127.5, scale) for x in X[:, 0]]
             np.testing.assert_allclose(actual, expected, rtol=3e-5, atol=3e-4)
@@ -289,10 +292,10 @@ def test_discretized_logistic_gradients_are_finite(log_scale, raw):
 def test_discretized_logistic_scale_is_floored_at_a_share_of_a_bin():
     X = levels_of(256, 255.0)
     module = with_scale(started(DiscretizedLogistic(256, 255), X), 1e-9)
-    y = module.observe(torch.from_numpy(X))
+    y = module.observe(torch.from_numpy(X)).cells
     assert float(module.variance.sqrt()) == pytest.approx(MIN_SCALE * math.pi / math.sqrt(3), rel=1e-6)
-    assert float(module.log_prob(y, y).exp().min().detach()) > 0.9999
-    module.log_prob(y[1:], y[:-1]).sum().backward()
+    assert float(module.log_prob(Observed(y, y), y).exp().min().detach()) > 0.9999
+    module.log_prob(Observed(y[1:], y[1:]), y[:-1]).sum().backward()
     assert float(module.log_scale.grad) > 0
 
 
@@ -401,7 +404,7 @@ def test_bytes_are_divided_by_the_largest(images, likelihood):
     """Everything is as with X / 255, but for the units of what comes out."""
     X = images / np.float32(255)
     of_bytes, of_floats = small(likelihood=likelihood).fit(images), small(likelihood=likelihood).fit(X)
-    assert of_bytes.module_.likelihood.observe(torch.from_numpy(images[:3])).dtype == torch.float32
+    assert of_bytes.module_.likelihood.observe(torch.from_numpy(images[:3])).inputs.dtype == torch.float32
     Z = of_floats.transform(X)
     np.testing.assert_allclose(of_bytes.transform(images), Z, rtol=1e-2, atol=2e-3)
     np.testing.assert_allclose(of_bytes.inverse_transform(Z), 255 * of_floats.inverse_transform(Z), atol=0.5)
@@ -431,8 +434,8 @@ def test_darker_rows_keep_the_largest_value_of_the_first_call(images, likelihood
     part = small(likelihood=likelihood).partial_fit(images).partial_fit(dark)
     for vae in (warm, part):
         assert (
-            vae.module_.likelihood.observe(torch.from_numpy(dark)).max()
-            < vae.module_.likelihood.observe(torch.from_numpy(images)).max()
+            vae.module_.likelihood.observe(torch.from_numpy(dark)).inputs.max()
+            < vae.module_.likelihood.observe(torch.from_numpy(images)).inputs.max()
         )
         assert vae.transform(dark).shape == (200, 2) and vae.sample(50).max() > 1
         assert vae.likelihood is likelihood and likelihood.max_value == "auto"

@@ -9,6 +9,7 @@ from scipy import special, stats
 from torch.distributions import kl_divergence
 
 from sklearn_vae import VAEClassifier
+from sklearn_vae.likelihoods import Observed
 from sklearn_vae.objectives import ELBO, IWAE, Autoencoder, Batch, FreeBits, Joint, Objective, Terms
 from sklearn_vae.objectives.joint import adversarial_direction, cross_entropy, divergence, imbalance
 
@@ -30,8 +31,8 @@ class Distance(Objective):
         self.request = request
 
     def __call__(self, model, batch, beta, generator):
-        q = model.encode(batch.y, generator)
-        other = self.request(model, batch.y, generator)
+        q = model.encode(batch.observed.inputs, generator)
+        other = self.request(model, batch.observed.inputs, generator)
         distance = kl_divergence(q, other).sum(-1)
         kl = model.kl(q, q.loc).sum(-1)
         return Terms(distance + beta * kl, distance, kl)
@@ -151,12 +152,12 @@ def test_adversarial_direction_is_one_step_of_the_power_method():
 
 def test_adversarial_direction_changes_predictions_more_than_random_ones(model, batch):
     radius = torch.tensor(0.3, dtype=torch.float64)
-    logits = model.classify(batch.y).detach()
-    r = adversarial_direction(model, batch.y, logits, radius, generator())
+    logits = model.classify(batch.observed.inputs).detach()
+    r = adversarial_direction(model, batch.observed.inputs, logits, radius, generator())
     torch.testing.assert_close(r.norm(dim=-1), torch.ones(8, dtype=torch.float64))
-    random = torch.nn.functional.normalize(normal(50, *batch.y.shape, seed=3), dim=-1)
-    change = divergence(logits, model.classify(batch.y + radius * r)).sum()
-    changes = [divergence(logits, model.classify(batch.y + radius * d)).sum() for d in random]
+    random = torch.nn.functional.normalize(normal(50, *batch.observed.inputs.shape, seed=3), dim=-1)
+    change = divergence(logits, model.classify(batch.observed.inputs + radius * r)).sum()
+    changes = [divergence(logits, model.classify(batch.observed.inputs + radius * d)).sum() for d in random]
     assert change > max(changes)
 
 
@@ -170,7 +171,7 @@ def test_adversarial_direction_of_a_constant_prediction_is_finite():
 
 
 def test_joint_of_labels_alone_is_the_cross_entropy(model, batch):
-    expected = cross_entropy(model.classify(batch.y), batch.target)
+    expected = cross_entropy(model.classify(batch.observed.inputs), batch.target)
     torch.testing.assert_close(loss(model, batch), expected)
     torch.testing.assert_close(loss(model, batch._replace(target=None)), torch.zeros(8, dtype=torch.float64))
 
@@ -205,7 +206,7 @@ def test_joint_encodes_a_batch_once(model, batch, objective, monkeypatch):
     passes, features = [], model.features
     monkeypatch.setattr(model, "features", lambda y: passes.append(y) or features(y))
     loss(model.train(), batch, objective, generative_weight=1.0)
-    assert len(passes) == 1 and passes[0] is batch.y
+    assert len(passes) == 1 and passes[0] is batch.observed.inputs
 
 
 @pytest.mark.parametrize("name", ["training", "input_norm", "n_components", "prior", "marginal_kl", "parameters"])
@@ -228,7 +229,7 @@ def test_joint_is_linear_in_its_weights(model, batch, name):
 def test_joint_entropy_term_is_the_entropy_of_the_predictions(model, batch):
     model.train()
     entropy = loss(model, batch, entropy_weight=2.0) - loss(model, batch)
-    expected = 2 * stats.entropy(model.classify(batch.y).detach().softmax(-1).numpy(), axis=-1)
+    expected = 2 * stats.entropy(model.classify(batch.observed.inputs).detach().softmax(-1).numpy(), axis=-1)
     np.testing.assert_allclose(entropy.detach(), expected)
 
 
@@ -260,22 +261,23 @@ def test_joint_consistency_does_not_depend_on_the_units_of_the_data(scale):
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_joint_judges_held_out_rows_by_their_labels_alone(model, batch, name):
-    expected = cross_entropy(model.eval().classify(batch.y), batch.target)
+    expected = cross_entropy(model.eval().classify(batch.observed.inputs), batch.target)
     torch.testing.assert_close(loss(model, batch, **{name: 5.0}), expected)
     assert (loss(model.train(), batch, consistency_weight=5.0) - loss(model, batch)).abs().max() > 1e-4
 
 
 def test_joint_adds_the_mean_of_more_labelled_rows(model, batch):
     more, target = model.likelihood.observe(normal(5, 4, seed=4)), torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0, 1]]
-    with_more = loss(model, batch._replace(labelled_y=more, labelled_target=target))
-    expected = cross_entropy(model.classify(more), target).mean().expand(8)
+    with_more = loss(model, batch._replace(labelled=more, labelled_target=target))
+    expected = cross_entropy(model.classify(more.inputs), target).mean().expand(8)
     torch.testing.assert_close(with_more - loss(model, batch), expected)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_joint_gradient_is_finite(model, batch, scale):
     model.train().zero_grad()
-    rows = batch._replace(y=scale * batch.y)
+    scaled = scale * batch.observed.inputs
+    rows = batch._replace(observed=Observed(scaled, scaled))
     loss(model, rows, generative_weight=1e-3, consistency_weight=1.0, entropy_weight=0.3).mean().backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
@@ -286,11 +288,12 @@ def test_joint_gradient_is_finite(model, batch, scale):
 def test_joint_target_of_consistency_gets_no_gradient(model, batch):
     """The prediction at the row itself is what its neighbourhood is drawn to, and not the reverse."""
     model.train().zero_grad()
-    y = batch.y.clone().requires_grad_()
+    y = batch.observed.inputs.clone().requires_grad_()
     logits = model.classify(y).detach()
     r = adversarial_direction(model, y.detach(), logits, 0.1 * model.input_norm, generator())
     expected = torch.autograd.grad(
-        divergence(logits, model.classify(batch.y + 0.1 * model.input_norm * r)).sum(), model.encoder_head.weight
+        divergence(logits, model.classify(batch.observed.inputs + 0.1 * model.input_norm * r)).sum(),
+        model.encoder_head.weight,
     )[0]
     rows = batch._replace(target=None)
     total = loss(model, rows, consistency_weight=1.0, consistency_radius=0.1).sum()

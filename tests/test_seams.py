@@ -1,9 +1,15 @@
 """The interfaces that components are added on: a toy of each kind, written as a user would."""
 
+from dataclasses import replace
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from torch import nn
 from torch.distributions import Independent, Laplace
+from torch.distributions import Poisson as TorchPoisson
 
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._engine import STEPS
@@ -11,7 +17,7 @@ from sklearn_vae._progress import Progress
 from sklearn_vae._recipe import TransformerRules
 from sklearn_vae._rows import DenseRows, Rows
 from sklearn_vae._step import Step
-from sklearn_vae.likelihoods import Gaussian
+from sklearn_vae.likelihoods import Bernoulli, Gaussian, Likelihood, LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.gaussian import FixedGaussian, OptimalGaussian
 from sklearn_vae.objectives import ELBO, Objective, Terms
 from sklearn_vae.objectives.base import Parts
@@ -87,7 +93,7 @@ class WeightDecay(Objective):
     """Half the squared decoder: a loss whose gradient is plain to see."""
 
     def __call__(self, model, batch, beta, generator):
-        loss = sum(0.5 * p.square().sum() for p in model.decoder.parameters()).expand(len(batch.y))
+        loss = sum(0.5 * p.square().sum() for p in model.decoder.parameters()).expand(len(batch.observed.cells))
         return Terms(loss, loss, torch.zeros_like(loss))
 
 
@@ -132,7 +138,8 @@ class Shifted(OptimalGaussian):
     """Sees columns as they are, moved by one; declares nothing."""
 
     def observe(self, x, generator=None):
-        return super().observe(x, generator) + 1
+        observed = super().observe(x, generator)
+        return Observed(observed.cells + 1, observed.inputs + 1)
 
 
 class ShiftedGaussian(Gaussian):
@@ -160,3 +167,192 @@ def test_capabilities_are_declared_again_by_subclasses(cls):
     assert not any(getattr(silent, name) for name in cls.capabilities)
     assert all(vars(own)[name] is declared[name] for name in cls.capabilities)
     assert not any(getattr(type("Grandchild", (own,), {}), name) for name in cls.capabilities)
+
+
+class Poisson(Likelihood):
+    """Counts: a likelihood that brings no more than it must."""
+
+    def build(self, n_features, n_coordinates):
+        return PoissonModule(n_features, n_features)
+
+
+class PoissonModule(LikelihoodModule):
+    def observe(self, x, generator=None):
+        counts = x.to(self.dtype)
+        return Observed(counts, counts)
+
+    def forward(self, raw):
+        return TorchPoisson(raw.exp(), validate_args=False)
+
+    def link(self, mean):
+        return np.log(mean.clip(0.1)), 1 / mean.clip(0.1)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """Rows of six columns whose logarithmic rates depend on one number, and a seventh of zeros."""
+    rng = np.random.default_rng(0)
+    rates = np.exp(np.linspace(0, 3, 6) + np.outer(rng.normal(size=300), np.linspace(-1, 1, 6)))
+    return np.c_[rng.poisson(rates), np.zeros(300, dtype=int)]
+
+
+@pytest.mark.parametrize("cls", [VAETransformer, VAEClassifier])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8])
+def test_a_likelihood_is_what_it_observes_its_distribution_and_its_link(counts, cls, dtype, global_random_state):
+    X = counts.clip(0, 255).astype(dtype)
+    vae, before = (
+        cls(2, likelihood=Poisson(), hidden_layer_sizes=(8,), max_iter=3, random_state=0),
+        global_random_state(),
+    )
+    vae.fit(X, np.arange(300) % 2)
+    assert np.isfinite(vae.loss_curve_).all() and np.isfinite(vae.score_samples(X)).all()
+    draws = [vae.sample(4000, random_state=seed) for seed in (0, 0, 1)]
+    draws = [x[0] if cls is VAEClassifier else x for x in draws]
+    assert np.array_equal(draws[0], draws[1]) and not np.array_equal(draws[0], draws[2])
+    assert (draws[0] == draws[0].round()).all() and global_random_state() == before
+
+
+def test_a_likelihood_that_is_given_as_a_distribution_is_scored_exactly(counts):
+    module = Poisson().build(7, None).double().eval()
+    raw = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 300, 7)))
+    expected = stats.poisson(np.exp(raw.numpy())).logpmf(counts)
+    observed = module.observe(torch.from_numpy(counts))
+    np.testing.assert_allclose(module.log_prob_cells(observed, raw), expected, rtol=1e-9)
+    mask = torch.from_numpy(np.random.default_rng(2).random(counts.shape) < 0.5)
+    actual = module.log_prob(observed._replace(mask=mask), raw)
+    np.testing.assert_allclose(actual, (expected * mask.numpy()).sum(-1), rtol=1e-9)
+    np.testing.assert_allclose(module.mean(raw), raw.exp())
+    draws = module.sample(raw[0, :1].expand(20000, 7), torch.Generator().manual_seed(0))
+    error = (draws.mean(0) - raw[0, 0].exp()) / (raw[0, 0].exp() / 20000).sqrt()
+    assert error.abs().max() < 5
+
+
+def test_a_likelihood_starts_from_its_link(counts):
+    """At the means of the columns, and better with a component."""
+    vae = VAETransformer(1, likelihood=Poisson(), hidden_layer_sizes=(8,), max_iter=0, random_state=0).fit(counts)
+    np.testing.assert_allclose(vae.inverse_transform([[0.0]])[0, :6], counts.mean(0)[:6], rtol=1e-4)
+    alone = stats.poisson(counts.mean(0)).logpmf(counts).sum(1).mean()
+    assert vae.score(counts) > alone
+
+
+class Groups(Likelihood):
+    """A Gaussian for some columns and zeros or ones for the others: it delegates to their likelihoods."""
+
+    def __init__(self, real=(0,), binary=(1,)):
+        self.real = real
+        self.binary = binary
+
+    def build(self, n_features, n_coordinates):
+        parts = [Gaussian(per_column=True).build(len(self.real), None), Bernoulli(1.0).build(len(self.binary), None)]
+        return GroupsModule([list(self.real), list(self.binary)], parts)
+
+
+class GroupsModule(LikelihoodModule):
+    def __init__(self, columns, parts):
+        super().__init__(sum(part.n_inputs for part in parts), sum(part.n_outputs for part in parts))
+        self.columns, self.parts, self.widths = columns, nn.ModuleList(parts), [len(c) for c in columns]
+        self.order = np.argsort(np.concatenate(columns)).tolist()
+
+    def groups(self, observed, raw):
+        masks = [None] * len(self.parts) if observed.mask is None else observed.mask.split(self.widths, -1)
+        cells = observed.cells.split(self.widths, -1)
+        for part, c, mask, r in zip(self.parts, cells, masks, raw.split(self.widths, -1), strict=True):
+            yield part, Observed(c, c, mask), r
+
+    def observe(self, x, generator=None):
+        seen = [part.observe(x[:, c], generator) for c, part in zip(self.columns, self.parts, strict=True)]
+        return Observed(torch.cat([s.cells for s in seen], -1), torch.cat([s.inputs for s in seen], -1))
+
+    def log_prob_cells(self, observed, raw):
+        return torch.cat([part.log_prob_cells(o, r) for part, o, r in self.groups(observed, raw)], -1)
+
+    def optima(self):
+        return chain.from_iterable(part.optima() for part in self.parts)
+
+    def update_optima(self, observed, raw, weight):
+        for part, o, r in self.groups(observed, raw):
+            part.update_optima(o, r, weight)
+
+    def mean(self, raw):
+        parts = zip(self.parts, raw.split(self.widths, -1), strict=True)
+        return torch.cat([part.mean(r) for part, r in parts], -1)[..., self.order]
+
+    def sample(self, raw, generator):
+        parts = zip(self.parts, raw.split(self.widths, -1), strict=True)
+        return torch.cat([part.sample(r, generator) for part, r in parts], -1)[..., self.order]
+
+    def set_units(self, moments, axes):
+        for c, part in zip(self.columns, self.parts, strict=True):
+            part.set_units(columns_of(moments, c), None)
+
+    def linear_start(self, ppca):
+        starts = [
+            part.linear_start(replace(ppca, axes=ppca.axes[c], moments=columns_of(ppca.moments, c)))
+            for c, part in zip(self.columns, self.parts, strict=True)
+        ]
+        return LinearStart(
+            encoder_weight=np.hstack([s.encoder_weight for s in starts]),
+            encoder_bias=sum(s.encoder_bias for s in starts),
+            posterior_variance=1 / (1 + sum(1 / s.posterior_variance - 1 for s in starts)),
+            decoder_weight=np.vstack([s.decoder_weight for s in starts]),
+            decoder_bias=np.hstack([s.decoder_bias for s in starts]),
+            spread=float(np.mean([s.spread for s in starts])),
+        )
+
+
+def columns_of(moments, columns):
+    return replace(moments, center=moments.center[columns], variance=moments.variance[columns])
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Rows of two real columns, 0 and 3, and three of zeros and ones, that depend on two numbers."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 5)) + 0.3 * rng.normal(size=(200, 5))
+    X[:, [1, 2, 4]] = X[:, [1, 2, 4]] > 0
+    return X * [10.0, 1, 1, 0.1, 1] + [100.0, 0, 0, 0, 0]
+
+
+def fitted_groups(X, real, binary):
+    vae = VAETransformer(2, likelihood=Groups(real, binary), hidden_layer_sizes=(8,), max_iter=5, random_state=0)
+    return vae.fit(X)
+
+
+@pytest.mark.parametrize(("real", "binary"), [((0, 3), (1, 2, 4)), ((3, 0), (4, 1, 2))])
+def test_a_likelihood_may_delegate_groups_of_columns(mixed, real, binary):
+    vae = fitted_groups(mixed, real, binary)
+    model, x = vae.module_.double(), torch.from_numpy(mixed)
+    gaussian, bernoulli = model.likelihood.parts
+    raw = model.decode(torch.from_numpy(np.random.default_rng(1).normal(size=(3, 200, 2))))
+    expected = gaussian.log_prob(gaussian.observe(x[:, real]), raw[..., :2])
+    expected = expected + bernoulli.log_prob(bernoulli.observe(x[:, binary]), raw[..., 2:])
+    torch.testing.assert_close(model.likelihood.log_prob(model.likelihood.observe(x), raw), expected)
+    means, draws = vae.inverse_transform(vae.transform(mixed)), vae.sample(500, random_state=0)
+    assert ((means[:, binary] > 0) & (means[:, binary] < 1)).all() and set(draws[:, binary].ravel()) == {0.0, 1.0}
+    for values in (means, draws):
+        np.testing.assert_allclose(values[:, real].mean(0), mixed[:, real].mean(0), atol=2)
+    assert (np.square(means - mixed).mean(0)[[*real]] < 0.9 * mixed.var(0)[[*real]]).all()
+
+
+def test_groups_of_columns_may_stand_anywhere(mixed):
+    order = [4, 3, 2, 1, 0]
+    scores = [
+        fitted_groups(mixed, (0, 3), (1, 2, 4)).score_samples(mixed),
+        fitted_groups(mixed[:, order], (4, 1), (3, 2, 0)).score_samples(mixed[:, order]),
+    ]
+    np.testing.assert_allclose(*scores, rtol=1e-3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_groups_of_columns_have_closed_form_parameters_of_observed_cells(mixed, weighted):
+    likelihood = fitted_groups(mixed, (0, 3), (1, 2, 4)).module_.double().likelihood
+    gaussian, _ = likelihood.parts
+    observed, raw = likelihood.observe(torch.from_numpy(mixed)), torch.zeros(200, 5, dtype=torch.float64)
+    observed = observed._replace(mask=torch.rand(200, 5, generator=torch.Generator().manual_seed(0)) < 0.7)
+    weight = torch.arange(200.0, dtype=torch.float64) if weighted else None
+    (sums,) = likelihood.optima()
+    assert sums is gaussian.sums
+    sums.zero_()
+    likelihood.train().log_prob(observed, raw, weight)
+    w = observed.mask[:, :2] * (1 if weight is None else weight[:, None])
+    torch.testing.assert_close(sums, torch.stack([(w * observed.cells[:, :2].square()).sum(0), w.sum(0).double()]))

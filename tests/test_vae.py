@@ -132,7 +132,7 @@ def test_principal_coordinates_keep_what_they_drop(digits):
     """The dropped norm is the length of what the kept axes do not reach."""
     network = MLP(principal_coordinates=16)
     model = double(VAETransformer(2, network=network, max_iter=0).fit(digits))
-    y = model.likelihood.observe(torch.tensor(digits)).numpy()
+    y = model.likelihood.observe(torch.tensor(digits)).inputs.numpy()
     standardised = (digits - digits.mean(0)) / float(model.likelihood.unit)
     np.testing.assert_allclose(np.square(y).sum(1), np.square(standardised).sum(1), rtol=1e-5)
     np.testing.assert_allclose(np.square(y[:, :16]).mean(0)[:15], np.sort(np.square(y[:, :16]).mean(0))[::-1][:15])
@@ -142,7 +142,7 @@ def test_principal_coordinates_keep_what_they_drop(digits):
 def test_encode_is_noisy_in_training_only(digits, likelihood):
     vae = VAETransformer(2, likelihood=likelihood, input_noise=0.5, max_iter=0, random_state=0)
     model = double(vae.fit(digits / 16))
-    y = model.likelihood.observe(torch.tensor(digits / 16))
+    y = model.likelihood.observe(torch.tensor(digits / 16)).inputs
     quiet = [model.encode(y, torch.Generator().manual_seed(seed)).loc for seed in (0, 1)]
     assert torch.equal(*quiet)
     model.train()
@@ -153,7 +153,7 @@ def test_encode_is_noisy_in_training_only(digits, likelihood):
 
 def test_encode_without_input_noise_is_the_same_in_training(iris):
     model = double(VAETransformer(2, input_noise=0, max_iter=0).fit(iris))
-    y = model.likelihood.observe(torch.tensor(iris))
+    y = model.likelihood.observe(torch.tensor(iris)).inputs
     quiet = model.encode(y).loc
     assert torch.equal(model.train().encode(y, torch.Generator().manual_seed(0)).loc, quiet)
 

@@ -1,6 +1,6 @@
 """Likelihoods p(x|z): one file each."""
 
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
 from sklearn_vae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from sklearn_vae.likelihoods.discretized_logistic import DiscretizedLogistic
@@ -22,4 +22,5 @@ __all__ = [
     "Likelihood",
     "LikelihoodModule",
     "LinearStart",
+    "Observed",
 ]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli as TorchBernoulli
 
-from sklearn_vae.likelihoods.base import LikelihoodModule
-from sklearn_vae.likelihoods.unit_interval import UnitInterval, UnitIntervalModule
+from sklearn_vae.likelihoods.base import LikelihoodModule, Observed
+from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitIntervalModule
 
 
 class Bernoulli(UnitInterval):
@@ -67,16 +67,18 @@ class BernoulliModule(UnitIntervalModule):
         super().__init__(n_features, max_value)
         self.dynamic_binarization = dynamic_binarization
 
-    def natural(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return logits and variances of columns with these means."""
-        return np.log(mean / (1 - mean)), mean * (1 - mean)
+    def link(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits, and reciprocal variances."""
+        mean = mean.clip(MARGIN, 1 - MARGIN)
+        return np.log(mean / (1 - mean)), 1 / (mean * (1 - mean))
 
-    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Return the columns in [0, 1]; with dynamic binarisation and a generator zeros and ones."""
-        y = super().observe(x)
-        if self.dynamic_binarization and generator is not None:
-            return torch.bernoulli(y, generator=generator)
-        return y
+        observed = super().observe(x)
+        if not self.dynamic_binarization or generator is None:
+            return observed
+        y = torch.bernoulli(observed.cells, generator=generator)
+        return Observed(y, y)
 
     def forward(self, raw: Tensor) -> TorchBernoulli:
         """Return Bernoulli(logits=raw) per column."""
@@ -85,10 +87,6 @@ class BernoulliModule(UnitIntervalModule):
     def log_normalizer(self, raw: Tensor) -> Tensor:
         """Return log(1 + exp(raw))."""
         return torch.nn.functional.softplus(raw)
-
-    def mean(self, raw: Tensor) -> Tensor:
-        """Return the probabilities of a one, times what stands for it."""
-        return raw.double().sigmoid() * self.max_value
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw zeros, and what stands for ones."""

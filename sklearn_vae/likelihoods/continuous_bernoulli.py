@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 
 from sklearn_vae.likelihoods.base import LikelihoodModule
-from sklearn_vae.likelihoods.unit_interval import UnitInterval, UnitIntervalModule
+from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitIntervalModule
 
 # Where |a| is smaller, closed forms are differences of large numbers: power series take over.
 SMALL = 0.1
@@ -72,10 +72,10 @@ class ContinuousBernoulli(UnitInterval):
 class ContinuousBernoulliModule(UnitIntervalModule):
     """Natural parameters in, continuous Bernoulli distribution out."""
 
-    def natural(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return natural parameters and variances of columns with these means."""
-        a = invert_mean(torch.from_numpy(mean))
-        return a.numpy(), variance_of(a).numpy()
+    def link(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return natural parameters, and reciprocal variances."""
+        a = invert_mean(torch.from_numpy(mean.clip(MARGIN, 1 - MARGIN)))
+        return a.numpy(), 1 / variance_of(a).numpy()
 
     def forward(self, raw: Tensor) -> TorchContinuousBernoulli:
         """Return the distribution with logits `raw` per column, in [0, 1]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from torch.nn.functional import logsigmoid
 
 from sklearn_vae._devices import FLOAT32, FLOAT64
 from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.unit_interval import UnitInterval
 
 # Of the scale, in bins: a bin's middle then has 0.9999 of the mass.
@@ -122,8 +122,7 @@ class DiscretizedLogisticModule(LikelihoodModule):
     unit: Tensor
 
     def __init__(self, n_features: int, n_scales: int, levels: int, max_value: float):
-        super().__init__()
-        self.n_inputs = self.n_outputs = n_features
+        super().__init__(n_features, n_features)
         self.levels = levels
         self.step = max_value / (levels - 1)
         self.register_buffer("center", torch.zeros(n_features, **FLOAT64))
@@ -162,20 +161,29 @@ class DiscretizedLogisticModule(LikelihoodModule):
         floor = (MIN_SCALE * self.step / self.unit).log().to(self.log_scale.dtype)
         return self.log_scale + (self.log_scale.maximum(floor) - self.log_scale).detach()
 
-    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    @property
+    def cell_unit(self) -> float:
+        """The data's unit."""
+        return float(self.unit)
+
+    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Centre and scale."""
-        dtype = self.log_scale.dtype
-        x = x if x.is_floating_point() else x.to(dtype)
-        return ((x - self.center.to(x.dtype)) / self.unit.to(x.dtype)).to(dtype)
+        x = x if x.is_floating_point() else x.to(self.dtype)
+        y = ((x - self.center.to(x.dtype)) / self.unit.to(x.dtype)).to(self.dtype)
+        return Observed(y, y)
+
+    def restore(self, cells: Tensor) -> Tensor:
+        """Return the columns in the data's units."""
+        return cells * self.unit + self.center
 
     def forward(self, raw: Tensor) -> RoundedLogistic:
         """Return the distribution with locations `raw` per column, in standardised units."""
         first, step = (t.to(raw.dtype) for t in (-self.center / self.unit, self.step / self.unit))
         return RoundedLogistic(raw, self.floored_log_scale().to(raw.dtype), first, step, self.levels)
 
-    def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log P(x|z) per row."""
-        return self(raw).log_prob(y).sum(-1)
+    def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return log P(x_j|z) of each cell: probabilities have no units."""
+        return self(raw).log_prob(observed.cells)
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the mean of the rounded values in the data's units, float64."""
@@ -224,6 +232,19 @@ class RoundedLogistic(Distribution):
         lower = torch.where(has_lower, logsigmoid((half - residual) * rate), 0.0)
         width = torch.where(has_lower & has_upper, (-torch.expm1(-self.step * rate)).log(), 0.0)
         return upper + lower + width
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the level."""
+        return self.first + self.step * self.mean_level
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw from the logistic distribution and round."""
+        shape = (*sample_shape, *self.loc.shape)
+        u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
+        level = (self.loc + self.log_scale.exp() * u.logit() - self.first) / self.step
+        return self.first + self.step * level.round().clamp(0, self.n_levels - 1)
 
     @property
     def mean_level(self) -> Tensor:

@@ -17,7 +17,14 @@ from torch.distributions import Normal
 
 from sklearn_vae._devices import FLOAT32, FLOAT64
 from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import MEMORY, MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import (
+    MEMORY,
+    MIN_VARIANCE,
+    Likelihood,
+    LikelihoodModule,
+    LinearStart,
+    Observed,
+)
 
 # Of a scale that is given, in units of the root of the data's mean variance.
 MIN_FIXED_SCALE = 1e-9
@@ -109,11 +116,10 @@ class GaussianModule(LikelihoodModule):
     log_scale: Tensor
 
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int = 1, measures_columns: bool = False):
-        super().__init__()
-        self.n_scales = n_scales
-        self.n_outputs = n_features if n_coordinates is None else n_coordinates
-        self.n_dropped = n_features - self.n_outputs
-        self.n_inputs = self.n_outputs + (self.n_dropped > 0)
+        n_outputs = n_features if n_coordinates is None else n_coordinates
+        n_dropped = n_features - n_outputs
+        super().__init__(n_outputs + (n_dropped > 0), n_outputs)
+        self.n_scales, self.n_dropped = n_scales, n_dropped
         self.register_buffer("center", torch.zeros(n_features, **FLOAT64))
         self.register_buffer("unit", torch.ones((), **FLOAT64))
         self.register_buffer(
@@ -142,8 +148,17 @@ class GaussianModule(LikelihoodModule):
             encoder, np.zeros(n_components), maps.posterior_variance, decoder, np.zeros(self.n_outputs), maps.spread
         )
 
-    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    @property
+    def cell_unit(self) -> float:
+        """The data's unit."""
+        return float(self.unit)
+
+    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Centre and scale; with principal coordinates, rotate and append the dropped norm."""
+        y = self._standardised(x)
+        return Observed(y, y)
+
+    def _standardised(self, x: Tensor) -> Tensor:
         x = x if x.is_floating_point() else x.to(self.dtype)
         # In place: batches of wide rows are the largest arrays of a fit.
         y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.dtype)
@@ -168,50 +183,73 @@ class GaussianModule(LikelihoodModule):
             log_scale = log_scale + self.column_log_scale
         return Normal(raw, log_scale.exp(), validate_args=False)
 
-    def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log p(x|z) per row; the dropped coordinates are N(0, scale^2).
+    def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return log p(x_j|z) of each cell; the dropped coordinates, N(0, scale^2) each, are the last cell together."""
+        cells, norm = observed.cells[..., : self.n_outputs], observed.cells[..., self.n_outputs :]
+        log_prob = self(raw).log_prob(cells) - math.log(self.unit)
+        if self.n_dropped == 0:
+            return log_prob
+        each = self(torch.zeros_like(norm)).log_prob(norm / math.sqrt(self.n_dropped)) - math.log(self.unit)
+        return torch.cat([log_prob, (self.n_dropped * each).expand(*log_prob.shape[:-1], 1)], -1)
 
-        Squares are summed per scale before they are divided: a third of the passes over
-        the cells that `torch.distributions.Normal` makes.
+    def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return log p(x|z) per row.
+
+        Where all cells were observed, squares are summed per scale before they are divided: a third of the
+        passes over the cells that `torch.distributions.Normal` makes.
         """
-        residual, dropped = self._residual(y, raw)
+        if observed.mask is not None:
+            if self.axes is not None:
+                raise ValueError(
+                    "Gaussian: expected all cells to be observed in principal coordinates, got a mask; use networks "
+                    "that see the columns, MLP(principal_coordinates=None)."
+                )
+            return super().log_prob(observed, raw, weight)
+        residual, dropped = self._residual(observed.cells, raw)
         if self.column_log_scale is not None and not self.training:
             residual = residual * (-self.column_log_scale).exp()
             return self._log_prob(residual, dropped, weight) - self.column_log_scale.sum()
         return self._log_prob(residual, dropped, weight)
 
-    def _residual(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+    def update_optima(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> None:
+        """Add the rows to what the scale follows from, where it has a closed form."""
+        residual, dropped = self._residual(observed.cells, raw.detach())
+        if observed.mask is None:
+            self.fit_scale(*self._squares(residual, dropped), weight)
+            return
+        square, _ = self._squares(residual.where(observed.mask, 0.0), dropped)
+        n_cells = observed.mask.to(square.dtype)
+        self.fit_scale(square, n_cells.sum(-1, keepdim=True) if self.n_scales == 1 else n_cells, weight)
+
+    def _residual(self, cells: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the decoder leaves of its columns, and the dropped norm (..., n_rows, 0 or 1)."""
-        return y[..., : self.n_outputs] - raw, y[..., self.n_outputs :]
+        return cells[..., : self.n_outputs] - raw, cells[..., self.n_outputs :]
+
+    def _squares(self, residual: Tensor, dropped: Tensor) -> tuple[Tensor, int]:
+        """Return squared residuals per row, summed over the cells of a scale, and the number of these cells."""
+        if self.n_scales > 1:
+            return residual.square(), 1
+        square = torch.linalg.vecdot(residual, residual)[..., None]
+        return (torch.addcmul(square, dropped, dropped) if self.n_dropped else square), len(self.center)
 
     def _log_prob(self, residual: Tensor, dropped: Tensor, weight: Tensor | None) -> Tensor:
-        if self.n_scales == 1:
-            n_columns = len(self.center)
-            square = torch.linalg.vecdot(residual, residual)[..., None]
-            square = torch.addcmul(square, dropped, dropped) if self.n_dropped else square
-        else:
-            n_columns, square = 1, residual.square()
+        square, n_columns = self._squares(residual, dropped)
         if self.training:
             self.fit_scale(square.detach(), n_columns, weight)
         log_scale = self.floored_log_scale()
         log_cell = log_scale + (0.5 * math.log(2 * math.pi) + math.log(self.unit))
         return torch.addcmul(-n_columns * log_cell, square, (-2 * log_scale).exp(), value=-0.5).sum(-1)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the scale."""
-        return self.log_scale.dtype
-
     @abstractmethod
-    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
         """Add the rows to what the scale follows from, where it has a closed form.
 
         Parameters
         ----------
         square : Tensor of shape (..., n_rows, n_scales)
-            Squared residuals per row, summed over the columns of a scale.
-        n_columns : int
-            Number of columns per scale.
+            Squared residuals per row, summed over the cells of a scale.
+        n_cells : int or Tensor of shape (n_rows, n_scales)
+            Number of these cells: of all rows, or per row.
         weight : Tensor of shape (n_rows,) or None
         """
 
@@ -231,10 +269,14 @@ class GaussianModule(LikelihoodModule):
         """Return the log-scale that the density uses."""
         return self.log_scale
 
+    def restore(self, cells: Tensor) -> Tensor:
+        """Return the columns in the data's units; dropped coordinates are 0."""
+        y = cells if self.axes is None else cells @ self.axes.to(cells.dtype).T
+        return y * self.unit + self.center
+
     def mean(self, raw: Tensor) -> Tensor:
         """Return the decoded mean in the data's units, float64."""
-        y = raw.double() if self.axes is None else raw.double() @ self.axes.double().T
-        return y * self.unit + self.center
+        return self.restore(raw.double())
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw from N(mean, scale^2)."""
@@ -261,17 +303,17 @@ def _observe(
 class ClosedFormGaussian(GaussianModule):
     """What scales without a gradient share."""
 
-    def log_prob_and_gradient(self, y: Tensor, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
+    def log_prob_and_gradient(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
         """Return the weighted sum of log p(x|z) over rows in training, and its gradient by `raw`; one scale only.
 
         Numbers are computed with outside of tensors: on small batches every call counts.
         """
-        residual, dropped = self._residual(y, raw)
+        residual, dropped = self._residual(observed.cells, raw)
         weighted = residual if weight is None else residual * weight[:, None]
         square = torch.linalg.vecdot(weighted, residual).sum().item()
         if self.n_dropped:
             square += (dropped * dropped if weight is None else dropped * dropped * weight[:, None]).sum().item()
-        n_cells = len(self.center) * (len(y) if weight is None else weight.sum().item())
+        n_cells = len(self.center) * (len(raw) if weight is None else weight.sum().item())
         log_scale = self.fit_scale_to(square, n_cells)
         precision = math.exp(-2 * log_scale)
         log_cell = log_scale + 0.5 * math.log(2 * math.pi) + math.log(self.unit)
@@ -305,11 +347,6 @@ class OptimalGaussian(ClosedFormGaussian):
         return 0.5 * (square / n_cells).clamp_min(MIN_VARIANCE).log()
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the sums."""
-        return self.sums.dtype
-
-    @property
     def has_gradient(self) -> bool:  # type: ignore[override]
         """True if there is one scale."""
         return self.n_scales == 1
@@ -327,13 +364,16 @@ class OptimalGaussian(ClosedFormGaussian):
         """Set the sums to those of one cell."""
         self.sums[0], self.sums[1] = variance, 1.0
 
-    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
         """Add the rows to the sums."""
         # Of draws in front of rows, the mean.
         square = square.flatten(0, -3).mean(0) if square.ndim > 2 else square
         self.sums.mul_(MEMORY)
         self.sums[0] += square.sum(0) if weight is None else weight @ square
-        self.sums[1] += n_columns * (len(square) if weight is None else weight.sum())
+        if isinstance(n_cells, Tensor):
+            self.sums[1] += n_cells.sum(0) if weight is None else weight @ n_cells
+        else:
+            self.sums[1] += n_cells * (len(square) if weight is None else weight.sum())
 
     def fit_scale_to(self, square: float, n_cells: float) -> float:
         """Add to the sums; return the log-scale."""
@@ -361,7 +401,7 @@ class LearnedGaussian(GaussianModule):
         """Return the log-scale, floored where residuals are rounding noise; its gradient passes the floor."""
         return self.log_scale + (self.log_scale.clamp_min(0.5 * math.log(MIN_VARIANCE)) - self.log_scale).detach()
 
-    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
         """Leave the scale to the optimiser."""
 
 
@@ -389,7 +429,7 @@ class FixedGaussian(ClosedFormGaussian):
     def set_variance(self, variance: float) -> None:
         """Leave the scale as it was given."""
 
-    def fit_scale(self, square: Tensor, n_columns: int, weight: Tensor | None) -> None:
+    def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
         """Leave the scale as it was given."""
 
     def fit_scale_to(self, square: float, n_cells: float) -> float:

@@ -12,10 +12,8 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from sklearn_vae._devices import FLOAT32
-from sklearn_vae._ppca import PPCA, Moments
 from sklearn_vae._rows import Rows
-from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart
+from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, Observed
 
 # Means of the start stay this far from 0 and 1, so that logits and Newton steps are finite.
 MARGIN = 0.02
@@ -60,59 +58,29 @@ class UnitIntervalModule(LikelihoodModule):
     With the raw output :math:`a`, and :math:`y` in [0, 1].
     """
 
-    unit: Tensor
-
     def __init__(self, n_features: int, max_value: float):
-        super().__init__()
-        self.n_inputs = self.n_outputs = n_features
+        super().__init__(n_features, n_features)
         self.max_value = max_value
-        self.register_buffer("unit", torch.ones((), **FLOAT32))
 
     @property
-    def input_unit(self) -> Tensor:
-        """Root mean variance of the columns."""
-        return self.unit
+    def cell_unit(self) -> float:
+        """The value that cells of 1 stand for."""
+        return self.max_value
 
-    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over the unit of the data."""
-        self.unit.fill_(moments.unit / self.max_value)
-
-    def linear_start(self, ppca: PPCA) -> LinearStart:
-        r"""One Newton step of exponential-family PCA from independent columns.
-
-        With the natural parameter b at the mean, and the variance there, the step for
-        b + V z from V = 0 is the least-squares fit of the working response
-        (y - mean) / variance on z, that is W / variance; the posterior's variance is
-        Laplace's at the mean row. Where the data vary more than the family does, the
-        step goes beyond where the link is nearly linear: it is shortened by the ratio.
-        """
-        mean = (ppca.moments.center.cpu().numpy() / self.max_value).clip(MARGIN, 1 - MARGIN)
-        unit = ppca.moments.unit / self.max_value
-        natural, variance = self.natural(mean)
-        # Components beyond the data's rank would be rounding noise, divided by rounding noise.
-        maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE))
-        shortened = np.maximum(variance, ppca.moments.variance.cpu().numpy() / self.max_value**2)
-        encoder, decoder = maps.encoder / unit, maps.decoder * unit / shortened[:, None]
-        return LinearStart(
-            encoder_weight=encoder,
-            encoder_bias=-encoder @ ppca.moments.center.cpu().numpy() / self.max_value,
-            posterior_variance=1 / (1 + variance @ np.square(decoder)),
-            decoder_weight=decoder,
-            decoder_bias=natural,
-            spread=maps.spread * unit,
-        )
-
-    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Return the columns in [0, 1], in the model's precision."""
-        return x.to(self.unit.dtype) / self.max_value
+        y = x.to(self.dtype) / self.max_value
+        return Observed(y, y)
 
-    def log_prob(self, y: Tensor, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log p(x|z) per row."""
-        return torch.linalg.vecdot(raw, y) - self.log_normalizer(raw).sum(-1)
+    def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return log p(x_j|z) of each cell."""
+        return raw * observed.cells - self.log_normalizer(raw)
 
-    @abstractmethod
-    def natural(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the natural parameters, and the variances, of columns with these means, (n_features,)."""
+    def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return log p(x|z) per row; a product of vectors saves a pass over the cells where all were observed."""
+        if observed.mask is not None:
+            return super().log_prob(observed, raw, weight)
+        return torch.linalg.vecdot(raw, observed.cells) - self.log_normalizer(raw).sum(-1)
 
     @abstractmethod
     def log_normalizer(self, raw: Tensor) -> Tensor:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from sklearn_vae._devices import FLOAT32, process
+from sklearn_vae._devices import FLOAT32
 
 POSITIVE = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
 
@@ -226,15 +225,3 @@ def _described(out: Any) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-@contextmanager
-def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
-    """Seed torch's global generator from `generator` for a moment, one thread at a time."""
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    devices = [generator.device] if generator.device.type == "cuda" else []
-    with process.generator_lock, torch.random.fork_rng(devices=devices):
-        torch.random.default_generator.manual_seed(seed)
-        if devices:
-            torch.cuda.manual_seed(seed)
-        yield

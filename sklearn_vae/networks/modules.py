@@ -12,14 +12,13 @@ from sklearn.base import clone
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from sklearn_vae._devices import FLOAT32
+from sklearn_vae._devices import FLOAT32, seeded_global_generator
 from sklearn_vae.networks.base import (
     POSITIVE,
     Network,
     PosteriorEncoder,
     check_output,
     check_precision,
-    seeded_global_generator,
     try_out,
     wrong_output,
 )

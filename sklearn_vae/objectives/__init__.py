@@ -1,7 +1,7 @@
 """Training objectives: one file each."""
 
 from sklearn_vae.objectives.autoencoder import Autoencoder
-from sklearn_vae.objectives.base import Batch, Classifier, Model, Objective, Terms, draw
+from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
 from sklearn_vae.objectives.elbo import ELBO
 from sklearn_vae.objectives.free_bits import FreeBits
 from sklearn_vae.objectives.iwae import IWAE
@@ -20,10 +20,8 @@ __all__ = [
     "OBJECTIVES",
     "Autoencoder",
     "Batch",
-    "Classifier",
     "FreeBits",
     "Joint",
-    "Model",
     "Objective",
     "Terms",
     "draw",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from sklearn_vae.objectives.base import Batch, Model, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Objective, Terms
+
+if TYPE_CHECKING:
+    from sklearn_vae._vae import VAE
 
 
 class Autoencoder(Objective):
@@ -30,7 +35,9 @@ class Autoencoder(Objective):
 
     generative = False
 
-    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
+    def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(model.encode(batch.y).loc), batch.weight)
+        reconstruction = -model.likelihood.log_prob(
+            batch.observed, model.decode(model.encode(batch.observed.inputs).loc), batch.weight
+        )
         return Terms(reconstruction, reconstruction, torch.zeros_like(reconstruction))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
@@ -12,6 +11,10 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from sklearn_vae._capabilities import DeclaresCapabilities
+
+if TYPE_CHECKING:
+    from sklearn_vae._vae import VAE
+    from sklearn_vae.likelihoods import Observed
 
 
 class Terms(NamedTuple):
@@ -35,139 +38,25 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    y : Tensor of shape (n_rows, n_features)
-        In the likelihood's space.
+    observed : Observed
+        The rows' cells, which the likelihood scores, and `observed.inputs`, which the encoder sees.
     weight : Tensor of shape (n_rows,) or None
         Weights of the rows, for likelihood parameters with a closed form only: the loss is
         weighted by the caller.
     target : Tensor of shape (n_rows, n_classes) or None
         Probabilities of the classes times the weight that they have; 0 where nothing is
         known. None where there are no classes.
-    labelled_y, labelled_target : Tensor or None
+    labelled : Observed or None
         More rows with labels, which only classification learns from.
+    labelled_target : Tensor of shape (n_labelled_rows, n_classes) or None
+        Their `target`.
     """
 
-    y: Tensor
+    observed: Observed
     weight: Tensor | None = None
     target: Tensor | None = None
-    labelled_y: Tensor | None = None
+    labelled: Observed | None = None
     labelled_target: Tensor | None = None
-
-
-class Model(Protocol):
-    """What an objective needs of the model."""
-
-    likelihood: Any
-
-    def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
-        """Return q(z|x).
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_rows, n_inputs)
-            Rows in the likelihood's space.
-        generator : torch.Generator or None
-            With one, as in training, the input may get noise.
-
-        Returns
-        -------
-        q : Normal
-            Of shape (n_rows, n_components).
-        """
-
-    def untracked(self) -> AbstractContextManager[None]:
-        """Return the context in which to encode other rows than the batch's.
-
-        Layers that keep statistics of batches (batch normalisation) do not count these rows.
-
-        Returns
-        -------
-        context : context manager
-            To be entered with ``with``.
-        """
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's raw output.
-
-        Parameters
-        ----------
-        z : Tensor of shape (..., n_components)
-            Latent variables.
-
-        Returns
-        -------
-        raw : Tensor of shape (..., n_outputs)
-            What the likelihood takes.
-        """
-
-    def kl(self, q: Normal, z: Tensor) -> Tensor:
-        """Return KL(q || p) per row and block of components that are independent in p.
-
-        Parameters
-        ----------
-        q : Normal
-            The posteriors, of shape (n_rows, n_components).
-        z : Tensor of shape (n_rows, n_components)
-            Drawn from `q`: where there is no closed form, it is estimated there.
-
-        Returns
-        -------
-        kl : Tensor of shape (n_rows, n_blocks)
-            In nats.
-        """
-
-    def log_prior(self, z: Tensor) -> Tensor:
-        """Return log p(z).
-
-        Parameters
-        ----------
-        z : Tensor of shape (..., n_rows, n_components)
-            Latent variables.
-
-        Returns
-        -------
-        log_prob : Tensor of shape (..., n_rows)
-            In nats.
-        """
-
-
-class Classifier(Model, Protocol):
-    """What an objective needs of a model with classes."""
-
-    training: bool
-    input_norm: Tensor
-
-    def encode_and_classify(self, y: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
-        """Return q(z|x) and class logits.
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_rows, n_inputs)
-            Rows in the likelihood's space.
-        generator : torch.Generator or None
-            With one, as in training, the input may get noise.
-
-        Returns
-        -------
-        q : Normal
-            Of shape (n_rows, n_components).
-        logits : Tensor of shape (n_rows, n_classes)
-            Of p(y|x).
-        """
-
-    def classify(self, y: Tensor) -> Tensor:
-        """Return class logits.
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_rows, n_inputs)
-            Rows in the likelihood's space.
-
-        Returns
-        -------
-        logits : Tensor of shape (n_rows, n_classes)
-            Of p(y|x).
-        """
 
 
 class Objective(DeclaresCapabilities, BaseEstimator, ABC):
@@ -188,17 +77,36 @@ class Objective(DeclaresCapabilities, BaseEstimator, ABC):
     is_elbo: bool = False
 
     @abstractmethod
-    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
+    def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row.
 
         Parameters
         ----------
-        model : Model
-            With `encode`, `decode`, `kl`, `log_prior` and `likelihood`.
+        model : VAE
+            A module with `training`, and with these methods. Rows come before components, and draws before rows.
+
+            - `encode(inputs, generator)` returns q(z|x), a `Normal` of shape (n_rows, n_components). In training the
+              encoder's inputs get noise from the generator; without one, none.
+            - `decode(z)` returns the likelihood's raw output, (..., n_rows, n_outputs).
+            - `likelihood.log_prob(observed, raw, weight)` returns log p(x|z), (..., n_rows).
+            - `kl(q, z)` returns KL(q || p) per row and block of components that are independent in p,
+              (n_rows, n_blocks). Where there is no closed form, it is estimated at `z`, which is drawn from `q`.
+            - `log_prior(z)` returns log p(z), (..., n_rows).
+            - `untracked()` is the context in which to encode other rows than the batch's: layers that keep
+              statistics of batches (batch normalisation) do not count these rows.
+            - With classes, `classify(inputs)` returns their logits, (n_rows, n_classes), and
+              `encode_and_classify(inputs, generator)` both.
         batch : Batch
+            The rows.
         beta : float
             Weight of the KL term at this step.
         generator : torch.Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        terms : Terms
+            In nats; the mean over rows is taken by the caller.
         """
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from sklearn_vae.objectives.base import Batch, Model, Objective, Terms, draw
+from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
+
+if TYPE_CHECKING:
+    from sklearn_vae._vae import VAE
 
 
 class ELBO(Objective):
@@ -29,10 +34,10 @@ class ELBO(Objective):
 
     is_elbo = True
 
-    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
+    def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        q = model.encode(batch.y, generator)
+        q = model.encode(batch.observed.inputs, generator)
         z = draw(q, (), generator)
-        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(z), batch.weight)
+        reconstruction = -model.likelihood.log_prob(batch.observed, model.decode(z), batch.weight)
         kl = model.kl(q, z).sum(-1)
         return Terms(reconstruction + beta * kl, reconstruction, kl)

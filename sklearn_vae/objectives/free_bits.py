@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from sklearn.utils._param_validation import Interval
 
-from sklearn_vae.objectives.base import Batch, Model, Objective, Terms, draw
+from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
+
+if TYPE_CHECKING:
+    from sklearn_vae._vae import VAE
 
 
 class FreeBits(Objective):
@@ -42,11 +45,11 @@ class FreeBits(Objective):
     def __init__(self, free_bits=0.1):
         self.free_bits = free_bits
 
-    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
+    def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        q = model.encode(batch.y, generator)
+        q = model.encode(batch.observed.inputs, generator)
         z = draw(q, (), generator)
-        reconstruction = -model.likelihood.log_prob(batch.y, model.decode(z), batch.weight)
+        reconstruction = -model.likelihood.log_prob(batch.observed, model.decode(z), batch.weight)
         kl = model.kl(q, z)
         free = self.free_bits * z.shape[-1] / kl.shape[-1]
         mean = kl.mean(0) if batch.weight is None else batch.weight @ kl / batch.weight.sum()

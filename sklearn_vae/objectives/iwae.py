@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.distributions import Normal
 
-from sklearn_vae.objectives.base import Batch, Model, Objective, Terms, draw
+from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
+
+if TYPE_CHECKING:
+    from sklearn_vae._vae import VAE
 
 
 class IWAE(Objective):
@@ -55,11 +58,11 @@ class IWAE(Objective):
         self.n_draws = n_draws
         self.gradient = gradient
 
-    def __call__(self, model: Model, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
+    def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        q = model.encode(batch.y, generator)
+        q = model.encode(batch.observed.inputs, generator)
         z = draw(q, (int(self.n_draws),), generator)
-        log_p = model.likelihood.log_prob(batch.y, model.decode(z), batch.weight)
+        log_p = model.likelihood.log_prob(batch.observed, model.decode(z), batch.weight)
         is_dreg = self.gradient == "dreg" and z.requires_grad
         # The score of q has expectation 0, and the rest of its gradient comes through z.
         log_q = (Normal(q.loc.detach(), q.scale.detach(), validate_args=False) if is_dreg else q).log_prob(z).sum(-1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from sklearn_vae.objectives.base import Batch, Classifier, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Objective, Terms
+
+if TYPE_CHECKING:
+    from sklearn_vae._vae import VAE
 
 # Shares of a class in a batch that count as none.
 MIN_SHARE = 1e-6
@@ -69,12 +72,13 @@ class Joint(Objective):
 
     def __call__(self, model: Any, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss, and the parts of the generative one, per row."""
-        q, logits = model.encode_and_classify(batch.y, generator)
+        inputs = batch.observed.inputs
+        q, logits = model.encode_and_classify(inputs, generator)
         loss = cross_entropy(logits, batch.target)
         terms = Terms(loss, torch.zeros_like(loss), torch.zeros_like(loss))
         # What is held out is judged by its labels alone.
         if self.generative_weight and model.training:
-            terms = self.objective(_Encoded(model, batch.y, generator, q), batch, beta, generator)
+            terms = self.objective(_Encoded(model, inputs, generator, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
         if self.entropy_weight and model.training:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
@@ -83,11 +87,11 @@ class Joint(Objective):
         with model.untracked():
             if self.consistency_weight and model.training:
                 radius = self.consistency_radius * model.input_norm
-                r = adversarial_direction(model, batch.y, logits.detach(), radius, generator)
-                perturbed = model.classify(batch.y + radius * r)
+                r = adversarial_direction(model, inputs, logits.detach(), radius, generator)
+                perturbed = model.classify(inputs + radius * r)
                 loss = loss + self.consistency_weight * divergence(logits.detach(), perturbed)
-            if batch.labelled_y is not None:
-                loss = loss + cross_entropy(model.classify(batch.labelled_y), batch.labelled_target).mean()
+            if batch.labelled is not None:
+                loss = loss + cross_entropy(model.classify(batch.labelled.inputs), batch.labelled_target).mean()
         return Terms(loss, terms.reconstruction, terms.kl)
 
 
@@ -98,18 +102,18 @@ class _Encoded:
     second one gets noise of its own. All else is the model's.
     """
 
-    def __init__(self, model: Any, y: Tensor, generator: torch.Generator, q: Normal):
-        self._model, self._y, self._generator = model, y, generator
+    def __init__(self, model: Any, inputs: Tensor, generator: torch.Generator, q: Normal):
+        self._model, self._inputs, self._generator = model, inputs, generator
         self._q: Normal | None = q
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def encode(self, y: Tensor, generator: torch.Generator | None = None) -> Normal:
+    def encode(self, inputs: Tensor, generator: torch.Generator | None = None) -> Normal:
         # Without a generator no noise is wanted, and perhaps none was added.
-        is_request = y is self._y and (generator is self._generator or not self._model.input_noise)
+        is_request = inputs is self._inputs and (generator is self._generator or not self._model.input_noise)
         if self._q is None or not is_request:
-            return self._model.encode(y, generator)
+            return self._model.encode(inputs, generator)
         q, self._q = self._q, None
         return q
 
@@ -134,16 +138,16 @@ def divergence(logits: Tensor, other: Tensor) -> Tensor:
 
 
 def adversarial_direction(
-    model: Classifier, y: Tensor, logits: Tensor, radius: Tensor, generator: torch.Generator
+    model: VAE, inputs: Tensor, logits: Tensor, radius: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Return the unit vectors along which the predictions change most, (n_rows, n_inputs).
 
     One step of the power method for the Hessian of the divergence at 0, from a random
     direction, by finite differences of a tenth of the radius.
     """
-    d = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+    d = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype, device=inputs.device)
     d = (d * (0.1 * radius / d.norm(dim=-1, keepdim=True))).requires_grad_()
     with torch.enable_grad():
-        change = divergence(logits, model.classify(y + d)).sum()
+        change = divergence(logits, model.classify(inputs + d)).sum()
         (gradient,) = torch.autograd.grad(change, d)
     return torch.nn.functional.normalize(gradient, dim=-1, eps=1e-30)

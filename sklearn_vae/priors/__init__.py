@@ -1,7 +1,6 @@
 """Priors p(z): one file each."""
 
 from sklearn_vae.priors.base import Prior, PriorModule
-from sklearn_vae.priors.class_mixture import ClassMixture
 from sklearn_vae.priors.mixture import Mixture
 from sklearn_vae.priors.standard_normal import StandardNormal
 from sklearn_vae.priors.vamp_prior import VampPrior
@@ -12,4 +11,4 @@ PRIORS: dict[str, type[Prior]] = {
     "vamp": VampPrior,
 }
 
-__all__ = ["PRIORS", "ClassMixture", "Mixture", "Prior", "PriorModule", "StandardNormal", "VampPrior"]
+__all__ = ["PRIORS", "Mixture", "Prior", "PriorModule", "StandardNormal", "VampPrior"]
