@@ -140,7 +140,8 @@ def test_variance_beyond_float64(iris):
 
 
 def test_all_weights_zero(iris):
-    with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero number"):
+    """scikit-learn refuses them from 1.9 on, before we do."""
+    with pytest.raises(ValueError, match=r"at least one non-zero number|got 0 of 150"):
         small().fit(iris, sample_weight=np.zeros(150))
 
 
