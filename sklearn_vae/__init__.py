@@ -1,9 +1,9 @@
 """Variational autoencoders behind scikit-learn's API."""
 
 from sklearn_vae._classifier import VAEClassifier
-from sklearn_vae._images import ImageFlattener
-from sklearn_vae._split import LabelledKFold
+from sklearn_vae._image_flattener import ImageFlattener
+from sklearn_vae._labelled_kfold import LabelledKFold
 from sklearn_vae._transformer import VAETransformer
+from sklearn_vae._version import __version__
 
-__all__ = ["ImageFlattener", "LabelledKFold", "VAEClassifier", "VAETransformer"]
-__version__ = "0.1.0"
+__all__ = ["ImageFlattener", "LabelledKFold", "VAEClassifier", "VAETransformer", "__version__"]

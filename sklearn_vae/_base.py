@@ -19,8 +19,15 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from sklearn_vae._devices import FLOAT64, isolate, isolated, resolve_device, to_tensor
-from sklearn_vae._diagnostics import (
+from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device, to_tensor
+from sklearn_vae._data.rows import DenseRows, Rows
+from sklearn_vae._model.architecture import Architecture
+from sklearn_vae._model.inference import FittedModel
+from sklearn_vae._model.persistence import rebuild, to_arrays, versions, warn_of_other_versions
+from sklearn_vae._model.same import same
+from sklearn_vae._model.state_checks import check_fitted, check_parameters, check_versions
+from sklearn_vae._model.vae import MAX_DRAWS, VAE
+from sklearn_vae._training.diagnostics import (
     MAX_KL_ROWS,
     MAX_LATENT_ROWS,
     blend,
@@ -29,23 +36,10 @@ from sklearn_vae._diagnostics import (
     latent_scale,
     latent_statistics,
 )
-from sklearn_vae._fit import Fitter, Run, Seeds, Stopping
-from sklearn_vae._inference import FittedModel
-from sklearn_vae._persistence import (
-    check_fitted,
-    check_parameters,
-    check_training_state,
-    check_versions,
-    rebuild,
-    to_arrays,
-    versions,
-    warn_of_other_versions,
-)
-from sklearn_vae._progress import CallbackSupportMixin, Progress
-from sklearn_vae._recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
-from sklearn_vae._rows import DenseRows, Rows
-from sklearn_vae._same import same
-from sklearn_vae._vae import MAX_DRAWS, VAE, Architecture
+from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingResult
+from sklearn_vae._training.progress import CallbackSupportMixin, Progress
+from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
+from sklearn_vae._training.state_checks import check_training_state
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
@@ -446,9 +440,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
                 )
         return replace(fitted, objective=new.objective)
 
-    def _fitter(
+    def _procedure(
         self, rows: Rows, rules: Rules, progress: Progress, goes_on: bool = False, passes: bool = False
-    ) -> Fitter:
+    ) -> FitProcedure:
         """Resolve every "auto" for these rows.
 
         Parameters
@@ -471,7 +465,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         recipe = self._recipe(rules, passes)
         max_epochs = unless_auto(self.max_iter, rules.max_epochs(min(recipe.batch_size, len(rows))))
         stopping = Stopping(max_epochs, STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
-        return Fitter(architecture, recipe, stopping, Seeds.spawn(_seed(self.random_state)), progress)
+        return FitProcedure(architecture, recipe, stopping, Seeds.spawn(_seed(self.random_state)), progress)
 
     def _recipe(self, rules: Rules, passes: bool = False) -> Recipe:
         """Return how to train: the parameters, with the rules in place of every "auto"."""
@@ -488,10 +482,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         )
 
     def _fitted_attributes(
-        self, rows: Rows, weight_unit: float, fitter: Fitter, run: Run, n_rows: int | None = None
+        self, rows: Rows, weight_unit: float, procedure: FitProcedure, run: TrainingResult, n_rows: int | None = None
     ) -> dict[str, Any]:
         """Return what is fitted, and what is measured on it; with `n_rows`, of the first call, on earlier rows too."""
-        model, generative = run.model, fitter.architecture.generative
+        model, generative = run.model, procedure.architecture.generative
         check_finite(model.parameters(), "weights")
         earlier = {} if n_rows is None else self._training_state["statistics"]
         statistics = {}
@@ -500,7 +494,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         if not self.whiten:
             statistics["latent"] = blend(latent_statistics(model, rows), earlier.get("latent"), MAX_LATENT_ROWS)
         attributes: dict[str, Any] = {
-            "_architecture": fitter.architecture,
+            "_architecture": procedure.architecture,
             "_fitted_model": FittedModel(model),
             "_training_state": {
                 "n_rows": n_rows or len(rows),

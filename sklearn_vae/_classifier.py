@@ -18,14 +18,16 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples, unless_auto
-from sklearn_vae._classify import ClassifierFitter, Labels, fit_class_mixture
-from sklearn_vae._devices import isolate
-from sklearn_vae._fit import Fitter, Run
-from sklearn_vae._labels import encode_labels, refuse_missing, split_labels, warn_of_unlabelled
-from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import ClassifierRules, Recipe, Rules
-from sklearn_vae._rows import Rows
-from sklearn_vae._vae import VAE, Architecture
+from sklearn_vae._data.devices import isolate
+from sklearn_vae._data.labels import Labels, encode_labels, refuse_missing, split_labels, warn_of_unlabelled
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.architecture import Architecture
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._semi_supervised.fit import ClassifierProcedure
+from sklearn_vae._semi_supervised.mixture import fit_class_mixture
+from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import ClassifierRules, Recipe, Rules
 from sklearn_vae.objectives import Joint
 
 # Least and most that the largest class weight may be: its gradients are squared in float32.
@@ -399,10 +401,10 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             row_weight = np.ones(len(rows)) if weight is None else weight
             labels = Labels(codes, self._check_class_weight(codes), row_weight, len(self.classes_))
             progress = Progress(self, X, y, sample_weight, partial(self._classifier_attributes, rows, unit, labels))
-            fitter = self._classifier_fitter(rows, labels, progress, goes_on)
+            procedure = self._classifier_procedure(rows, labels, progress, goes_on)
             fraction = self.validation_fraction if self.early_stopping else 0.0
-            run = fitter.fit(rows, labels, fraction, copy.deepcopy(self._fitted_model.model) if goes_on else None)
-            self._set_fitted(progress.attributes(fitter.fitter, run))
+            run = procedure.fit(rows, labels, fraction, copy.deepcopy(self._fitted_model.model) if goes_on else None)
+            self._set_fitted(progress.attributes(procedure.procedure, run))
             progress.end(dict)
         return self
 
@@ -613,25 +615,27 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return replace(recipe, target_weight=rules.target_weight)
 
     def _classifier_attributes(
-        self, rows: Rows, weight_unit: float, labels: Labels, fitter: Fitter, run: Run
+        self, rows: Rows, weight_unit: float, labels: Labels, procedure: FitProcedure, run: TrainingResult
     ) -> dict[str, Any]:
         """Return what is fitted, with the mixtures of the classes."""
-        attributes = self._fitted_attributes(rows, weight_unit, fitter, run)
-        if fitter.architecture.generative:
-            attributes["class_prior_"] = fit_class_mixture(run.model, rows, labels, fitter.seeds.mixtures)
+        attributes = self._fitted_attributes(rows, weight_unit, procedure, run)
+        if procedure.architecture.generative:
+            attributes["class_prior_"] = fit_class_mixture(run.model, rows, labels, procedure.seeds.mixtures)
         return attributes
 
-    def _classifier_fitter(self, rows: Rows, labels: Labels, progress: Progress, goes_on: bool) -> ClassifierFitter:
+    def _classifier_procedure(
+        self, rows: Rows, labels: Labels, progress: Progress, goes_on: bool
+    ) -> ClassifierProcedure:
         """Resolve every "auto" for these rows and labels."""
         n_labelled = len(labels.labelled)
-        fitter, clustered = (
-            self._fitter(rows, ClassifierRules(len(rows), n_labelled, clustered), progress, goes_on)
+        procedure, clustered = (
+            self._procedure(rows, ClassifierRules(len(rows), n_labelled, clustered), progress, goes_on)
             for clustered in (False, True)
         )
         labelled = rows.select(rows.tensor(labels.labelled))
-        expert = self._fitter(labelled, ClassifierRules(n_labelled, n_labelled), progress, goes_on)
+        expert = self._procedure(labelled, ClassifierRules(n_labelled, n_labelled), progress, goes_on)
         objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
-        expert = replace(expert, architecture=replace(fitter.architecture, objective=objective))
+        expert = replace(expert, architecture=replace(procedure.architecture, objective=objective))
         # Three calls with a random state that is an instance would draw three seeds.
-        clustered, expert = (replace(other, seeds=fitter.seeds) for other in (clustered, expert))
-        return ClassifierFitter(fitter, clustered, expert, self.n_neighbors, self.unlabelled == "auto")
+        clustered, expert = (replace(other, seeds=procedure.seeds) for other in (clustered, expert))
+        return ClassifierProcedure(procedure, clustered, expert, self.n_neighbors, self.unlabelled == "auto")

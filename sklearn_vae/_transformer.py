@@ -11,12 +11,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
-from sklearn_vae._devices import isolate
-from sklearn_vae._fit import Fitter, Run
-from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
-from sklearn_vae._rows import Rows
-from sklearn_vae._vae import VAE
+from sklearn_vae._data.devices import isolate
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
 from sklearn_vae.objectives.base import Parts
 
 
@@ -298,9 +298,9 @@ class VAETransformer(BaseVAE):
             weight, unit = self._check_weight(sample_weight, checked)
             rows = self._rows(checked, weight)
             progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
-            fitter = self._fitter(rows, TransformerRules(len(rows)), progress, goes_on)
-            run = self._run(fitter, rows, copy.deepcopy(self._fitted_model.model) if goes_on else None)
-            self._set_fitted(self._fitted_attributes(rows, unit, fitter, run))
+            procedure = self._procedure(rows, TransformerRules(len(rows)), progress, goes_on)
+            run = self._run(procedure, rows, copy.deepcopy(self._fitted_model.model) if goes_on else None)
+            self._set_fitted(self._fitted_attributes(rows, unit, procedure, run))
             progress.end(dict)
         return self
 
@@ -336,20 +336,20 @@ class VAETransformer(BaseVAE):
             weight, unit = self._check_weight(sample_weight, X, state.get("weight_unit"))
             rows = self._rows(X, weight)
             n_rows = state.get("n_rows", len(rows))
-            fitter = self._fitter(rows, TransformerRules(n_rows), Progress(self), goes_on=not first, passes=True)
-            before = Run(fitter.start(rows)) if first else self._past_run()
-            trainer = fitter.trainer(before.model, rows.device, fitter.n_steps(rows, 1))
+            procedure = self._procedure(rows, TransformerRules(n_rows), Progress(self), goes_on=not first, passes=True)
+            before = TrainingResult(procedure.start(rows)) if first else self._past_run()
+            trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
             if state.get("trainer") is not None:
                 trainer.load_state_dict(state["trainer"])
             n_steps_before, parts = trainer.step, trainer.run_epoch(rows)
-            run = Run(
+            run = TrainingResult(
                 trainer.average,
                 before.n_epochs + 1,
                 before.n_steps + trainer.step - n_steps_before,
                 before.n_epochs_run + 1,
                 [*before.curve, parts],
             )
-            attributes = self._fitted_attributes(rows, unit, fitter, run, None if first else n_rows)
+            attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
             attributes["_training_state"]["trainer"] = trainer.state_dict()
             self._set_fitted(attributes)
         return self
@@ -394,21 +394,21 @@ class VAETransformer(BaseVAE):
         """
         return float(np.mean(self.score_samples(X)))
 
-    def _past_run(self) -> Run:
+    def _past_run(self) -> TrainingResult:
         """Return the training so far as a run, with a copy of its model."""
         curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
         model = copy.deepcopy(self._fitted_model.model)
-        return Run(model, self.best_iter_, self.n_steps_, self.n_iter_, [Parts(*parts) for parts in curves])
+        return TrainingResult(model, self.best_iter_, self.n_steps_, self.n_iter_, [Parts(*parts) for parts in curves])
 
-    def _run(self, fitter: Fitter, rows: Rows, previous: VAE | None) -> Run:
+    def _run(self, procedure: FitProcedure, rows: Rows, previous: VAE | None) -> TrainingResult:
         """Choose how to decide when to stop."""
         n_rows = len(rows)
-        if not self.early_stopping or fitter.stopping.max_epochs == 0:
-            return fitter.fit(rows, previous)
+        if not self.early_stopping or procedure.stopping.max_epochs == 0:
+            return procedure.fit(rows, previous)
         rules = TransformerRules(n_rows)
         if previous is None and n_rows < N_SPLITS:
-            return fitter.train(rows, 0)
+            return procedure.train(rows, 0)
         if previous is None and rules.is_small:
-            return fitter.fit_cross_validated(rows, N_SPLITS, rules.n_folds)
+            return procedure.fit_cross_validated(rows, N_SPLITS, rules.n_folds)
         n_held_out = min(max(round(self.validation_fraction * n_rows), 1), MAX_HELD_OUT, n_rows - 1)
-        return fitter.fit_held_out(rows, n_held_out, previous)
+        return procedure.fit_held_out(rows, n_held_out, previous)

@@ -13,8 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sklearn_vae import VAEClassifier, VAETransformer, _classify, _engine, _inference, _ppca, _propagation
-from sklearn_vae._classify import principal_components
+from sklearn_vae import VAEClassifier, VAETransformer
+from sklearn_vae._data import ppca as _ppca
+from sklearn_vae._model import inference as _inference
+from sklearn_vae._semi_supervised import experts as _classify
+from sklearn_vae._semi_supervised import graph as _propagation
+from sklearn_vae._semi_supervised.graph import principal_components
+from sklearn_vae._training import trainer as _engine
 from sklearn_vae.likelihoods import LIKELIHOODS
 
 DIGITS = load_digits()

@@ -24,8 +24,8 @@ import sklearn_vae.networks
 import sklearn_vae.objectives
 import sklearn_vae.priors
 from sklearn_vae import VAEClassifier, VAETransformer
-from sklearn_vae._ppca import fit_moments, fit_ppca
-from sklearn_vae._rows import DenseRows
+from sklearn_vae._data.ppca import fit_moments, fit_ppca
+from sklearn_vae._data.rows import DenseRows
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian, LikelihoodModule, Observed
 from sklearn_vae.likelihoods.base import MEMORY
 from sklearn_vae.networks import MLP, NETWORKS, Modules

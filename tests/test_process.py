@@ -14,9 +14,9 @@ import torch
 from sklearn.base import clone
 
 from sklearn_vae import VAEClassifier, VAETransformer
-from sklearn_vae._devices import isolated
-from sklearn_vae._diagnostics import latent_scale
-from sklearn_vae._engine import Rows
+from sklearn_vae._data.devices import isolated
+from sklearn_vae._training.diagnostics import latent_scale
+from sklearn_vae._training.trainer import Rows
 
 X = np.random.default_rng(0).normal(size=(60, 5))
 CLASS = np.where(X[:, 1] > 1, -1, (X[:, 0] > 0).astype(int))
@@ -256,15 +256,15 @@ def test_samples_do_not_depend_on_the_chunk(name, n_rows, monkeypatch):
     with torch.inference_mode():
         z = torch.randn(n_rows, 2, generator=torch.Generator().manual_seed(1))
         expected = vae.module_.sample(z, torch.Generator().manual_seed(0)).numpy()
-        monkeypatch.setattr("sklearn_vae._inference.CHUNK_SIZE", 1)
-        found = vae._inference.sample(z, torch.Generator().manual_seed(0))
+        monkeypatch.setattr("sklearn_vae._model.inference.CHUNK_SIZE", 1)
+        found = vae._fitted_model.inference.sample(z, torch.Generator().manual_seed(0))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_samples_of_classes_do_not_depend_on_the_chunk(monkeypatch):
     vae = FITTED["classifier"]
     expected = vae.sample(50)
-    monkeypatch.setattr("sklearn_vae.priors.class_mixture.CHUNK_SIZE", 40)
+    monkeypatch.setattr("sklearn_vae._model.class_mixture.CHUNK_SIZE", 40)
     for one, other in zip(vae.sample(50), expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -314,7 +314,7 @@ def test_memory_of_samples_and_targets_is_bounded():
 FORK = """
 import signal, sys, threading, torch
 from sklearn.cluster import KMeans
-from sklearn_vae._devices import process
+from sklearn_vae._data.devices import process
 from sklearn_vae.networks import Modules
 
 X = np.random.default_rng(0).normal(size=(1000, 200))

@@ -12,11 +12,11 @@ from torch.distributions import Independent, Laplace
 from torch.distributions import Poisson as TorchPoisson
 
 from sklearn_vae import VAEClassifier, VAETransformer
-from sklearn_vae._engine import STEPS
-from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import TransformerRules
-from sklearn_vae._rows import DenseRows, Rows
-from sklearn_vae._step import Step
+from sklearn_vae._data.rows import DenseRows, Rows
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import TransformerRules
+from sklearn_vae._training.step import Step
+from sklearn_vae._training.trainer import STEPS
 from sklearn_vae.likelihoods import Bernoulli, Gaussian, Likelihood, LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.gaussian import FixedGaussian, OptimalGaussian
 from sklearn_vae.objectives import ELBO, Objective, Terms
@@ -83,7 +83,7 @@ def test_rows_may_come_from_anywhere():
     rows = GeneratedRows(torch.arange(200.0))
     dense = DenseRows(rows[torch.arange(200)]["x"])
     vae = VAETransformer(2, hidden_layer_sizes=(8,), max_iter=5, random_state=0)
-    runs = [vae._run(vae._fitter(X, TransformerRules(200), Progress(vae)), X, None) for X in (rows, dense)]
+    runs = [vae._run(vae._procedure(X, TransformerRules(200), Progress(vae)), X, None) for X in (rows, dense)]
     # Sums over blocks of other sizes round otherwise.
     np.testing.assert_allclose(runs[0].scores, runs[1].scores, rtol=1e-4)
     assert len(runs[0].scores) > 1 and len(runs[0].curve) == len(runs[1].curve)
@@ -123,7 +123,7 @@ def test_a_step_is_taken_for_the_models_that_it_supports(iris, monkeypatch):
         return vae.loss_curve_, vae.module_.decoder.state_dict()
 
     curve, decoder = fit(WeightDecay())
-    monkeypatch.setattr("sklearn_vae._engine.STEPS", (WeightDecayStep, *STEPS))
+    monkeypatch.setattr("sklearn_vae._training.trainer.STEPS", (WeightDecayStep, *STEPS))
     own_curve, own_decoder = fit(WeightDecay())
     n_calls = WeightDecayStep.n_calls
     assert n_calls > 0

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import Recipe
-from sklearn_vae._vae import VAE
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import Recipe
 
 # The default network, on principal coordinates with linear maps; networks alone, on all columns; and convolutions.
 NETWORKS = {"default": {}, "networks alone": {"init": "random"}, "conv": {"network": "conv"}}
@@ -108,10 +108,10 @@ def epochs(X: np.ndarray, args) -> pd.DataFrame:
             params |= {"input_noise": 0.0, "averaging": averaging, **options, **args.params}
             vae = VAETransformer(**params)
             data = vae._rows(X, None)
-            fitter = vae._fitter(data, Recipe(len(data)), Progress(vae))
-            model = fitter.start(data)
-            by_hand, trainer = ByHand(model), fitter.trainer(model, data.x.device)
-            batch_size = fitter.settings.batch_size
+            procedure = vae._procedure(data, Recipe(len(data)), Progress(vae))
+            model = procedure.start(data)
+            by_hand, trainer = ByHand(model), procedure.trainer(model, data.x.device)
+            batch_size = procedure.settings.batch_size
             functions = {
                 "package": lambda trainer=trainer, data=data: trainer.run_epoch(data),
                 "by hand": lambda by_hand=by_hand, data=data, batch_size=batch_size, averaging=averaging: (

@@ -10,7 +10,7 @@ import torch
 from textbook_vae import TextbookVAE
 from torch import Tensor
 
-from sklearn_vae._vae import VAE
+from sklearn_vae._model.vae import VAE
 
 
 class Fitted(NamedTuple):

@@ -22,8 +22,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._rows import EVALUATION_BATCH, DenseRows, Rows
-from sklearn_vae._vae import VAE
+from sklearn_vae._data.rows import EVALUATION_BATCH, DenseRows, Rows
+from sklearn_vae._model.vae import VAE
 
 NETWORKS = ["mlp", "conv"]
 EPOCHS = 15  # 3525 steps

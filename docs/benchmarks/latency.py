@@ -20,8 +20,8 @@ from sklearn.decomposition import PCA, KernelPCA
 from vae_peers import TRAINERS, TRANSFORMS
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._devices import isolated
-from sklearn_vae._inference import CHUNK_SIZE, MeansOfFewRows
+from sklearn_vae._data.devices import isolated
+from sklearn_vae._model.inference import CHUNK_SIZE, MeansOfFewRows
 
 Call = Callable[[np.ndarray], object]
 OURS = "VAETransformer, defaults"

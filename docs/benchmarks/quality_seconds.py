@@ -34,8 +34,8 @@ from torch import Tensor
 from vae_peers import Train, fit_pyod, fit_pythae, pyod, pythae, skorch
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._progress import Progress
-from sklearn_vae._recipe import Recipe
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import Recipe
 
 SETS = ["wine", "iris", "breast_cancer", "diabetes", "digits", "patches", "tanh_wide", "mnist"]
 COMPONENTS = [2, 8, 32]
@@ -157,10 +157,10 @@ def train(vae: VAETransformer, data: common.Split) -> Iterator[tuple[float, Qual
     clock = common.Clock()
     rows = vae._rows(data.X_train, None)
     with clock.running():
-        fitter = vae._fitter(rows, Recipe(len(rows)), Progress(vae))
-        trainer = fitter.trainer(fitter.start(rows), rows.x.device)
+        procedure = vae._procedure(rows, Recipe(len(rows)), Progress(vae))
+        trainer = procedure.trainer(procedure.start(rows), rows.x.device)
     yield clock.seconds, quality(of_ours(trainer.average), data)
-    for _ in range(fitter.stopping.max_epochs):
+    for _ in range(procedure.stopping.max_epochs):
         with clock.running():
             trainer.run_epoch(rows)
         yield clock.seconds, quality(of_ours(trainer.average), data)

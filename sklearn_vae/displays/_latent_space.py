@@ -10,7 +10,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._plotting import _validate_style_kwargs
 
-from sklearn_vae._labels import is_unlabelled
+from sklearn_vae._data.labels import is_unlabelled
 from sklearn_vae.displays._drawing import axes_for, split
 from sklearn_vae.displays._steps import find_steps
 

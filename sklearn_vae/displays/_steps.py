@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotE
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae._base import BaseVAE
-from sklearn_vae._images import ImageFlattener
+from sklearn_vae._image_flattener import ImageFlattener
 from sklearn_vae.displays._images import to_images
 from sklearn_vae.networks import Conv
 from sklearn_vae.networks.conv import check_image_shape

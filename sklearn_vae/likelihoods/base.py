@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from sklearn_vae._capabilities import DeclaresCapabilities
-from sklearn_vae._devices import FLOAT32, seeded_global_generator
-from sklearn_vae._ppca import PPCA, Moments
-from sklearn_vae._rows import Rows
+from sklearn_vae._data.devices import FLOAT32, seeded_global_generator
+from sklearn_vae._data.ppca import PPCA, Moments
+from sklearn_vae._data.rows import Rows
 
 # Of noise, in units of the data's mean variance: below it float32 residuals are rounding noise.
 MIN_VARIANCE = 1e-6

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid
 
-from sklearn_vae._devices import FLOAT32, FLOAT64
-from sklearn_vae._ppca import PPCA, Moments
+from sklearn_vae._data.devices import FLOAT32, FLOAT64
+from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.unit_interval import UnitInterval
 

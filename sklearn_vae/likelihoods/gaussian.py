@@ -15,8 +15,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from sklearn_vae._devices import FLOAT32, FLOAT64
-from sklearn_vae._ppca import PPCA, Moments
+from sklearn_vae._data.devices import FLOAT32, FLOAT64
+from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import (
     MEMORY,
     MIN_VARIANCE,

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from sklearn_vae._rows import Rows
+from sklearn_vae._data.rows import Rows
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, Observed
 
 # Means of the start stay this far from 0 and 1, so that logits and Newton steps are finite.

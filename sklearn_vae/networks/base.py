@@ -12,7 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from sklearn_vae._devices import FLOAT32
+from sklearn_vae._data.devices import FLOAT32
 
 POSITIVE = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
 

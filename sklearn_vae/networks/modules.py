@@ -12,7 +12,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from sklearn_vae._devices import FLOAT32, seeded_global_generator
+from sklearn_vae._data.devices import FLOAT32, seeded_global_generator
 from sklearn_vae.networks.base import (
     POSITIVE,
     Network,

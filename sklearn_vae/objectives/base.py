@@ -13,7 +13,7 @@ from torch.distributions import Normal
 from sklearn_vae._capabilities import DeclaresCapabilities
 
 if TYPE_CHECKING:
-    from sklearn_vae._vae import VAE
+    from sklearn_vae._model.vae import VAE
     from sklearn_vae.likelihoods import Observed
 
 

@@ -9,7 +9,7 @@ import torch
 from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
 
 if TYPE_CHECKING:
-    from sklearn_vae._vae import VAE
+    from sklearn_vae._model.vae import VAE
 
 
 class ELBO(Objective):

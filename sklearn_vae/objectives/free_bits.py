@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
 
 if TYPE_CHECKING:
-    from sklearn_vae._vae import VAE
+    from sklearn_vae._model.vae import VAE
 
 
 class FreeBits(Objective):

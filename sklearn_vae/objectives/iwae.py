@@ -13,7 +13,7 @@ from torch.distributions import Normal
 from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
 
 if TYPE_CHECKING:
-    from sklearn_vae._vae import VAE
+    from sklearn_vae._model.vae import VAE
 
 
 class IWAE(Objective):

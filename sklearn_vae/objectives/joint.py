@@ -11,7 +11,7 @@ from torch.distributions import Normal
 from sklearn_vae.objectives.base import Batch, Objective, Terms
 
 if TYPE_CHECKING:
-    from sklearn_vae._vae import VAE
+    from sklearn_vae._model.vae import VAE
 
 # Shares of a class in a batch that count as none.
 MIN_SHARE = 1e-6

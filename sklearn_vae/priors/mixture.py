@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from sklearn_vae._devices import FLOAT32
+from sklearn_vae._data.devices import FLOAT32
 from sklearn_vae.priors.base import Prior, PriorModule
 from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from sklearn_vae._devices import FLOAT32
+from sklearn_vae._data.devices import FLOAT32
 from sklearn_vae.priors.base import Prior, PriorModule
 
 

@@ -1,0 +1,1 @@
+"""What rows are: arrays, labels, moments, devices. Imports nothing above it."""

@@ -1,0 +1,213 @@
+"""Class labels, some of which may be missing."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils._missing import is_pandas_na
+from sklearn.utils.multiclass import check_classification_targets
+
+from sklearn_vae._data.rows import Rows
+
+UNLABELLED = -1
+# What labels may be.
+KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool, np.bool_), "int": (Integral,), "float": (Real,)}
+# Code that converts labels: to strings, but for the number -1; to numbers from 0 on, -1 too.
+TO_STRINGS = "np.array([label if label == -1 else str(label) for label in y], dtype=object)"
+TO_NUMBERS = "np.unique(y, return_inverse=True)[1]"
+
+
+def is_unlabelled(y: np.ndarray) -> np.ndarray:
+    """Return whether each entry is the number -1, (n_samples,); in object arrays too."""
+    if y.dtype.kind == "O":
+        return np.array([isinstance(v, Real) and v == UNLABELLED for v in y], dtype=bool)
+    if y.dtype.kind in "if":
+        return y == UNLABELLED
+    return np.zeros(len(y), dtype=bool)
+
+
+def refuse_missing(y) -> None:
+    """Raise ValueError if labels, of any kind of array, have None, NaN or pandas' NA among them."""
+    missing = [label for label in np.asarray(y, dtype=object).ravel() if _is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"expected the integer -1 for unlabelled rows, got {missing[0]!r} for {len(missing)} of them; "
+            "in a pandas Series y.astype(object).fillna(-1) replaces it."
+        )
+
+
+def split_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Separate labelled from unlabelled rows.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,)
+
+    Returns
+    -------
+    labels : ndarray of shape (n_labelled,)
+        The labels of the labelled rows. Numbers and booleans of an object array get a type of their own.
+    unlabelled : ndarray of shape (n_rows,)
+        Whether each row is unlabelled.
+
+    Raises
+    ------
+    ValueError
+        If the string "-1" is among the labels, or integers have more than 64 bits.
+    TypeError
+        If labels are of several types, or are neither strings nor booleans nor numbers.
+    """
+    if y.dtype.kind in "USO" and (y == str(UNLABELLED)).any():
+        raise ValueError(
+            "expected the integer -1 for unlabelled rows, got the string '-1'; "
+            "use an array of dtype object for strings with -1 among them."
+        )
+    unlabelled = is_unlabelled(y)
+    labels = y[~unlabelled]
+    if labels.dtype.kind == "O" and len(labels):
+        kinds = sorted({_kind(label) for label in labels})
+        if len(kinds) > 1:
+            raise TypeError(f"expected labels of one type in y, got {', '.join(kinds)}; convert them: {TO_STRINGS}.")
+        if kinds[0] not in KINDS:
+            raise _wrong_kind(kinds[0])
+        if kinds != ["str"]:
+            labels = np.array(labels.tolist())
+        if labels.dtype.kind == "O" and kinds == ["int"]:
+            raise ValueError(
+                f"expected integer labels of 64 bits, got {max(labels, key=abs)}; convert them: {TO_STRINGS}."
+            )
+    if labels.dtype.kind in "mMV":
+        raise _wrong_kind(str(labels.dtype))
+    return labels, unlabelled
+
+
+def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted classes and each row's index among them, -1 for unlabelled rows.
+
+    Raises
+    ------
+    ValueError
+        If the entries are not labels.
+    TypeError
+        If labels of several types cannot be compared.
+
+    Warns
+    -----
+    UserWarning
+        If there are unlabelled rows and other negative classes, so that -1 may have been meant as one.
+    """
+    labels, unlabelled = split_labels(y)
+    if len(labels):
+        check_classification_targets(labels)
+    classes, index = np.unique(labels, return_inverse=True)
+    if unlabelled.any() and classes.dtype.kind in "if" and len(classes) and classes[0] < UNLABELLED:
+        warnings.warn(
+            f"rows with y == -1 are unlabelled, while {classes[0]} is a class; if -1 is meant as a class too, fit on "
+            f"{TO_NUMBERS}.",
+            stacklevel=4,
+        )
+    codes = np.full(len(y), UNLABELLED)
+    codes[~unlabelled] = index
+    return classes, codes
+
+
+def warn_of_unlabelled(n_unlabelled: int, n_rows: int) -> None:
+    """Warn that a score counts unlabelled rows as errors."""
+    warnings.warn(
+        f"{n_unlabelled} of {n_rows} rows are unlabelled (y == -1), and each counts as an error; score X[y != -1] and "
+        f"y[y != -1], and use LabelledKFold in cross-validation. If -1 is meant as a class, fit on {TO_NUMBERS}.",
+        stacklevel=3,
+    )
+
+
+def _is_missing(label: object) -> bool:
+    """Whether it is None, pandas' NA or NaN."""
+    return label is None or is_pandas_na(label) or (isinstance(label, Real) and bool(label != label))
+
+
+def _kind(label: object) -> str:
+    """Name the kind of a label; numbers of python and numpy are of one kind."""
+    return next((name for name, kind in KINDS.items() if isinstance(label, kind)), type(label).__name__)
+
+
+def _wrong_kind(kind: str) -> TypeError:
+    return TypeError(f"expected labels that are strings, booleans or integers, got {kind}; convert them: {TO_STRINGS}.")
+
+
+# Held-out parts of the labelled rows; and how many where there are many of these.
+SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
+
+
+# What neighbours may be wrong by.
+MIN_PROBABILITY = 1e-3
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of rows.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_rows,)
+        Class indices; -1 for unlabelled rows.
+    class_weight : ndarray of shape (n_rows,)
+        Of each row's cross-entropy, for its class.
+    weight : ndarray of shape (n_rows,)
+        Of each row in all of the loss.
+    n_classes : int
+    """
+
+    codes: np.ndarray
+    class_weight: np.ndarray
+    weight: np.ndarray
+    n_classes: int
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Indices of the labelled rows."""
+        return np.flatnonzero(self.codes != UNLABELLED)
+
+    def of(self, rows: Rows) -> Rows:
+        """Return the rows with these labels as targets."""
+        return rows.with_classes(self.codes, self.class_weight, self.n_classes)
+
+    def truth(self, index: np.ndarray) -> sparse.csr_array:
+        """Return indicators of the classes times all weights for the labelled rows at `index`, (n_asked, n_classes)."""
+        weight, n = self.class_weight[index] * self.weight[index], len(index)
+        return sparse.csr_array((weight, self.codes[index], np.arange(n + 1)), shape=(n, self.n_classes))
+
+    @property
+    def log_prior(self) -> np.ndarray:
+        """Logarithms of the classes' shares among the labelled rows, (n_classes,), weighted."""
+        labelled = self.labelled
+        weight = np.bincount(
+            self.codes[labelled], self.class_weight[labelled] * self.weight[labelled], minlength=self.n_classes
+        )
+        # No class is impossible because its rows have next to no weight.
+        return np.log((weight / weight.sum()).clip(MIN_PROBABILITY / self.n_classes))
+
+    def folds(self, seed: int) -> list[np.ndarray]:
+        """Return parts of the labelled rows, as indices, to judge by; a class's only row is in none.
+
+        The classes are spread evenly over the parts.
+        """
+        codes = self.codes[self.labelled]
+        several = np.bincount(codes, minlength=self.n_classes)[codes] > 1
+        judges = np.random.RandomState(seed).permutation(self.labelled[several])
+        judges = judges[np.argsort(self.codes[judges], kind="stable")]
+        n_splits = min(len(judges), FEW_SPLITS if len(judges) >= MANY_LABELLED else SPLITS)
+        return [judges[i::n_splits] for i in range(n_splits)]
+
+    def judged(self, seed: int) -> np.ndarray:
+        """Return the rows of all parts, in their order."""
+        return np.concatenate([np.zeros(0, dtype=int), *self.folds(seed)])
+
+    def without(self, index: np.ndarray) -> Labels:
+        """Return these labels with those of the rows at `index` hidden."""
+        codes = self.codes.copy()
+        codes[index] = UNLABELLED
+        return replace(self, codes=codes)

@@ -1,0 +1,208 @@
+"""Checks of a state that is loaded: every field against the architecture, before it is used."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import reprlib
+from collections.abc import Callable
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from sklearn_vae._model.architecture import Architecture
+from sklearn_vae._model.class_mixture import ClassMixture
+from sklearn_vae._model.vae import VAE
+from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
+from sklearn_vae.networks import NETWORKS, Network
+from sklearn_vae.objectives import Joint, Objective
+from sklearn_vae.priors import PRIORS, Prior
+
+# Lists of equal length, one number per epoch.
+CURVES = ("loss_curve_", "reconstruction_curve_", "kl_curve_")
+# Names of buffers that may hold infinity: masks of a user's networks, and logarithms of 0.
+MAY_BE_INFINITE = ("encoder.", "decoder.", "class_mixture.log_")
+
+
+def check_versions(versions: Any) -> None:
+    """Raise ValueError unless these are versions by package."""
+    is_valid = isinstance(versions, dict) and all(isinstance(text, str) for pair in versions.items() for text in pair)
+    expect(is_valid, "_versions", "a version for each package, as strings", versions)
+
+
+def check_parameters(name: str, component: Any, kind: type) -> None:
+    """Raise an error unless an object of `kind` has its parameters, valid ones, and no attribute in place of a method.
+
+    Raises
+    ------
+    ValueError
+        If it has not, which names the object or the parameter.
+    """
+    expect(isinstance(component, kind), name, f"of type {kind.__name__}", component)
+    missing = [parameter for parameter in component._get_param_names() if not hasattr(component, parameter)]
+    expect(not missing, name, f"stored with its parameters {', '.join(missing)}", sorted(vars(component)))
+    replaced = [key for key in vars(component) if inspect.isroutine(getattr(kind, key, None))]
+    expect(not replaced, name, f"stored without its methods {', '.join(replaced)}", sorted(vars(component)))
+    if hasattr(component, "_parameter_constraints"):
+        component._validate_params()
+
+
+def check_fitted(estimator: Any) -> None:
+    """Raise ValueError unless the fitted attributes, apart from the weights, are those of one architecture.
+
+    Parameters
+    ----------
+    estimator : BaseVAE
+        Fitted, with a state that has been loaded.
+    """
+    estimator._validate_params()
+    state, architecture = vars(estimator), vars(estimator).get("_architecture")
+    check_architecture(architecture, is_classifier(estimator))
+    n, d, k = architecture.n_features, architecture.n_components, architecture.n_classes
+    checks: dict[str, tuple[bool, str, Callable[[Any], bool]]] = {
+        "n_features_in_": (True, f"{n}, as the model has", lambda v: is_count(v) and v == n),
+        **dict.fromkeys(("n_iter_", "best_iter_", "n_steps_"), (True, "an integer of at least 0", is_count)),
+        **dict.fromkeys(CURVES, (True, "a list of numbers", is_curve)),
+        **dict.fromkeys(("validation_scores_", "validation_iter_"), (False, "a list of numbers", is_curve)),
+        "best_validation_score_": (False, "a number", is_number),
+        "noise_variance_": (False, f"a number or {n} of them, at least 0", lambda v: is_number(v) or is_sizes(v, n)),
+        "kl_per_component_": (False, f"{d} finite numbers", lambda v: is_array(v, d)),
+        "latent_scale_": (False, f"{d} finite numbers of at least 0", lambda v: is_sizes(v, d)),
+        "feature_names_in_": (False, f"{n} strings", lambda v: is_strings(v, n)),
+        "classes_": (k > 0, f"{k} different labels", lambda v: is_labels(v, k)),
+        "class_prior_": (False, f"{k} finite numbers of at least 0", lambda v: is_sizes(v, k)),
+    }
+    for name, (is_required, expected, check) in checks.items():
+        if is_required or name in state:
+            expect(check(state.get(name)), name, expected, state.get(name))
+    lengths = [len(state[name]) for name in CURVES]
+    expect(len(set(lengths)) == 1, ", ".join(CURVES), "of the same length", lengths)
+
+
+def check_architecture(architecture: Any, classifies: bool) -> None:
+    """Raise ValueError unless this describes a model, with classes or without."""
+    expect(isinstance(architecture, Architecture), "_architecture", "an Architecture", architecture)
+    state = vars(architecture)
+    missing = sorted({field.name for field in fields(Architecture)} ^ state.keys())
+    expect(not missing, "_architecture", f"to be stored with its fields and no others, unlike {missing}", sorted(state))
+    sizes = architecture.hidden_layer_sizes
+    coordinates = architecture.n_coordinates
+    least = 2 if classifies else 0
+    counts = {
+        "n_features": is_count(architecture.n_features, 1),
+        "n_components": is_count(architecture.n_components, 1),
+        "n_coordinates": coordinates is None or is_count(coordinates, 1),
+        "hidden_layer_sizes": isinstance(sizes, tuple) and all(is_count(size, 1) for size in sizes),
+        "linear": isinstance(architecture.linear, bool),
+        "n_classes": is_count(architecture.n_classes, least) and (classifies or not architecture.n_classes),
+        "n_mixture_components": is_count(architecture.n_mixture_components, int(classifies))
+        and (classifies or not architecture.n_mixture_components),
+    }
+    for name, is_valid in counts.items():
+        expect(is_valid, f"_architecture.{name}", "a size that a model may have", state[name])
+    kinds = {"likelihood": Likelihood, "prior": Prior, "network": Network, "objective": Objective}
+    for name, kind in kinds.items():
+        check_parameters(f"_architecture.{name}", state[name], kind)
+    is_joint = isinstance(architecture.objective, Joint)
+    expect(is_joint == classifies, "_architecture.objective", "a Joint for a classifier alone", architecture.objective)
+    if is_joint:
+        check_parameters("_architecture.objective.objective", architecture.generative_objective, Objective)
+
+
+def has_names(architecture: Architecture) -> bool:
+    """Return True if all components that are built are this package's, apart from a user's modules."""
+    named = (LIKELIHOODS, architecture.likelihood), (PRIORS, architecture.prior), (NETWORKS, architecture.network)
+    return all(type(component) in family.values() for family, component in named)
+
+
+def check_weights(model: VAE, arrays: Any) -> None:
+    """Raise ValueError unless arrays are by name, shape and type those of the model, with values that it may have."""
+    expect(isinstance(arrays, dict), "module_", "a dictionary of arrays", arrays)
+    tensors, parameters = model.state_dict(), dict(model.named_parameters(remove_duplicate=False))
+    differing = sorted(map(str, tensors.keys() ^ arrays.keys()))
+    expect(not differing, "module_", f"the weights {list(tensors)}, unlike {differing}", list(arrays))
+    for name, tensor in tensors.items():
+        check_array(f"module_[{name!r}]", arrays[name], tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        may_be_infinite = name not in parameters and name.startswith(MAY_BE_INFINITE)
+        values = np.isnan(arrays[name]) if may_be_infinite else ~np.isfinite(arrays[name])
+        expect(not values.any(), f"module_[{name!r}]", "finite", arrays[name])
+    if model.class_mixture is not None:
+        check_mixture(arrays, model.class_mixture)
+
+
+def check_mixture(arrays: dict[str, np.ndarray], mixture: ClassMixture) -> None:
+    """Raise ValueError unless p(y) and p(z|y) are distributions."""
+    for name in ("log_class", "log_weight"):
+        total = np.exp(arrays[f"class_mixture.{name}"]).sum(-1)
+        expect(bool((np.abs(total - 1) < 1e-3).all()), f"module_['class_mixture.{name}']", "of sum 1", total)
+    d = mixture.n_components
+    diagonal = arrays["class_mixture.whitening"].reshape(-1, d, d).diagonal(axis1=1, axis2=2)
+    expect(bool((diagonal > 0).all()), "module_['class_mixture.whitening']", "above 0 on its diagonals", diagonal)
+
+
+def check_floats(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless this is an array of float32, of this shape and finite."""
+    check_array(name, value, shape, "float32")
+    expect(bool(np.isfinite(value).all()), name, "finite", value)
+
+
+def check_array(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """Raise ValueError unless this is an array of this shape and type."""
+    is_valid = type(value) in (np.ndarray, np.memmap) and value.shape == shape and str(value.dtype) == dtype
+    expect(is_valid, name, f"an array of shape {shape} and type {dtype}", value)
+
+
+def expect(is_valid: bool, name: str, expected: str, value: Any) -> None:
+    """Raise ValueError if what a file has under `name` is not valid."""
+    if not is_valid:
+        is_array = isinstance(value, np.ndarray)
+        got = f"an array of shape {value.shape} and type {value.dtype}" if is_array else reprlib.repr(value)
+        raise ValueError(f"expected {name} to be {expected}, got {got}; the file is damaged or was changed.")
+
+
+def is_count(value: Any, least: int = 0) -> bool:
+    """Return True for an integer of at least `least`."""
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+
+
+def is_number(value: Any) -> bool:
+    """Return True for a finite number."""
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def is_curve(value: Any) -> bool:
+    """Return True for a list of numbers."""
+    return isinstance(value, list) and all(isinstance(number, Real) for number in value)
+
+
+def is_array(value: Any, length: int) -> bool:
+    """Return True for an array of finite floating-point numbers."""
+    return (
+        isinstance(value, np.ndarray)
+        and value.shape == (length,)
+        and value.dtype.kind == "f"
+        and bool(np.isfinite(value).all())
+    )
+
+
+def is_sizes(value: Any, length: int) -> bool:
+    """Return True for an array of finite floating-point numbers of at least 0."""
+    return is_array(value, length) and bool((value >= 0).all())
+
+
+def is_strings(value: Any, length: int) -> bool:
+    """Return True for an array of strings."""
+    return isinstance(value, np.ndarray) and value.shape == (length,) and all(isinstance(text, str) for text in value)
+
+
+def is_labels(value: Any, length: int) -> bool:
+    """Return True for an array of different labels."""
+    return (
+        isinstance(value, np.ndarray)
+        and value.shape == (length,)
+        and all(isinstance(label, str | Real | np.bool_) for label in value)
+        and len(set(value.tolist())) == length
+    )

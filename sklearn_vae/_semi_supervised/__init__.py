@@ -1,0 +1,1 @@
+"""What labels say about rows without labels."""

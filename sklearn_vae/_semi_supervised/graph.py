@@ -1,0 +1,116 @@
+"""Labels spread over a graph of neighbours."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.neighbors import NearestNeighbors
+from sklearn.semi_supervised import LabelSpreading
+from torch import Tensor
+
+from sklearn_vae._data.ppca import fit_moments, fit_ppca
+from sklearn_vae._data.rows import Rows
+
+# Above this number of rows neighbours are searched in the nearest of about sqrt(n_rows) clusters only.
+MAX_EXACT = 10_000
+N_PROBES = 16
+# Distances that are held in memory at a time, at most.
+MAX_DISTANCES = 2**24
+MIN_SCALE = 1e-100
+
+
+def neighbour_graph(X: np.ndarray, n_neighbors: int, seed: int) -> sparse.csr_array:
+    r"""Return the symmetric graph of nearest neighbours, (n_rows, n_rows).
+
+    Edges weigh :math:`\exp(-d_{ij}^2 / (s_i s_j))`, with the distance :math:`s_i` of row
+    i's last neighbour (Zelnik-Manor and Perona 2004, eq. 3).
+    """
+    n = len(X)
+    k = min(n_neighbors, n - 1)
+    # Squares must neither overflow nor vanish in float32; a power of two rounds nothing.
+    X = np.ldexp(X, -np.frexp(np.abs(X).max())[1])
+    distances, index = (nearest if n <= MAX_EXACT else nearest_in_clusters)(X, k, seed)
+    # Rows that have this many copies are at distance 0 from all of their neighbours.
+    scale = distances[:, -1].clip(MIN_SCALE)
+    weight = np.exp(-(distances / scale[:, None]) * (distances / scale[index]))
+    graph = sparse.csr_array((weight.ravel(), index.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    return graph.maximum(graph.T)
+
+
+def nearest(X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return distances and indices of each row's k nearest others, (n_rows, k)."""
+    return NearestNeighbors(n_neighbors=k).fit(X).kneighbors()
+
+
+def nearest_in_clusters(X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same approximately (inverted lists): only rows of the nearest clusters are compared."""
+    n_clusters = round(math.sqrt(len(X)))
+    clusters = MiniBatchKMeans(n_clusters, n_init=1, batch_size=4096, random_state=seed).fit(X)
+    order = np.argsort(clusters.labels_, kind="stable")
+    members = np.split(order, np.searchsorted(clusters.labels_[order], np.arange(1, n_clusters)))
+    probes = NearestNeighbors(n_neighbors=n_clusters).fit(clusters.cluster_centers_)
+    probes = probes.kneighbors(clusters.cluster_centers_, return_distance=False)
+    sizes = np.array([len(rows) for rows in members])
+    x = torch.from_numpy(X)
+    distances, index = np.zeros((len(X), k)), np.zeros((len(X), k), dtype=np.int64)
+    for rows, probe in zip(members, probes, strict=True):
+        n_probes = max(N_PROBES, 1 + int(np.searchsorted(sizes[probe].cumsum(), k, side="right")))
+        candidates = np.concatenate([members[j] for j in probe[:n_probes]])
+        for part in np.array_split(rows, 1 + len(rows) * len(candidates) // MAX_DISTANCES):
+            distances[part], index[part] = _nearest_of(x, part, candidates, k)
+    return distances, index
+
+
+def _nearest_of(x: Tensor, rows: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    distances = torch.cdist(x[rows], x[candidates])
+    distances[torch.from_numpy(rows[:, None] == candidates)] = math.inf
+    values, position = distances.topk(k, largest=False)
+    return values.numpy(), candidates[position.numpy()]
+
+
+def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray, alpha: float) -> np.ndarray:
+    """Return probabilities of the classes of all rows, (n_rows, n_classes); the prior's for rows out of reach.
+
+    Label spreading (Zhou et al. 2004), its classes scaled to `prior` (class mass
+    normalisation, Zhu et al. 2003).
+
+    Parameters
+    ----------
+    graph : sparse array of shape (n_rows, n_rows)
+    codes : ndarray of shape (n_rows,)
+        Class indices, -1 for unlabelled rows; every class occurs.
+    prior : ndarray of shape (n_classes,)
+    alpha : float
+        Share of a row's label that comes from its neighbours.
+    """
+    n = len(codes)
+    spreading = LabelSpreading(kernel=lambda X, Y: graph, alpha=alpha, max_iter=1000, tol=0.01 * (codes >= 0).sum())
+    P = spreading.fit(np.zeros((n, 1)), codes).label_distributions_
+    # In place: rows times classes may be many numbers.
+    P *= prior / P.mean(0).clip(np.finfo(np.float64).tiny)
+    total = P.sum(1, keepdims=True)
+    P /= np.where(total > 0, total, 1)
+    P[total[:, 0] <= 0] = prior
+    return P
+
+
+# Columns beyond which neighbours are searched among as many principal components.
+GRAPH_COMPONENTS = 32
+
+
+def principal_components(rows: Rows) -> np.ndarray:
+    """Return the columns, centred, or their leading principal components where there are many; float32 for bytes.
+
+    Rows are converted by the chunk: unsigned bytes would wrap around, and a copy is large.
+    """
+    moments = fit_moments(rows)
+    center = moments.center.to(rows.dtype if rows.dtype.is_floating_point else torch.float32)
+    parts = (batch["x"].to(center.dtype) - center for batch in rows.chunks())
+    if rows.n_features > GRAPH_COMPONENTS:
+        axes = fit_ppca(rows, moments, GRAPH_COMPONENTS).axes[:, :GRAPH_COMPONENTS]
+        parts = (part @ torch.from_numpy(axes).to(center) for part in parts)
+    return torch.cat(list(parts)).cpu().numpy()

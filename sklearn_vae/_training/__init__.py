@@ -1,0 +1,1 @@
+"""How weights change: recipes, steps, runs and what is measured on them."""

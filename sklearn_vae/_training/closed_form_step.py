@@ -1,0 +1,106 @@
+"""A training step that skips autograd, for the models that most fits have.
+
+On small data automatic differentiation spends more time on its own records than on arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sklearn_vae._model.layers import Layer, Layers
+from sklearn_vae._model.linear_maps import LOG_SCALE_RANGE
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.step import Step
+from sklearn_vae._training.weights import Weights
+from sklearn_vae.objectives.base import Parts
+
+hardtanh_backward = torch.ops.aten.hardtanh_backward.default
+# A gradient passes `clamp` at the ends of the range, and `hardtanh` between the ends only.
+OPEN_LOG_SCALE_RANGE = tuple(
+    float(np.nextafter(np.float32(end), np.float32(math.copysign(math.inf, end)))) for end in LOG_SCALE_RANGE
+)
+
+
+class ClosedFormStep(Step):
+    """The plain bound's gradient by the chain rule, without autograd.
+
+    It is for a standard normal prior, a likelihood with a closed form, and networks of linear layers and (leaky) ReLUs.
+    """
+
+    def __init__(self, model: VAE, weights: Weights):
+        super().__init__(model, weights)
+        assert model.encoder_head is not None
+        assert isinstance(model.encoder, nn.Sequential) and isinstance(model.decoder, nn.Sequential)
+        self.encoder, self.decoder = Layers(model.encoder), Layers(model.decoder)
+        self.head = Layer(model.encoder_head)
+        self.linear = model.linear
+        if self.linear is not None:
+            self.linear_encoder, self.linear_decoder = Layer(self.linear.encoder), Layer(self.linear.decoder)
+
+    @classmethod
+    def supports(cls, model: VAE) -> bool:
+        """Say whether all components have what the closed form takes."""
+        return (
+            model.objective.is_elbo
+            and model.prior.is_standard_normal
+            and model.likelihood.has_gradient
+            and model.encoder_head is not None
+            and model.encoder_head.out_features == 2 * model.n_components
+            and Layers.supports(model.encoder)
+            and Layers.supports(model.decoder)
+            and _trains_each_once(model)
+        )
+
+    @torch.no_grad()
+    def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> Parts:
+        """Set the gradients; return sums of the terms."""
+        x, weight = batch["x"], batch.get("weight")
+        model, likelihood, linear = self.model, self.model.likelihood, self.linear
+        observed = likelihood.observe(x, generator)
+        noisy = model.with_noise(observed.inputs, generator)
+        encoded = self.encoder.forward(noisy if linear is None else noisy / linear.spread)
+        loc, log_scale = self.head.forward(encoded[-1]).chunk(2, -1)
+        if linear is not None:
+            loc, log_scale = self.linear_encoder.forward(noisy).add_(loc), log_scale + linear.log_scale
+        clamped = log_scale.clamp(*LOG_SCALE_RANGE)
+        scale = clamped.exp()
+        noise = torch.randn(loc.shape, generator=generator, dtype=loc.dtype, device=loc.device)
+        decoded = self.decoder.forward(torch.addcmul(loc, scale, noise))
+        z, raw = decoded[0], decoded[-1]
+        if linear is not None:
+            raw = self.linear_decoder.forward(z).add_(raw)
+        log_prob, d_raw = likelihood.log_prob_and_gradient(observed, raw, weight)
+        excess = (scale * scale).sub_(1)
+        kl = torch.addcmul(excess, loc, loc).sub_(clamped, alpha=2)
+        if weight is not None:
+            kl, excess, loc = (part * weight[:, None] for part in (kl, excess, loc))
+        reconstruction, kl_sum = -log_prob, 0.5 * kl.sum().item()
+
+        # From here on gradients of the mean loss, by the chain rule.
+        n_rows = len(x)
+        d_raw.div_(-n_rows)
+        d_z = self.decoder.backward(decoded, d_raw)
+        if linear is not None:
+            self.linear_decoder.differentiate(z, d_raw)
+            d_z.addmm_(d_raw, self.linear_decoder.weight)
+        d_log_scale = (d_z * noise).mul_(scale).add_(excess, alpha=beta / n_rows)
+        d_log_scale = hardtanh_backward(d_log_scale, log_scale, *OPEN_LOG_SCALE_RANGE)
+        d_loc = d_z.add_(loc, alpha=beta / n_rows)
+        d_head = torch.cat([d_loc, d_log_scale], -1)
+        self.head.differentiate(encoded[-1], d_head)
+        if linear is not None:
+            self.linear_encoder.differentiate(noisy, d_loc)
+            torch.sum(d_log_scale, 0, out=linear.log_scale.grad)
+        self.encoder.backward(encoded, torch.mm(d_head, self.head.weight), to_input=False)
+        return Parts(reconstruction + beta * kl_sum, reconstruction, kl_sum)
+
+
+def _trains_each_once(model: VAE) -> bool:
+    """Say whether all parameters are trained, and none is used in two places: a gradient is set, not added to."""
+    parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
+    # Two parameters may also be one piece of memory.
+    return all(p.requires_grad for p in parameters) and len({p.data_ptr() for p in parameters}) == len(parameters)

@@ -1,0 +1,98 @@
+"""What is measured on a fitted model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_vae._data.devices import FLOAT64
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.vae import VAE
+from sklearn_vae.objectives import draw
+
+# Largest numbers of rows for the latent scale and for the KL: means over so many are known to a few per cent.
+MAX_LATENT_ROWS = 1024
+MAX_KL_ROWS = 8192
+# Smallest standard deviation of a component's posterior means, where the prior's is 1. Components below it are unused,
+# and their scale must not grow without bound.
+MIN_STD = 0.1
+
+
+def check_finite(values: Iterable[Tensor], name: str) -> None:
+    """Raise ValueError if one of the values is not finite: what the last step did, no loss has shown."""
+    if not all(bool(v.isfinite().all()) for v in values):
+        raise ValueError(
+            f"training diverged: {name} are not finite after the last step; use a smaller learning_rate_init, or "
+            "scale the columns."
+        )
+
+
+# Weighted means over rows, and the total weight of these rows.
+Statistics = tuple[float, np.ndarray]
+
+
+@torch.inference_mode()
+def kl_statistics(model: VAE, rows: Rows) -> Statistics:
+    """Return the mean KL(q(z_j|x) || p(z_j)) of the rows, or of evenly spaced ones, in nats, (n_components,).
+
+    Raises
+    ------
+    ValueError
+        If it is not finite.
+    """
+    generator = torch.Generator(rows.device).manual_seed(0)
+    total, total_weight = torch.zeros((), **FLOAT64), 0.0
+    for batch in rows.evenly_spaced(MAX_KL_ROWS).chunks():
+        q = model.posterior(batch["x"])
+        kl = model.marginal_kl(q, draw(q, (), generator)).double()
+        weight = batch.get("weight", torch.ones_like(kl[:, 0])).double()
+        total, total_weight = total + (weight @ kl).cpu(), total_weight + float(weight.sum())
+    check_finite([total], "posteriors")
+    return total_weight, (total / total_weight).numpy()
+
+
+def latent_statistics(model: VAE, rows: Rows) -> Statistics:
+    r"""Return what `latent_scale` is made of, (3, n_components).
+
+    Means and mean squares of the posterior means, and the decoder's squared gain
+    :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` in the data's units, over evenly spaced rows.
+    """
+    rows = rows.evenly_spaced(MAX_LATENT_ROWS)
+    batch = rows[torch.arange(len(rows), device=rows.device)]
+    with torch.no_grad():
+        z = model.posterior(batch["x"]).loc
+    weight = batch.get("weight", torch.ones_like(z[:, 0])).double().cpu().numpy()
+    gains = []
+    for tangent in torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
+        column = torch.autograd.functional.jvp(model.reconstruct, z, tangent.expand_as(z))[1].detach()
+        gains.append(np.average(column.square().sum(-1).cpu().numpy(), weights=weight))
+    means = z.double().cpu().numpy()
+    moments = [np.average(power, axis=0, weights=weight) for power in (means, np.square(means))]
+    return float(weight.sum()), np.array([*moments, gains])
+
+
+def blend(new: Statistics, old: Statistics | None, n_rows: int) -> Statistics:
+    """Return statistics over new rows and, as far as `n_rows` rows reach back, earlier ones."""
+    if old is None:
+        return new
+    weight = min(old[0], max(n_rows - new[0], 0.0))
+    total = weight + new[0]
+    return total, (new[0] * new[1] + weight * old[1]) / total
+
+
+def latent_scale(model: VAE, statistics: Statistics) -> np.ndarray:
+    r"""Return the factor that puts each posterior mean on the scale of its effect on the data.
+
+    :math:`\sqrt{g_j^2 + \sigma^2} / \mathrm{std}(\mu_j)`, (n_components,), with the decoder's
+    gain and the noise variance, in the data's units. At the probabilistic-PCA start the scaled means are PCA's scores.
+    """
+    mean, square, gain = statistics[1]
+    variance = model.likelihood.variance
+    noise = 0.0 if variance is None else float(variance.mean())
+    spread = np.sqrt((square - np.square(mean)).clip(0))
+    scale = np.sqrt(gain + noise) / spread.clip(MIN_STD)
+    check_finite([torch.from_numpy(scale)], "the decoder's gains")
+    return scale

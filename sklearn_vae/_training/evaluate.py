@@ -1,0 +1,62 @@
+"""A model's score on held-out rows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.step import weighted_mean
+
+# Number of rows below which held-out rows are repeated, each time with other noise.
+MIN_EVALUATED = 512
+
+
+@torch.no_grad()
+def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, ...]]:
+    """Score a model on rows, with the same noise at each call.
+
+    The likelihood's closed-form parameters are set to their optimum on these rows. Each chunk of
+    them is scored with its own optimum.
+
+    Returns
+    -------
+    score : float
+        Minus the weighted mean loss per row.
+    optima : tuple of Tensor
+        The sufficient statistics of the closed-form parameters (`LikelihoodModule.optima`).
+
+    Raises
+    ------
+    ValueError
+        If the loss is not finite.
+    """
+    generator = torch.Generator(rows.device).manual_seed(0)
+    score, total = 0.0, 0.0
+    optima = list(model.likelihood.optima())
+    # What the objective does not score has no optimum on these rows.
+    before, sums = [t.clone() for t in optima], [torch.zeros_like(t) for t in optima]
+    # Few rows are repeated, each time with other noise.
+    repeated = torch.arange(len(rows), device=rows.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
+    rows = rows.select(repeated) if len(repeated) > len(rows) else rows
+    model.likelihood.train()
+    for batch in rows.chunks():
+        weight = batch.get("weight")
+        for statistics in optima:
+            statistics.zero_()
+        score -= float(weighted_mean(model(**batch, beta=beta, generator=generator).loss, weight)) * len(batch["x"])
+        total += len(batch["x"]) if weight is None else float(weight.sum())
+        for total_sums, statistics in zip(sums, optima, strict=True):
+            total_sums += statistics
+    model.likelihood.eval()
+    if not math.isfinite(score):
+        raise ValueError(
+            f"training diverged: the mean loss of held-out rows is {-score / total}; use a smaller learning_rate_init, "
+            "scale the columns, or leave outliers out."
+        )
+    for statistics, old, new in zip(optima, before, sums, strict=True):
+        statistics.copy_(new if new.any() else old)
+    return score / total, tuple(t.clone() for t in optima)

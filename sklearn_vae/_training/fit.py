@@ -1,0 +1,296 @@
+"""How a fit is composed: a start, runs of training, and held-out rows that say when to stop."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from sklearn.model_selection import KFold
+from torch import Tensor
+
+from sklearn_vae._data.ppca import fit_moments, fit_ppca
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.architecture import Architecture
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.column_noise import measure_columns
+from sklearn_vae._training.evaluate import evaluate
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import Recipe
+from sklearn_vae._training.trainer import Trainer
+from sklearn_vae.objectives.base import Parts
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop.
+
+    Attributes
+    ----------
+    max_epochs : int
+    interval : int
+        Validate after as many epochs as make this number of steps, and at least one.
+    patience : int
+        Number of validations in a row without an improvement by `tol`.
+    tol : float
+    """
+
+    max_epochs: int
+    interval: int
+    patience: int
+    tol: float
+
+
+class Seeds(NamedTuple):
+    """Seeds of a fit's independent random streams.
+
+    Attributes
+    ----------
+    start : int
+        Initial weights, and rows that a prior starts at.
+    training : int
+        Order of rows, posterior draws, noise.
+    split : int
+        Held-out rows.
+    neighbors : int
+        Clusters in which neighbours are searched.
+    mixtures : int
+        Class mixtures and the draws that they are fitted to.
+    """
+
+    start: int
+    training: int
+    split: int
+    neighbors: int
+    mixtures: int
+
+    @classmethod
+    def spawn(cls, seed: int) -> Seeds:
+        """Derive the seeds from one (numpy's `SeedSequence`)."""
+        return cls(*(int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(len(cls._fields))))
+
+
+@dataclass
+class TrainingResult:
+    """What one run of training gave.
+
+    Attributes
+    ----------
+    model : VAE
+        The averaged model at the best validation; without validation at the end.
+    n_epochs, n_steps : int
+        Made until `model`.
+    n_epochs_run : int
+        Made in all; of several runs, in the longest.
+    curve : list of Parts
+        Mean training loss of each epoch, and its parts.
+    scores : list of float
+        Score of each validation, the start's first.
+    steps : list of int
+        Steps made before each validation.
+    epochs : list of float
+        Epochs made before each validation.
+    optima : list of tuple of Tensor
+        Sufficient statistics of closed-form parameters on the held-out rows at each validation.
+    """
+
+    model: VAE
+    n_epochs: int = 0
+    n_steps: int = 0
+    n_epochs_run: int = 0
+    curve: list[Parts] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    epochs: list[float] = field(default_factory=list)
+    optima: list[tuple[Tensor, ...]] = field(default_factory=list)
+
+    def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
+        """Score the averaged model, keep it if it is the best, and say whether it is so by `tol`."""
+        score, optima = evaluate(trainer.average, held_out, trainer.settings.final_beta)
+        best = max(self.scores, default=-math.inf)
+        self.scores.append(score)
+        self.steps.append(trainer.step)
+        self.epochs.append(n_epochs)
+        self.optima.append(optima)
+        if score > best:
+            self.model, self.n_epochs, self.n_steps = copy.deepcopy(trainer.average), n_epochs, trainer.step
+        return score > best + tol
+
+
+@dataclass(frozen=True)
+class FitProcedure:
+    """Fits an architecture to rows.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    recipe : Recipe
+    stopping : Stopping
+    seeds : Seeds
+    progress : Progress
+        Is told of runs and epochs.
+    """
+
+    architecture: Architecture
+    recipe: Recipe
+    stopping: Stopping
+    seeds: Seeds
+    progress: Progress
+
+    def start(self, rows: Rows) -> VAE:
+        """Build a model at its start, which these rows alone determine."""
+        model = self.architecture.build(_generator(self.seeds.start))
+        moments = fit_moments(rows)
+        axes = None
+        if self.architecture.linear:
+            n_axes = self.architecture.n_coordinates or 0
+            ppca = fit_ppca(rows, moments, self.architecture.n_components, n_axes)
+            axes = ppca.axes[:, :n_axes]
+        model.likelihood.set_units(moments, axes)
+        if model.linear is not None:
+            model.linear.start_at(model.likelihood.linear_start(ppca))
+        # Not in training mode, where layers may draw at random or keep statistics.
+        model = model.to(rows.device).eval()
+        generator = _generator(self.seeds.start, rows.device)
+        model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator).inputs)
+        if self.architecture.n_classes:
+            model.input_norm.copy_(_median_norm(model, rows))
+        return model
+
+    def trainer(self, model: VAE, device: torch.device, n_steps: int) -> Trainer:
+        """Make a trainer of `model` for a run of at most `n_steps` steps."""
+        settings = self.recipe.settings(n_steps)
+        model = model.to(device)
+        model.objective = self.architecture.objective
+        model.input_noise = settings.input_noise
+        return Trainer(model, settings, _generator(self.seeds.training, device))
+
+    def n_steps(self, rows: Rows, n_epochs: int) -> int:
+        """Return the number of steps in so many epochs."""
+        return n_epochs * rows.n_batches(self.recipe.batch_size)
+
+    def train(
+        self,
+        rows: Rows,
+        n_epochs: int,
+        held_out: Rows | None = None,
+        model: VAE | None = None,
+        name: str = "fit",
+        n_steps: int | None = None,
+    ) -> TrainingResult:
+        """Train `model`, or one at its start, and keep what scores best on the held-out rows.
+
+        The schedules end after `n_steps` steps, by default with the run's last epoch.
+        """
+        progress = self.progress.begin_run(name, n_epochs)
+        model = self.start(rows) if model is None else model
+        trainer = self.trainer(model, rows.device, self.n_steps(rows, n_epochs) if n_steps is None else n_steps)
+        run = TrainingResult(trainer.average)
+        interval = max(1, round(self.stopping.interval / rows.n_batches(self.recipe.batch_size)))
+        n_worse = 0
+        if held_out is not None:
+            run.validate(trainer, held_out, 0, 0.0)
+        for epoch in range(1, n_epochs + 1):
+            progress.begin_epoch()
+            run.curve.append(trainer.run_epoch(rows))
+            run.n_epochs_run, score = epoch, None
+            is_due = epoch % interval == 0 or epoch == n_epochs
+            if held_out is None:
+                run.n_epochs, run.n_steps = epoch, trainer.step
+            elif is_due:
+                n_worse = 0 if run.validate(trainer, held_out, epoch, self.stopping.tol) else n_worse + 1
+                score = run.scores[-1]
+            attributes = partial(self._attributes, run, trainer)
+            asked_to_stop = progress.end_epoch(epoch, trainer.step, run.curve[-1], score, is_due, attributes)
+            if asked_to_stop or n_worse == self.stopping.patience:
+                break
+        if held_out is not None and run.epochs[-1] < run.n_epochs_run:
+            # A callback has stopped the run between two validations.
+            run.validate(trainer, held_out, run.n_epochs_run, self.stopping.tol)
+        progress.end(partial(self._attributes, run, trainer))
+        return run
+
+    def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
+        """Train on all rows for the largest number of epochs."""
+        return self.train(rows, self.stopping.max_epochs, None, model)
+
+    def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> TrainingResult:
+        """Train on all rows but `n_held_out` at random, which decide when to stop."""
+        order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.device)
+        # In the order of the data, memory is read forwards.
+        held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
+        run = self.train(training, self.stopping.max_epochs, held_out, model)
+        measure_columns(run.model, training, [(run.model, training, held_out)])
+        return run
+
+    def fit_cross_validated(self, rows: Rows, n_splits: int, n_folds: int) -> TrainingResult:
+        """Choose the number of steps on the first folds of a split, then train on all rows for as many.
+
+        Closed-form parameters of the likelihood (the Gaussian's scale) are set to their
+        optimum on the held-out rows of all folds, which overfitting cannot flatter, or to the
+        optimum on the training rows where that is larger.
+        """
+        folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
+        self.progress.begin(n_folds + 1)
+        parts = [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
+        runs = [
+            self.train(training, self.stopping.max_epochs, held_out, name=f"fold {i} of {n_folds}")
+            for i, (training, held_out) in enumerate(parts, start=1)
+        ]
+        i_longest = max(range(n_folds), key=lambda i: len(runs[i].scores))
+        longest, (training, _) = runs[i_longest], parts[i_longest]
+        scores = np.average(
+            [_extend(run.scores, len(longest.scores)) for run in runs],
+            axis=0,
+            weights=[held_out.total_weight for _, held_out in parts],
+        )
+        best = int(scores.argmax())
+        # The last run follows the schedules that its number of steps was chosen with.
+        n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)
+        final = self.train(rows, round(longest.steps[best] / n_batches), name="all rows", n_steps=n_steps)
+        optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
+        _, own_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
+        for target, values, own in zip(final.model.likelihood.optima(), optima, own_optima, strict=True):
+            # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
+            held_out = torch.stack(values).sum(0)
+            target.copy_((held_out / held_out[1]).maximum(own / own[1]))
+        measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
+        final.scores = scores.tolist()
+        final.epochs = [step / n_batches for step in longest.steps]
+        final.n_epochs_run = max(run.n_epochs_run for run in runs)
+        return final
+
+    def _attributes(self, run: TrainingResult, trainer: Trainer) -> dict[str, Any]:
+        """Return the fitted attributes that the estimator would have with the averaged model of now."""
+        model = copy.deepcopy(trainer.average)
+        return self.progress.attributes(
+            self, replace(run, model=model, n_epochs=run.n_epochs_run, n_steps=trainer.step)
+        )
+
+
+def _generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
+
+
+@torch.no_grad()
+def _median_norm(model: VAE, rows: Rows) -> Tensor:
+    """Return the median norm of what the encoder sees, centred."""
+
+    def batches() -> Iterator[Tensor]:
+        return (model.likelihood.observe(batch["x"]).inputs for batch in rows.chunks())
+
+    center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)
+    return torch.cat([(y - center).norm(dim=1) for y in batches()]).median()
+
+
+def _extend(values: Sequence[T], length: int) -> list[T]:
+    """Repeat the last value, for a run that stopped before another."""
+    return [*values, *[values[-1]] * (length - len(values))]

@@ -1,0 +1,55 @@
+"""Checks of a state that training goes on from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sklearn_vae._model.state_checks import check_array, check_floats, expect, is_count, is_number
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.weights import n_values
+
+
+def check_training_state(state: Any, model: VAE) -> None:
+    """Raise ValueError unless training of the model can go on from this, as the estimators keep it."""
+    keys = {"n_rows", "weight_unit", "statistics", "trainer"}
+    expect(isinstance(state, dict) and state.keys() == keys, "_training_state", f"a dictionary of {keys}", state)
+    expect(is_count(state["n_rows"], 1), "_training_state['n_rows']", "an integer of at least 1", state["n_rows"])
+    unit = state["weight_unit"]
+    expect(is_number(unit) and unit > 0, "_training_state['weight_unit']", "a number above 0", unit)
+    shapes, d = {"kl": (model.n_components,), "latent": (3, model.n_components)}, state["statistics"]
+    is_valid = isinstance(d, dict) and d.keys() <= shapes.keys()
+    expect(is_valid, "_training_state['statistics']", f"a dictionary of {list(shapes)}", d)
+    for name, value in d.items():
+        label = f"_training_state['statistics'][{name!r}]"
+        expect(isinstance(value, tuple) and len(value) == 2 and is_number(value[0]), label, "a weight, means", value)
+        check_array(label, value[1], shapes[name], "float64")
+        expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
+    if state["trainer"] is not None:
+        check_trainer(state["trainer"], model)
+
+
+def check_trainer(state: Any, model: VAE) -> None:
+    """Raise ValueError unless this is what `Trainer.state_dict` returns: the optimiser trusts the moments' sizes."""
+    keys = {"step", "weights", "optima", "moments", "seed"}
+    expect(isinstance(state, dict) and state.keys() == keys, "the trainer's state", f"a dictionary of {keys}", state)
+    for name in ("step", "seed"):
+        is_valid = is_count(state[name]) and state[name] < 2**63
+        expect(is_valid, f"trainer[{name!r}]", "an integer of at least 0", state[name])
+    shape = (n_values(model),)
+    check_floats("trainer['weights']", state["weights"], shape)
+    moments, optima, own = state["moments"], state["optima"], list(model.likelihood.optima())
+    expect(
+        isinstance(moments, dict) and moments.keys() == {"step", "exp_avg", "exp_avg_sq"},
+        "trainer['moments']",
+        "a dictionary of step, exp_avg and exp_avg_sq",
+        moments,
+    )
+    for name, value in moments.items():
+        label = f"trainer['moments'][{name!r}]"
+        check_floats(label, value, () if name == "step" else shape)
+        expect(name == "exp_avg" or bool((value >= 0).all()), label, "at least 0", value)
+    expect(isinstance(optima, list) and len(optima) == len(own), "trainer['optima']", f"{len(own)} arrays", optima)
+    for i, (value, tensor) in enumerate(zip(optima, own, strict=True)):
+        check_floats(f"trainer['optima'][{i}]", value, tuple(tensor.shape))

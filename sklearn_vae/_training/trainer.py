@@ -1,0 +1,235 @@
+"""Training: the one place that knows skorch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from operator import add
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+from sklearn_vae._data.devices import to_tensor
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.closed_form_step import ClosedFormStep
+from sklearn_vae._training.recipe import Settings
+from sklearn_vae._training.step import AutogradStep, Step
+from sklearn_vae._training.weights import Weights
+from sklearn_vae.objectives.base import Parts
+
+# Labelled rows that come with each batch where many are not, at least.
+MIN_LABELLED = 64
+# Kinds of training step, the fastest first: a model gets the first that supports it.
+STEPS: tuple[type[Step], ...] = (ClosedFormStep, AutogradStep)
+
+
+class _Batches:
+    """What skorch iterates over in an epoch."""
+
+    def __init__(self, dataset: Rows, batch_size: int, generator: torch.Generator):
+        self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return self.dataset.batches(self.batch_size, self.generator)
+
+
+class _Adam(torch.optim.Adam):
+    """Adam for one flat tensor, skipping `Optimizer.step`'s bookkeeping, which is as costly as a small step itself."""
+
+    @torch.no_grad()
+    def update(self, learning_rate: float) -> None:
+        """Make a step."""
+        group = self.param_groups[0]
+        group["lr"] = learning_rate
+        (weights,) = group["params"]
+        state = self.state[weights]
+        if not state:
+            self.step()
+            return
+        beta1, beta2 = group["betas"]
+        adam(
+            [weights],
+            [weights.grad],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+class _Net(NeuralNet):
+    """skorch's fit loop, iterator and optimizer, around a `Trainer`'s steps.
+
+    Its module is the model's flat tensor of weights, which is what the optimizer updates.
+    """
+
+    trainer: Trainer
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Make a step per batch; skorch's own loop records each in a history, which costs 3 to 10% of a small step."""
+        if training:
+            for batch in iterator:
+                self.trainer.make_step(batch)
+
+
+class Trainer:
+    """One run of training, of a model from the weights it has.
+
+    Parameters
+    ----------
+    model : VAE
+        Trained in place.
+    settings : Settings
+    generator : torch.Generator
+        The only source of randomness; on the model's device.
+
+    Attributes
+    ----------
+    average : VAE
+        The moving average of the model, in eval mode.
+    step : int
+        Number of steps made.
+    """
+
+    def __init__(self, model: VAE, settings: Settings, generator: torch.Generator):
+        self.model = model
+        self.settings = settings
+        self.generator = generator
+        self.step = 0
+        # Of the terms in the epoch.
+        self._sums = Parts(0.0, 0.0, 0.0)
+        self._labelled: Rows | None = None
+        self.average = copy.deepcopy(model).eval()
+        model.train()
+        self.weights, self._averages = Weights(model), Weights(self.average, trains=False).values
+        self._optima = list(zip(self.average.likelihood.optima(), model.likelihood.optima(), strict=True))
+        # Statistics that a user's layers keep (batch normalisation), by name: a layer may set a new tensor.
+        self._statistics = [
+            (average, module, name)
+            for average, module in zip(self.average.modules(), model.modules(), strict=True)
+            for name, buffer in module.named_buffers(recurse=False)
+            if not any(buffer is optimum for _, optimum in self._optima)
+        ]
+        self._step = next(step for step in STEPS if step.supports(model))(model, self.weights)
+        self._net = _Net(
+            nn.ParameterList([self.weights.trained]),
+            criterion=nn.Identity,
+            optimizer=_Adam,
+            optimizer__fused=True,
+            batch_size=settings.batch_size,
+            iterator_train=_Batches,
+            iterator_train__generator=generator,
+            train_split=None,
+            callbacks="disable",
+            verbose=0,
+            device=None,
+        )
+        self._net.trainer = self
+        self._net.initialize()
+
+    def run_epoch(self, rows: Rows) -> Parts:
+        """Pass over the rows once, in random order; return weighted means over them."""
+        self._net.history.clear()
+        self._sums = Parts(0.0, 0.0, 0.0)
+        self._labelled = rows.labelled
+        if rows.labelled is not None:
+            share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
+            self._n_labelled = min(len(rows.labelled), max(MIN_LABELLED, share))
+        self._net.fit_loop(rows, epochs=1)
+        # Not averaged: they are means already, or counts.
+        for average, module, name in self._statistics:
+            getattr(average, name).copy_(getattr(module, name))
+        return Parts(*(total / rows.total_weight for total in self._sums))
+
+    def make_step(self, batch: dict[str, Tensor]) -> None:
+        """Update the weights and their average."""
+        loss = self.differentiate(batch)
+        learning_rate = self.settings.learning_rate(self.step)
+        self._decay_weights(learning_rate)
+        self._net.optimizer_.update(learning_rate)
+        self.step += 1
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"training diverged: the loss is {loss} at step {self.step}; "
+                "use a smaller learning_rate_init, or scale the columns."
+            )
+        self._update_average()
+
+    def differentiate(self, batch: dict[str, Tensor]) -> float:
+        """Return the mean loss of a batch, and set its gradients."""
+        if self._labelled is not None:
+            batch = {**batch, "target": batch["target"] * self.settings.target_weight(self.step)}
+            batch |= self._labelled.sample_labelled(self._n_labelled, self.generator)
+        try:
+            parts = self._step(batch, self.settings.beta(self.step), self.generator)
+        except ValueError as error:
+            # torch's words where a layer that normalises over rows gets one.
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "network: expected at least two rows at a time, because it has batch normalisation, got one with "
+                f"batch_size={self.settings.batch_size}; use a larger batch_size, more rows, more than one "
+                "pseudo-input of a VampPrior, or nn.LayerNorm instead."
+            ) from error
+        self._sums = Parts(*map(add, self._sums, parts))
+        return parts.loss / len(batch["x"])
+
+    @torch.no_grad()
+    def _decay_weights(self, learning_rate: float) -> None:
+        """Make the networks' weights smaller, as AdamW does (Loshchilov & Hutter 2019)."""
+        if self.settings.weight_decay:
+            self.weights.networks.mul_(1 - learning_rate * self.settings.weight_decay)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the average towards the weights."""
+        decay = min(self.settings.averaging, self.step / (self.step + 9))
+        self._averages.lerp_(self.weights.values, 1 - decay)
+        for average, optimum in self._optima:
+            average.lerp_(optimum, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it takes to go on, as arrays and numbers.
+
+        `sklearn_vae._model.persistence.check_training_state` knows the same.
+        """
+        moments = self._net.optimizer_.state[self.weights.trained]
+        # A seed stands for the generator's state, which has no form of its own in a file.
+        seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
+        self.generator.manual_seed(seed)
+        return {
+            "step": self.step,
+            "weights": _array(self.weights.values),
+            "optima": [_array(optimum) for _, optimum in self._optima],
+            "moments": {name: _array(value) for name, value in moments.items()},
+            "seed": seed,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; the average is the model that was given."""
+        self.step = state["step"]
+        self.weights.values.copy_(to_tensor(state["weights"]))
+        for (_, optimum), value in zip(self._optima, state["optima"], strict=True):
+            optimum.copy_(to_tensor(value))
+        device = self.weights.values.device
+        moments = {name: torch.tensor(value, device=device) for name, value in state["moments"].items()}
+        self._net.optimizer_.state[self.weights.trained] = moments
+        self.generator.manual_seed(state["seed"])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
