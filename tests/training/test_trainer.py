@@ -238,7 +238,7 @@ def test_evaluate_sets_the_optimum_on_all_rows_whatever_the_chunks(iris, monkeyp
     weight = torch.linspace(0.1, 3, 150) if weighted else None
     rows, found = DenseRows(to_tensor(iris[iris[:, 0].argsort()]), weight).select(torch.arange(600) // 4), []
     for chunk in (600, 7):
-        monkeypatch.setattr(_engine, "EVALUATION_BATCH", chunk)
+        monkeypatch.setattr("sklearn_vae._data.rows.EVALUATION_BATCH", chunk)
         evaluate(model, rows, 1.0)
         found.append(model.likelihood.variance)
     torch.testing.assert_close(*found)
