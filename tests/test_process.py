@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from sklearn.base import clone
 
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._data.devices import isolated
-from sklearn_vae._training.diagnostics import latent_scale
-from sklearn_vae._training.trainer import Rows
+from sklearn_vae._data.rows import DenseRows
+from sklearn_vae._training.diagnostics import latent_scale, latent_statistics
+from sklearn_vae.networks import Modules
+from sklearn_vae.priors import Prior, StandardNormal
 
 X = np.random.default_rng(0).normal(size=(60, 5))
 CLASS = np.where(X[:, 1] > 1, -1, (X[:, 0] > 0).astype(int))
@@ -172,6 +175,26 @@ def test_users_may_call_an_estimator_from_their_own_inference_mode_in_a_fit():
     np.testing.assert_array_equal(vae.transform(X), FITTED["transformer"].transform(X))
 
 
+class Peaked(Prior):
+    """A prior whose parameter has torch's default dtype and device."""
+
+    def build(self, n_components, n_inputs, generator):
+        module = StandardNormal().build(n_components, n_inputs, generator)
+        module.height = torch.nn.Parameter(torch.zeros(n_components))
+        return module
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("instances", [False, True])
+def test_components_of_users_are_fitted_under_any_setting(setting, instances):
+    layers = partial(torch.nn.Linear, 5, 4), partial(torch.nn.Linear, 2, 5)
+    made = [layer() for layer in layers] if instances else [lambda *sizes, layer=layer: layer() for layer in layers]
+    with SETTINGS[setting]():
+        vae = VAETransformer(2, network=Modules(*made), prior=Peaked(), max_iter=1, random_state=0).fit(X)
+        assert np.isfinite(vae.score_samples(X)).all() and vae.sample(2).shape == (2, 5)
+    assert {p.dtype for p in vae.module_.parameters()} == {torch.float32}
+
+
 # Rows and numbers in unusual forms
 
 
@@ -229,7 +252,7 @@ def test_latent_scale_that_is_not_finite_is_refused():
     model.decoder[-1].weight.data.fill_(1e300)
     model.decoder[-1].bias.data.fill_(float("nan"))
     with pytest.raises(ValueError, match="training diverged"):
-        latent_scale(model, Rows(torch.from_numpy(B)))
+        latent_scale(model, latent_statistics(model, DenseRows(torch.from_numpy(B))))
 
 
 # Memory

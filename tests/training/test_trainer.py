@@ -10,7 +10,6 @@ from torch import nn
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._data.devices import to_tensor
 from sklearn_vae._data.rows import DenseRows
-from sklearn_vae._training import trainer as _engine
 from sklearn_vae._training.evaluate import evaluate
 from sklearn_vae._training.recipe import Settings
 from sklearn_vae._training.step import AutogradStep
