@@ -80,7 +80,7 @@ class _Net(NeuralNet):
     trainer: Trainer
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        """Make a step per batch; skorch's own loop also records each in a history, which takes 15 microseconds or more."""
+        """Make a step per batch; skorch's own loop also records each in a history, which takes 15 us or more."""
         if training:
             for batch in iterator:
                 self.trainer.make_step(batch)
