@@ -28,6 +28,8 @@ from sklearn_vae.likelihoods.base import (
 
 # Of a scale that is given, in units of the root of the data's mean variance.
 MIN_FIXED_SCALE = 1e-9
+# Weight of the start in the running sums of the optimal scale, in cells.
+START_WEIGHT = 1e-12
 
 
 class Gaussian(Likelihood):
@@ -361,8 +363,8 @@ class OptimalGaussian(ClosedFormGaussian):
         yield self.sums
 
     def set_variance(self, variance: float) -> None:
-        """Set the sums to those of one cell."""
-        self.sums[0], self.sums[1] = variance, 1.0
+        """Set the sums to those of a cell of next to no weight, in any unit of the rows' weights."""
+        self.sums[0], self.sums[1] = START_WEIGHT * variance, START_WEIGHT
 
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
         """Add the rows to the sums."""
