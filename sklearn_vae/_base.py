@@ -270,7 +270,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         super().__setstate__(state)
         check_parameters(type(self).__name__, self, type(self))
         if arrays is None:
-            self._forget()
+            # Private state without a model belongs to none. Callbacks copy an estimator that is being fitted.
+            for name in PRIVATE_STATE:
+                self.__dict__.pop(name, None)
             return
         check_fitted(self)
         with isolated():
