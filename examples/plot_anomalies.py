@@ -1,19 +1,19 @@
 """
-Anomalies: rows that a model finds improbable
-=============================================
+Anomaly detection by log-density
+================================
 
-A model that has seen the digits 0 to 4 only is shown all ten. :meth:`~sklearn_vae.VAETransformer.score_samples`, the
-log-density of a row, tells the strange digits from new ones of the kinds it knows. Three methods of scikit-learn stand
-beside it.
+The model is trained on the digits 0 to 4 only and tested on all ten. :meth:`~sklearn_vae.VAETransformer.score_samples`,
+the log-density of a row, separates the unknown digits 5 to 9 from new digits 0 to 4. Three methods of scikit-learn are
+shown for comparison.
 
-Run as a script, it saves the figure in the folder ``outputs``, or in the one that the environment variable
+As a script, this example saves the figure in the folder ``outputs``, or in the folder that the environment variable
 ``OUTPUT_DIR`` names.
 """
 
 # %%
-# How well are they told apart?
-# -----------------------------
-# The area under the ROC curve is the probability that a strange row gets a lower score than a usual one does.
+# ROC AUC
+# -------
+# The area under the ROC curve is the probability that an unknown digit gets a lower score than a known one.
 
 import os
 from pathlib import Path
@@ -46,10 +46,10 @@ for name, model in models.items():
     print(f"{name:20} {roc_auc_score(is_usual, model.fit(X_train).score_samples(rows)):.3f}")
 
 # %%
-# A threshold
-# -----------
-# A threshold comes from usual rows that were not trained on: here it lets one in a hundred of them be called strange.
-# The share of each strange digit that falls below it says which ones the model confuses with those it knows.
+# Threshold
+# ---------
+# The threshold comes from usual rows that are not in the training set. About one in a hundred of them falls below it.
+# For each unknown digit, the share below the threshold shows how well the model detects it.
 
 vae = models["VAETransformer"]
 threshold = np.quantile(vae.score_samples(X_threshold), 0.01)

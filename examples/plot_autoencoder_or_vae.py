@@ -2,19 +2,19 @@
 An autoencoder, a VAE and PCA on noisy waves
 ============================================
 
-Waves of random frequency and phase are two numbers each, however many steps they have. Three models get eight
-components for them, and see the waves with noise only: PCA, an autoencoder, and a variational autoencoder. Which
-of them tells the wave from the noise, and what do their components say?
+A wave of random frequency and phase has two degrees of freedom, for any number of time steps. Three models with eight
+components are trained on noisy waves: PCA, an autoencoder and a variational autoencoder (VAE). The example compares how
+well they separate waves from noise, and what their components show.
 
-Run as a script, it saves the figure in the folder ``outputs``, or in the one that the environment variable
+As a script, this example saves the figure in the folder ``outputs``, or in the folder that the environment variable
 ``OUTPUT_DIR`` names.
 """
 
 # %%
 # Errors
 # ------
-# The test rows are compared with what comes back for them, and so are the clean waves behind them, which no model has
-# seen. The noise has a variance of 0.09: who comes nearer than that to the noisy rows has copied some of it.
+# Reconstructions are compared with the noisy test rows and with the clean waves, which no model has seen. The noise has
+# a variance of 0.09: a smaller error to the noisy rows means that the model has encoded some of the noise.
 
 import os
 from pathlib import Path
@@ -52,10 +52,10 @@ for name, model in models.items():
 # %%
 # Components
 # ----------
-# The VAE pays for what its components say, and ``kl_per_component_`` is the bill: some carry nearly nothing. The
-# codes of the autoencoder are as wide as they happen to be, and all are in use. Rows can be drawn from the VAE. The
-# autoencoder has no distribution of codes; here they are drawn from the normal distribution with the mean and
-# covariance that they have.
+# For the VAE, ``kl_per_component_`` measures the information in each component: some carry almost none. The autoencoder
+# uses all its components, and their scale is arbitrary. The VAE has a prior from which latent variables can be drawn.
+# The autoencoder has none; here they are drawn from the normal distribution with the mean and covariance of its latent
+# variables.
 
 vae, autoencoder = models["VAE"], models["autoencoder"]
 codes = autoencoder.transform(X_train)
@@ -70,7 +70,7 @@ axes["rows"].plot(X_test[0], ".", color="0.6", label="noisy row")
 axes["rows"].plot(clean[0], color="0.6", label="clean wave")
 axes["rows"].plot(returned["autoencoder"][0], color="C1", label="autoencoder")
 axes["rows"].plot(returned["VAE"][0], color="C0", label="VAE")
-axes["rows"].set(title="a test row, and what comes back", xlabel="step")
+axes["rows"].set(title="a test row and its reconstructions", xlabel="step")
 axes["rows"].legend(fontsize="small")
 component = np.arange(1, 9)
 axes["kl"].bar(component - 0.2, vae.kl_per_component_, 0.4, color="C0", label="VAE: KL, nats per row")

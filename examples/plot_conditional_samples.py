@@ -1,21 +1,21 @@
 """
-Samples of a wanted class
-=========================
+Samples of a given class
+========================
 
-:class:`~sklearn_vae.VAEClassifier` draws rows of a class that is asked for. Here it draws digits, class by class. Then
-drawn rows are added to a training set in which one class is rare, and two other classifiers that learn from it are
-compared with those that got the rows as they are, with and without ``class_weight="balanced"``.
+:class:`~sklearn_vae.VAEClassifier` draws rows of a given class. The first part draws digits of each class. The second
+part adds samples to a training set in which one class is rare. Two other classifiers are trained on the extended set
+and, for comparison, on the original set with and without ``class_weight="balanced"``.
 
-Run as a script, it saves the figure in the folder ``outputs``, or in the one that the environment variable
+As a script, this example saves the figure in the folder ``outputs``, or in the folder that the environment variable
 ``OUTPUT_DIR`` names.
 """
 
 # %%
-# A row of samples for each class
-# -------------------------------
-# ``sample`` takes a class, an array of classes, or nothing, and returns rows with their classes. After training, a
-# mixture of Gaussians has been fitted to the latent variables of each class; a draw from the mixture is decoded, and
-# the likelihood's noise is added. ``inverse_transform`` would give images without noise.
+# Samples of each class
+# ---------------------
+# ``sample`` takes a class, an array of classes, or nothing, and returns rows and their classes. After training, a
+# mixture of Gaussians is fitted to the latent variables of each class. A sample decodes a draw from this mixture and
+# adds the noise of the likelihood. ``inverse_transform`` returns images without noise.
 
 import os
 from pathlib import Path
@@ -41,7 +41,7 @@ vae = VAEClassifier(random_state=0).fit(X_train, y_train)
 judge = RandomForestClassifier(random_state=0).fit(X_test, y_test)
 X_many, y_many = vae.sample(2000, random_state=1)
 print(
-    f"a random forest trained on the other half of the real rows agrees with the wanted class of "
+    f"a random forest trained on the other half of the real rows agrees with the requested class of "
     f"{judge.score(X_many, y_many):.3f} of 2000 samples, and with the label of {judge.score(X_train, y_train):.3f} "
     "of the real training rows"
 )
@@ -49,9 +49,9 @@ print(
 # %%
 # A rare class
 # ------------
-# Of one digit, eight training rows are kept; of the others, all. :class:`~sklearn_vae.VAEClassifier` is fitted to these
-# rows and draws as many of the rare digit as are missing. Test rows are as they were. Two digits are rare in turn,
-# with two draws each of the rows that are kept.
+# The training set keeps eight rows of one digit and all rows of the others. :class:`~sklearn_vae.VAEClassifier` is
+# fitted to these rows and draws as many rows of the rare digit as were removed. The test rows do not change. Two digits
+# are rare in turn, each with two random choices of the eight rows.
 
 N_KEPT = 8
 classifiers = {
@@ -84,9 +84,9 @@ for (name, way), values in scores.items():
     print(f"{name:20} {way:13} {accuracy:17.3f} {recall:26.3f}")
 
 # %%
-# The samples can say no more of a class than the model has learnt from its few rows and from the other classes. Both
-# remedies are judged by the same test rows: where samples gain little over ``class_weight="balanced"``, or nothing, the
-# weights are the better choice, for they cost no second model. It differs between classifiers, so compare on your data.
+# Samples contain no more information about a class than the model has learnt from its few rows and from the other
+# classes. Where samples gain little over ``class_weight="balanced"``, prefer the weights, because they need no second
+# model. The result depends on the classifier, so compare both on your data.
 
 figure, axes = plt.subplot_mosaic([["grid", "recall"]], figsize=(11, 4.6), width_ratios=[1, 1.25], layout="constrained")
 SamplesDisplay.from_estimator(

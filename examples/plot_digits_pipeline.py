@@ -1,24 +1,21 @@
 """
-A VAE in a pipeline, beside PCA
-===============================
+A VAE in a pipeline, compared with PCA
+======================================
 
-Handwritten digits are compressed to a few numbers by :class:`~sklearn_vae.VAETransformer`
-and classified by logistic regression. A grid search chooses the number of components and
-``beta`` as it would for any other transformer, and the same pipeline with PCA stands beside
-it. Then the model shows what it has learnt: reconstructions, new digits, and a plane in
-which the classes come apart.
+:class:`~sklearn_vae.VAETransformer` reduces handwritten digits to a few components, and logistic regression classifies
+them. A grid search chooses the number of components and ``beta``, as for any other transformer. The same pipeline with
+PCA is the baseline. The figure shows reconstructions, samples, and a plane of two components with the classes.
 
-Run as a script, it saves the figure in the folder ``outputs``, or in the one that the
+As a script, this example saves the figure in the folder ``outputs``, or in the folder that the
 environment variable ``OUTPUT_DIR`` names.
 """
 
 # %%
 # Search
 # ------
-# 1797 images of 8 x 8 pixels come with scikit-learn; a quarter is kept for the end. The two
-# pipelines differ in one step. Pixels share one scale, so they go in as they are; the
-# classifier gets standardised components from both. One split of the training rows keeps the
-# search short; ``cv=5`` would take five times as long.
+# scikit-learn has 1797 images of 8 x 8 pixels; a quarter is held out for the test. The two pipelines differ in one
+# step. Pixels share one scale and are not standardised; the components are standardised before the classifier. One
+# split of the training rows keeps the search short; ``cv=5`` takes five times as long.
 
 import os
 from pathlib import Path
@@ -60,8 +57,8 @@ vae_search = GridSearchCV(
 ).fit(X_train, y_train)
 
 # %%
-# For each number of components, the search has chosen ``beta`` on rows that it held out; the
-# winner is fitted again on all training rows, and the table shows accuracies on the test rows.
+# For each number of components, the search chooses ``beta`` on rows that it holds out. The best pipeline is fitted
+# again on all training rows. The table shows accuracies on the test rows.
 
 
 def best_pipeline(search, step, size):
@@ -82,12 +79,11 @@ for size in n_components:
     print(f"{size:13} {pca_accuracy:8.3f} {vae_accuracy:8.3f} {vaes[size].beta:11} {vae_accuracy - pca_accuracy:+8.3f}")
 
 # %%
-# What it has learnt
-# ------------------
-# Reconstructions, samples and the loss are those of the largest model, the plane is that of
-# the model with two components. The loss is the negative evidence lower bound. It starts at
-# probabilistic PCA. Held-out rows chose the number of steps, and the model was then trained on
-# all training rows for as many.
+# Reconstructions, samples and components
+# ---------------------------------------
+# Reconstructions, samples and the loss curve are those of the largest model; the plane is that of the model with two
+# components. The loss is the negative ELBO, and it starts at probabilistic PCA. Held-out rows choose the number of
+# steps, and the model is then trained on all training rows for this number of steps.
 
 vae = vaes[n_components[-1]]
 originals = X_test[[np.flatnonzero(y_test == digit)[0] for digit in range(10)]]

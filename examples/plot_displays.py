@@ -2,21 +2,21 @@
 Displays of a fitted model
 ==========================
 
-:mod:`sklearn_vae.displays` draws what a fitted model does: how its loss went, where rows are in the latent space, what
-comes back of them, what the model draws, and what each component does and carries. The displays are those of
-scikit-learn in style: ``from_estimator`` computes and draws, on axes of yours if you give any, and takes an estimator,
-a pipeline or a search. Here they draw images, and then a table.
+:mod:`sklearn_vae.displays` draws the loss curve of a fitted model, its latent space, reconstructions, samples,
+traversals and the KL per component. The displays follow scikit-learn's: ``from_estimator`` takes an estimator, a
+pipeline or a search, computes the data and draws them, on your axes if you give any. This example draws images and then
+a table.
 
-Run as a script, it saves the figures in the folder ``outputs``, or in the one that the environment variable
+As a script, this example saves the figures in the folder ``outputs``, or in the folder that the environment variable
 ``OUTPUT_DIR`` names.
 """
 
 # %%
 # Images
 # ------
-# The pipeline starts from images, so displays know their shape; for rows of pixels give it: ``image_shape=(8, 8)``.
-# With two components the latent space is a plane. Below on the right, each image is drawn where its code is: the same
-# place as in the plane of points beside it.
+# The pipeline starts with images, so the displays know their shape; for rows of pixels pass it as ``image_shape=(8,
+# 8)``. With two components the latent space is a plane. At the bottom right, each decoded image is drawn at its
+# position in this plane.
 
 import os
 from pathlib import Path
@@ -53,7 +53,7 @@ LossCurveDisplay.from_estimator(plane, ax=axes[0, 0])
 ReconstructionDisplay.from_estimator(plane, test[:10], ax=axes[0, 1], image_kwargs=ink)
 LatentSpaceDisplay.from_estimator(plane, test, y_test, ax=axes[1, 0])
 TraversalDisplay.from_estimator(plane, train, n_steps=15, ax=axes[1, 1], image_kwargs=ink)
-titles = ["loss", "test images, and what comes back of them", "codes of test images", "images of codes"]
+titles = ["loss", "test images and reconstructions", "posterior means of test images", "decoded grid"]
 for ax, title in zip(axes.flat, titles, strict=True):
     ax.set_title(title)
 figure.savefig(output / "displays_images.png", dpi=110)
@@ -61,8 +61,8 @@ figure.savefig(output / "displays_images.png", dpi=110)
 # %%
 # More components, and classes
 # ----------------------------
-# The classifier is told one label in ten. Its latent space has too many components for one plane: the pairs of the four
-# most active ones are drawn, with unlabelled rows in grey.
+# The classifier gets one label in ten. Its latent space has eight components: the display draws the four most active
+# ones in pairs, with unlabelled rows in grey.
 
 y_few = np.where(np.arange(len(y_train)) % 10 == 0, y_train, -1)
 vae = VAEClassifier(n_components=8, max_iter=15, random_state=0)
@@ -70,8 +70,8 @@ classifier = make_pipeline(ImageFlattener(), vae).fit(train, y_few)
 LatentSpaceDisplay.from_estimator(classifier, train, y_few).figure_.savefig(output / "displays_pairs.png", dpi=110)
 
 # %%
-# Samples are drawn class by class. What components do is shown one at a time, from the most active one on: the others
-# stay at the code of one image.
+# Samples are drawn for each class. The traversal varies one component at a time, the most active one first. The other
+# components stay at the values of one image.
 
 samples = SamplesDisplay.from_estimator(classifier, train, random_state=0, image_kwargs=ink)
 samples.figure_.savefig(output / "displays_samples.png", dpi=110)
@@ -81,9 +81,9 @@ traversal.figure_.savefig(output / "displays_traversal.png", dpi=110)
 # %%
 # A table
 # -------
-# Thirteen measurements of wines have different units, so a scaler comes first; displays undo it. Errors of columns
-# stand beside that of saying each column's mean for all rows. The traversal shows what a component means: the columns
-# that rise (red) and fall (blue) with it.
+# Thirteen measurements of wines have different units, so a scaler comes first; the displays invert it. The
+# reconstruction error of each column is relative to the error of the column's mean. The traversal shows which columns
+# rise (red) and fall (blue) with a component.
 
 X, cultivar = load_wine(return_X_y=True, as_frame=True)
 wine = make_pipeline(StandardScaler(), VAEClassifier(n_components=4, random_state=0)).fit(X, cultivar)
@@ -96,13 +96,13 @@ TraversalDisplay.from_estimator(wine, X, ax=axes[1, 1])
 figure.savefig(output / "displays_table.png", dpi=110)
 
 # %%
-# Samples of a table are compared with the data column by column, here within each class.
+# Samples of a table are compared with the data by column, here within each class.
 
 samples = SamplesDisplay.from_estimator(wine, X, cultivar, random_state=0)
 samples.figure_.savefig(output / "displays_table_samples.png", dpi=110)
 
 # %%
-# The parts of the loss go their own ways. A classifier's loss is the cross-entropy and more, with a small weight on
-# them.
+# The parts of the loss have separate panels. A classifier's loss is the cross-entropy and further terms; these parts
+# have a small weight in it.
 
 LossCurveDisplay.from_estimator(wine, parts=True).figure_.savefig(output / "displays_loss_parts.png", dpi=110)

@@ -2,20 +2,19 @@
 Few labels
 ==========
 
-Many rows, few labels: :class:`~sklearn_vae.VAEClassifier` also learns from rows whose label is -1, as scikit-learn's
-own semi-supervised estimators do. Its accuracy on held-out digits is compared with theirs, and with that of two
-classifiers that see the labelled rows only, for 10 labels to all.
+:class:`~sklearn_vae.VAEClassifier` also learns from rows with the label -1, like scikit-learn's semi-supervised
+estimators. The example compares its accuracy on held-out digits with theirs, and with two classifiers that use the
+labelled rows only. The number of labels goes from 10 to all.
 
-Run as a script, it saves the figure in the folder ``outputs``, or in the one that the environment variable
+As a script, this example saves the figure in the folder ``outputs``, or in the folder that the environment variable
 ``OUTPUT_DIR`` names.
 """
 
 # %%
 # Rows and labels
 # ---------------
-# Half of the 1797 digits are for training, half for testing. Of the training rows the first ones in a random order
-# keep their label, with one row of each digit in front, so that every digit has a label. The label of the others
-# becomes -1.
+# Half of the 1797 digits are training rows, half are test rows. In a random order, the first training rows keep their
+# label. One row of each digit comes first, so every digit has a label. The label of the other rows becomes -1.
 
 import os
 import warnings
@@ -50,9 +49,9 @@ def hide_labels(y, n_labels, seed):
 # %%
 # Estimators
 # ----------
-# `SVC` and `MLPClassifier` cannot take rows without labels and get the others. All have their default parameters, apart
-# from an optimiser for few rows in `MLPClassifier`. `SelfTrainingClassifier` needs probabilities and wraps logistic
-# regression.
+# `SVC` and `MLPClassifier` accept no unlabelled rows and get the labelled ones. All estimators have their default
+# parameters, except that `MLPClassifier` uses an optimiser for small data. `SelfTrainingClassifier` needs probabilities
+# and wraps logistic regression.
 
 semi_supervised = {
     "VAEClassifier": lambda: VAEClassifier(random_state=0),
@@ -63,7 +62,7 @@ supervised = {
     "SVC": lambda: SVC(),
     "MLPClassifier": lambda: MLPClassifier(solver="lbfgs", max_iter=1000, random_state=0),
 }
-# With all labels, self-training is logistic regression, and says so.
+# With all labels, self-training is plain logistic regression, and scikit-learn warns about it.
 warnings.filterwarnings("ignore", message="y contains no unlabeled samples")
 sizes = [10, 30, 100, len(y_train)]
 n_draws = 2
@@ -72,7 +71,7 @@ for i, n_labels in enumerate(sizes):
     for draw in range(n_draws):
         hidden = hide_labels(y_train, n_labels, draw)
         labelled = hidden != -1
-        if n_labels == len(y_train) and draw:  # With all labels there is one draw only.
+        if n_labels == len(y_train) and draw:  # With all labels there is only one draw.
             for values in accuracy.values():
                 values[i, draw] = values[i, 0]
             continue
@@ -88,10 +87,10 @@ for name, values in accuracy.items():
     print(f"{name:34}" + cells)
 
 # %%
-# With 10 labels each digit has one. With 30 some digits have several times as many as others, and classifiers whose
-# default regularisation is strong for so few rows then favour these, which can cost them more than the labels add.
-# Lines are means, bands reach from the lowest to the highest of the draws. Two draws give an impression, not a
-# benchmark; for that see :doc:`/benchmarks`.
+# With 10 labels each digit has one. With 30 labels some digits have several times as many as others. Classifiers with
+# strong default regularisation then favour these digits, which can cost more accuracy than the labels add. Lines are
+# means; bands reach from the lowest to the highest draw. Two draws give an impression only; for a benchmark see
+# :doc:`/benchmarks`.
 
 figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
 for (name, values), marker in zip(accuracy.items(), "os^Dv", strict=True):

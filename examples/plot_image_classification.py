@@ -2,19 +2,19 @@
 Image classification with a VAE
 ===============================
 
-The textbook task in one place. Digits are classified in two ways: in two steps, by logistic regression on the latent
-variables of a VAE that has seen no label, and in one step, by :class:`~sklearn_vae.VAEClassifier`, whose encoder
-learns to classify and to describe the images at once. Then all but a few labels are taken away. At last both models
-show images: reconstructions, and new ones.
+This example classifies digits in two ways. The first has two steps: logistic regression on the latent variables of a
+VAE that is trained without labels. The second is :class:`~sklearn_vae.VAEClassifier`, whose encoder learns to classify
+and to model the images together. The comparison is repeated with few labels. Finally both models reconstruct images,
+and the classifier draws new ones.
 
-Run as a script, it saves the figure in the folder ``outputs``, or in the one that the environment variable
+As a script, this example saves the figure in the folder ``outputs``, or in the folder that the environment variable
 ``OUTPUT_DIR`` names.
 """
 
 # %%
-# Unsupervised latents, then a classifier
-# ---------------------------------------
-# :class:`~sklearn_vae.VAETransformer` is a transformer like `PCA`. It sees the images only.
+# Unsupervised components, then a classifier
+# ------------------------------------------
+# :class:`~sklearn_vae.VAETransformer` is a transformer like `PCA`. It uses the images only.
 
 import os
 from pathlib import Path
@@ -46,15 +46,16 @@ components = two_steps(PCA(n_components=16, random_state=0)).fit(X_train, y_trai
 # %%
 # The joint model
 # ---------------
-# One encoder feeds a classifier and a decoder. The columns of `transform` are chosen with the labels in view.
+# The classifier and the decoder share one encoder. The labels influence the components that `transform` returns.
 
 joint = VAEClassifier(n_components=16, random_state=0).fit(X_train, y_train)
 
 # %%
 # Few labels
 # ----------
-# Of each digit five training rows keep their label; that of the others becomes -1. In two steps the classifier learns
-# from 50 rows, though the VAE has seen all. The joint model also uses what it can guess of the others' labels.
+# Five training rows of each digit keep their label; the label of the others becomes -1. In the two-step method the VAE
+# uses all rows, and logistic regression the 50 labelled rows. The joint model also uses pseudo-labels of the other
+# rows.
 
 labelled = np.concatenate([np.flatnonzero(y_train == digit)[:5] for digit in range(10)])
 y_few = np.full_like(y_train, -1)
@@ -86,9 +87,9 @@ for labels, rows in results.items():
 # %%
 # Images
 # ------
-# `inverse_transform` decodes latent variables to images; `sample` draws new ones, with the likelihood's noise; with
-# ``y`` they are of the digit asked for. The reconstructions of the joint model show what the encoder has kept beside
-# the classes. `score_samples` tells images that are not digits from those that are.
+# `inverse_transform` decodes latent variables to images. `sample` draws new images, with the noise of the likelihood;
+# with ``y`` they are images of the given digit. The reconstructions of the joint model show the information in its
+# components beyond the class. `score_samples` separates digits from other images.
 
 originals = X_test[[np.flatnonzero(y_test == digit)[0] for digit in range(10)]]
 of_transformer = latents[0].inverse_transform(latents[0].transform(originals))

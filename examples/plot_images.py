@@ -1,23 +1,23 @@
 """
-Images: a search over networks, and what the model draws
-========================================================
+Images: a search over networks, reconstructions and samples
+===========================================================
 
-Images go into a pipeline as they are: :class:`~sklearn_vae.ImageFlattener` makes rows of them, and images of rows on
-the way back. A grid search chooses between fully connected and convolutional networks by what a classifier makes of
-the latent variables. The model that it chose then shows images: reconstructions, samples, the way from one image to
-another, and what each latent variable does.
+:class:`~sklearn_vae.ImageFlattener` converts images to rows at the start of a pipeline, and rows to images on the way
+back. A grid search chooses between fully connected and convolutional networks by the accuracy of a classifier on the
+latent variables. The figures show reconstructions and samples of the chosen model, interpolations between images, and
+the effect of each latent variable.
 
-Run as a script, it saves the figures in the folder ``outputs``, or in the one that the environment variable
+As a script, this example saves the figures in the folder ``outputs``, or in the folder that the environment variable
 ``OUTPUT_DIR`` names.
 """
 
 # %%
 # A search over networks
 # ----------------------
-# The images have 8 x 8 pixels. :class:`~sklearn_vae.networks.Conv` sees rows, and gets their shape (of square images
-# "conv" finds it); networks are parameters as others are, and a name or an instance will do. One split keeps the
-# search short; ``cv=5`` would take five times as long. The prior "vamp" is a mixture of posteriors; its
-# samples look more like digits than those of one normal distribution do.
+# The images have 8 x 8 pixels. :class:`~sklearn_vae.networks.Conv` gets rows and needs the image shape; the name "conv"
+# infers it for square images. A search can combine names and instances of networks. One split keeps the search short;
+# ``cv=5`` takes five times as long. The prior "vamp" is a mixture of posteriors; its samples resemble digits more than
+# those of one normal distribution.
 
 import os
 from pathlib import Path
@@ -56,12 +56,12 @@ for network, accuracy in zip(
     search.cv_results_["param_vae__network"], search.cv_results_["mean_test_score"], strict=True
 ):
     print(f"{network!s:28} {accuracy:.3f}")
-print(f"on the test images, with the better one: {search.score(test, y_test):.3f}")
+print(f"accuracy on the test images, with the better network: {search.score(test, y_test):.3f}")
 
 # %%
 # Reconstructions
 # ---------------
-# Displays find the model in the pipeline, and bring what it makes back as images.
+# Displays find the model in the pipeline and convert its output to images.
 
 output = Path(os.environ.get("OUTPUT_DIR", "outputs"))
 output.mkdir(parents=True, exist_ok=True)
@@ -74,16 +74,16 @@ display.figure_.savefig(output / "images_reconstructions.png", dpi=110)
 # %%
 # Samples
 # -------
-# Latent variables from the prior decode to new images; `sample` adds the likelihood's noise.
+# `sample` draws latent variables from the prior, decodes them and adds the noise of the likelihood.
 
 display = SamplesDisplay.from_estimator(search, train, n_samples=40, random_state=0, image_kwargs=ink)
 display.figure_.savefig(output / "images_samples.png", dpi=110)
 
 # %%
-# From one image to another
-# -------------------------
-# Without its last step the pipeline goes from images to latent variables, and back to images. On the straight line
-# between two images' latent variables, every point decodes to an image.
+# Interpolation between images
+# ----------------------------
+# Without its last step the pipeline transforms images to latent variables and back. Each point on the straight line
+# between the latent variables of two images decodes to an image.
 
 autoencoder = search.best_estimator_[:-1]
 pairs = [(0, 6), (4, 9), (3, 5)]
@@ -99,10 +99,10 @@ for ax, (start, end) in zip(axes, pairs, strict=True):
 figure.savefig(output / "images_interpolation.png", dpi=110)
 
 # %%
-# What each component does
-# ------------------------
-# One latent variable at a time goes through the middle 98% of its values, and the others stay those of one image, the
-# first of the digit 3 in the training images. The one that carries most by `kl_per_component_` comes first.
+# The effect of each component
+# ----------------------------
+# One latent variable at a time varies over the middle 98% of its values. The others stay at those of the first digit 3
+# in the training images. The component with the largest `kl_per_component_` comes first.
 
 display = TraversalDisplay.from_estimator(search, train, index=np.argmax(y_train == 3), image_kwargs=ink)
 display.figure_.savefig(output / "images_traversals.png", dpi=110)
