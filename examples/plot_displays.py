@@ -14,9 +14,9 @@ As a script, this example saves the figures in the folder ``outputs``, or in the
 # %%
 # Images
 # ------
-# The pipeline starts with images, so the displays know their shape; for rows of pixels pass it as ``image_shape=(8,
-# 8)``. With two components the latent space is a plane. At the bottom right, each decoded image is drawn at its
-# position in this plane.
+# The pipeline starts with images, so the displays know their shape. For rows of pixels, pass ``image_shape=(8, 8)``.
+# With two components the latent space is a plane. At the bottom right, each decoded image is drawn at its position in
+# this plane.
 
 import os
 from pathlib import Path

@@ -13,8 +13,9 @@ As a script, this example saves the figure in the folder ``outputs``, or in the 
 # %%
 # Rows and labels
 # ---------------
-# Half of the 1797 digits are training rows, half are test rows. In a random order, the first training rows keep their
-# label. One row of each digit comes first, so every digit has a label. The label of the other rows becomes -1.
+# Half of the 1797 digits are training rows, half are test rows. The training rows are put in a random order that begins
+# with one row of each digit. The first rows keep their label, so every digit has one. The label of the other rows
+# becomes -1.
 
 import os
 import warnings
