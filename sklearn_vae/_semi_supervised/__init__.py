@@ -1,1 +1,1 @@
-"""What labels say about rows without labels."""
+"""Semi-supervised classification: pseudo-labels, their calibration, and class mixtures."""

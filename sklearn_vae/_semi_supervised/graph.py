@@ -1,4 +1,4 @@
-"""Labels spread over a graph of neighbours."""
+"""Label spreading on a nearest-neighbour graph."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from torch import Tensor
 from sklearn_vae._data.ppca import fit_moments, fit_ppca
 from sklearn_vae._data.rows import Rows
 
-# Above this number of rows neighbours are searched in the nearest of about sqrt(n_rows) clusters only.
+# Maximum number of rows for the exact search. With more rows, neighbours are searched only in the nearest of about
+# sqrt(n_rows) clusters.
 MAX_EXACT = 10_000
+# Minimum number of clusters that are searched.
 N_PROBES = 16
-# Distances that are held in memory at a time, at most.
+# Maximum number of distances in memory at a time.
 MAX_DISTANCES = 2**24
+# Floor for the distance of a row's last neighbour, where the largest absolute value of the data is between 0.5 and 1.
 MIN_SCALE = 1e-100
 
 
 def neighbour_graph(X: np.ndarray, n_neighbors: int, seed: int) -> sparse.csr_array:
     r"""Return the symmetric graph of nearest neighbours, (n_rows, n_rows).
 
-    Edges weigh :math:`\exp(-d_{ij}^2 / (s_i s_j))`, with the distance :math:`s_i` of row
-    i's last neighbour (Zelnik-Manor and Perona 2004, eq. 3).
+    The edge weights are :math:`\exp(-d_{ij}^2 / (s_i s_j))`, where :math:`s_i` is the distance of row i to its last
+    neighbour (Zelnik-Manor and Perona 2004, eq. 3).
     """
     n = len(X)
     k = min(n_neighbors, n - 1)
-    # Squares must neither overflow nor vanish in float32; a power of two rounds nothing.
+    # Squared distances must neither overflow nor underflow in float32. Scaling by a power of two is exact.
     X = np.ldexp(X, -np.frexp(np.abs(X).max())[1])
     distances, index = (nearest if n <= MAX_EXACT else nearest_in_clusters)(X, k, seed)
-    # Rows that have this many copies are at distance 0 from all of their neighbours.
+    # Rows with at least k duplicates are at distance 0 from all of their neighbours.
     scale = distances[:, -1].clip(MIN_SCALE)
     weight = np.exp(-(distances / scale[:, None]) * (distances / scale[index]))
     graph = sparse.csr_array((weight.ravel(), index.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
@@ -42,12 +45,12 @@ def neighbour_graph(X: np.ndarray, n_neighbors: int, seed: int) -> sparse.csr_ar
 
 
 def nearest(X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return distances and indices of each row's k nearest others, (n_rows, k)."""
+    """Return the distances and indices of the k nearest other rows of each row, both (n_rows, k)."""
     return NearestNeighbors(n_neighbors=k).fit(X).kneighbors()
 
 
 def nearest_in_clusters(X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Do the same approximately (inverted lists): only rows of the nearest clusters are compared."""
+    """Approximate `nearest`: compare each row only with the rows of the nearest clusters (inverted lists)."""
     n_clusters = round(math.sqrt(len(X)))
     clusters = MiniBatchKMeans(n_clusters, n_init=1, batch_size=4096, random_state=seed).fit(X)
     order = np.argsort(clusters.labels_, kind="stable")
@@ -73,24 +76,24 @@ def _nearest_of(x: Tensor, rows: np.ndarray, candidates: np.ndarray, k: int) -> 
 
 
 def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray, alpha: float) -> np.ndarray:
-    """Return probabilities of the classes of all rows, (n_rows, n_classes); the prior's for rows out of reach.
+    """Return the class probabilities of all rows by label spreading, (n_rows, n_classes).
 
-    Label spreading (Zhou et al. 2004), its classes scaled to `prior` (class mass
-    normalisation, Zhu et al. 2003).
+    After label spreading (Zhou et al. 2004), the classes are scaled to `prior` (class mass normalisation, Zhu et
+    al. 2003). Rows that no label reaches get the probabilities of `prior`.
 
     Parameters
     ----------
     graph : sparse array of shape (n_rows, n_rows)
     codes : ndarray of shape (n_rows,)
-        Class indices, -1 for unlabelled rows; every class occurs.
+        Class indices; -1 for unlabelled rows. Every class must occur.
     prior : ndarray of shape (n_classes,)
     alpha : float
-        Share of a row's label that comes from its neighbours.
+        Fraction of a row's label distribution that comes from its neighbours.
     """
     n = len(codes)
     spreading = LabelSpreading(kernel=lambda X, Y: graph, alpha=alpha, max_iter=1000, tol=0.01 * (codes >= 0).sum())
     P = spreading.fit(np.zeros((n, 1)), codes).label_distributions_
-    # In place: rows times classes may be many numbers.
+    # Computed in place, because the array may be large.
     P *= prior / P.mean(0).clip(np.finfo(np.float64).tiny)
     total = P.sum(1, keepdims=True)
     P /= np.where(total > 0, total, 1)
@@ -98,14 +101,15 @@ def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray,
     return P
 
 
-# Columns beyond which neighbours are searched among as many principal components.
+# Maximum number of columns for the neighbour search. More columns are reduced to this number of principal components.
 GRAPH_COMPONENTS = 32
 
 
 def principal_components(rows: Rows) -> np.ndarray:
-    """Return the columns, centred, or their leading principal components where there are many; float32 for bytes.
+    """Return the centred columns, or their leading principal components if there are many.
 
-    Rows are converted by the chunk: unsigned bytes would wrap around, and a copy is large.
+    Integers become float32. Rows are converted in chunks, because unsigned bytes would wrap around and a converted
+    copy of all rows would be large.
     """
     moments = fit_moments(rows)
     center = moments.center.to(rows.dtype if rows.dtype.is_floating_point else torch.float32)

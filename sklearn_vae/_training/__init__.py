@@ -1,1 +1,1 @@
-"""How weights change: recipes, steps, runs and what is measured on them."""
+"""Training: hyper-parameter rules, training steps, training runs and diagnostics of fitted models."""

@@ -1,6 +1,6 @@
-"""A training step that skips autograd, for the models that most fits have.
+"""A training step with hand-written gradients, for the most common models.
 
-On small data automatic differentiation spends more time on its own records than on arithmetic.
+On small batches, autograd spends more time on bookkeeping than on arithmetic.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from sklearn_vae._training.weights import Weights
 from sklearn_vae.objectives.base import Parts
 
 hardtanh_backward = torch.ops.aten.hardtanh_backward.default
-# A gradient passes `clamp` at the ends of the range, and `hardtanh` between the ends only.
+# The gradient of `clamp` is 1 at the ends of the range, that of `hardtanh` only strictly inside. The range for
+# `hardtanh_backward` is therefore wider by one float32 on each side.
 OPEN_LOG_SCALE_RANGE = tuple(
     float(np.nextafter(np.float32(end), np.float32(math.copysign(math.inf, end)))) for end in LOG_SCALE_RANGE
 )
 
 
 class ClosedFormStep(Step):
-    """The plain bound's gradient by the chain rule, without autograd.
+    """The ELBO's gradient by the chain rule, without autograd.
 
-    It is for a standard normal prior, a likelihood with a closed form, and networks of linear layers and (leaky) ReLUs.
+    It requires a standard normal prior, a likelihood with a closed-form gradient, and networks of linear layers
+    and (leaky) ReLUs.
     """
 
     def __init__(self, model: VAE, weights: Weights):
@@ -43,7 +45,7 @@ class ClosedFormStep(Step):
 
     @classmethod
     def supports(cls, model: VAE) -> bool:
-        """Say whether all components have what the closed form takes."""
+        """Return whether the closed form covers all components of the model."""
         return (
             model.objective.is_elbo
             and model.prior.is_standard_normal
@@ -57,7 +59,7 @@ class ClosedFormStep(Step):
 
     @torch.no_grad()
     def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> Parts:
-        """Set the gradients; return sums of the terms."""
+        """Set the gradients; return the terms, summed over rows."""
         x, weight = batch["x"], batch.get("weight")
         model, likelihood, linear = self.model, self.model.likelihood, self.linear
         observed = likelihood.observe(x, generator)
@@ -80,7 +82,7 @@ class ClosedFormStep(Step):
             kl, excess, loc = (part * weight[:, None] for part in (kl, excess, loc))
         reconstruction, kl_sum = -log_prob, 0.5 * kl.sum().item()
 
-        # From here on gradients of the mean loss, by the chain rule.
+        # The rest is the chain rule: gradients of the mean loss.
         n_rows = len(x)
         d_raw.div_(-n_rows)
         d_z = self.decoder.backward(decoded, d_raw)
@@ -100,7 +102,7 @@ class ClosedFormStep(Step):
 
 
 def _trains_each_once(model: VAE) -> bool:
-    """Say whether all parameters are trained, and none is used in two places: a gradient is set, not added to."""
+    """Return whether every parameter is trained and used once, because the step overwrites gradients."""
     parameters = [p for _, p in model.named_parameters(remove_duplicate=False)]
-    # Two parameters may also be one piece of memory.
+    # Two parameters may share memory.
     return all(p.requires_grad for p in parameters) and len({p.data_ptr() for p in parameters}) == len(parameters)

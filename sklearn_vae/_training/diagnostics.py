@@ -1,4 +1,4 @@
-"""What is measured on a fitted model."""
+"""Diagnostics of a fitted model: KL divergences and latent scales."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
 from sklearn_vae.objectives import draw
 
-# Largest numbers of rows for the latent scale and for the KL: means over so many are known to a few per cent.
+# Maximum numbers of rows for the latent scale and for the KL. Means over this many rows are accurate to a few per cent.
 MAX_LATENT_ROWS = 1024
 MAX_KL_ROWS = 8192
-# Smallest standard deviation of a component's posterior means, where the prior's is 1. Components below it are unused,
-# and their scale must not grow without bound.
+# Floor for the standard deviation of a component's posterior means, in units of the prior's. It bounds the scale of
+# unused components, whose posterior means hardly vary.
 MIN_STD = 0.1
 
 
 def check_finite(values: Iterable[Tensor], name: str) -> None:
-    """Raise ValueError if one of the values is not finite: what the last step did, no loss has shown."""
+    """Raise ValueError if a value is not finite. No loss is computed after the last step, so divergence shows here."""
     if not all(bool(v.isfinite().all()) for v in values):
         raise ValueError(
             f"training diverged: {name} are not finite after the last step; use a smaller learning_rate_init, or "
@@ -30,18 +30,18 @@ def check_finite(values: Iterable[Tensor], name: str) -> None:
         )
 
 
-# Weighted means over rows, and the total weight of these rows.
+# Total weight of the rows, and weighted means over them.
 Statistics = tuple[float, np.ndarray]
 
 
 @torch.inference_mode()
 def kl_statistics(model: VAE, rows: Rows) -> Statistics:
-    """Return the mean KL(q(z_j|x) || p(z_j)) of the rows, or of evenly spaced ones, in nats, (n_components,).
+    """Return the mean KL(q(z_j|x) || p(z_j)) in nats, (n_components,), over at most `MAX_KL_ROWS` evenly spaced rows.
 
     Raises
     ------
     ValueError
-        If it is not finite.
+        If the KL is not finite.
     """
     generator = torch.Generator(rows.device).manual_seed(0)
     total, total_weight = torch.zeros((), **FLOAT64), 0.0
@@ -55,10 +55,11 @@ def kl_statistics(model: VAE, rows: Rows) -> Statistics:
 
 
 def latent_statistics(model: VAE, rows: Rows) -> Statistics:
-    r"""Return what `latent_scale` is made of, (3, n_components).
+    r"""Return the statistics that `latent_scale` needs, (3, n_components).
 
-    Means and mean squares of the posterior means, and the decoder's squared gain
-    :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` in the data's units, over evenly spaced rows.
+    They are the means and mean squares of the posterior means, and the decoder's squared gain
+    :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` in the data's units. All are averages over evenly
+    spaced rows.
     """
     rows = rows.evenly_spaced(MAX_LATENT_ROWS)
     batch = rows[torch.arange(len(rows), device=rows.device)]
@@ -75,7 +76,7 @@ def latent_statistics(model: VAE, rows: Rows) -> Statistics:
 
 
 def blend(new: Statistics, old: Statistics | None, n_rows: int) -> Statistics:
-    """Return statistics over new rows and, as far as `n_rows` rows reach back, earlier ones."""
+    """Combine new and earlier statistics; earlier ones count only as far as the total weight stays below `n_rows`."""
     if old is None:
         return new
     weight = min(old[0], max(n_rows - new[0], 0.0))
@@ -84,10 +85,11 @@ def blend(new: Statistics, old: Statistics | None, n_rows: int) -> Statistics:
 
 
 def latent_scale(model: VAE, statistics: Statistics) -> np.ndarray:
-    r"""Return the factor that puts each posterior mean on the scale of its effect on the data.
+    r"""Return the factor that scales each posterior mean to the size of its effect on the data, (n_components,).
 
-    :math:`\sqrt{g_j^2 + \sigma^2} / \mathrm{std}(\mu_j)`, (n_components,), with the decoder's
-    gain and the noise variance, in the data's units. At the probabilistic-PCA start the scaled means are PCA's scores.
+    The factor is :math:`\sqrt{g_j^2 + \sigma^2} / \mathrm{std}(\mu_j)`, with the decoder's gain :math:`g_j` and
+    the noise variance :math:`\sigma^2` in the data's units. At the probabilistic-PCA start, the scaled means are
+    PCA's scores.
     """
     mean, square, gain = statistics[1]
     variance = model.likelihood.variance

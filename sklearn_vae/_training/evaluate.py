@@ -11,21 +11,21 @@ from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.step import weighted_mean
 
-# Number of rows below which held-out rows are repeated, each time with other noise.
+# Minimum number of evaluated rows. Fewer held-out rows are repeated, each time with new noise.
 MIN_EVALUATED = 512
 
 
 @torch.no_grad()
 def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, ...]]:
-    """Score a model on rows, with the same noise at each call.
+    """Score a model on held-out rows, with the same noise at each call.
 
-    The likelihood's closed-form parameters are set to their optimum on these rows. Each chunk of
-    them is scored with its own optimum.
+    The likelihood's closed-form parameters are set to their optimum on all of these rows, after each
+    chunk of rows was scored with its own optimum.
 
     Returns
     -------
     score : float
-        Minus the weighted mean loss per row.
+        Negative weighted mean loss per row.
     optima : tuple of Tensor
         The sufficient statistics of the closed-form parameters (`LikelihoodModule.optima`).
 
@@ -37,9 +37,9 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     generator = torch.Generator(rows.device).manual_seed(0)
     score, total = 0.0, 0.0
     optima = list(model.likelihood.optima())
-    # What the objective does not score has no optimum on these rows.
+    # The statistics stay as they were if the objective does not score the reconstruction.
     before, sums = [t.clone() for t in optima], [torch.zeros_like(t) for t in optima]
-    # Few rows are repeated, each time with other noise.
+    # Few rows are repeated, each time with new noise.
     repeated = torch.arange(len(rows), device=rows.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
     rows = rows.select(repeated) if len(repeated) > len(rows) else rows
     model.likelihood.train()

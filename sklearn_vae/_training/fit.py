@@ -1,4 +1,4 @@
-"""How a fit is composed: a start, runs of training, and held-out rows that say when to stop."""
+"""The fit procedure: initialisation, training runs, and early stopping on held-out rows."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop.
+    """Early-stopping settings.
 
     Attributes
     ----------
     max_epochs : int
+        Maximum number of epochs.
     interval : int
-        Validate after as many epochs as make this number of steps, and at least one.
+        Steps between validations, rounded to whole epochs and at least one epoch.
     patience : int
-        Number of validations in a row without an improvement by `tol`.
+        Training stops after this number of consecutive validations that do not improve the score by `tol`.
     tol : float
+        Minimum improvement of the validation score, in nats per row.
     """
 
     max_epochs: int
@@ -55,15 +57,15 @@ class Seeds(NamedTuple):
     Attributes
     ----------
     start : int
-        Initial weights, and rows that a prior starts at.
+        Initial weights, and the rows that initialise a prior.
     training : int
-        Order of rows, posterior draws, noise.
+        Order of rows, posterior draws and noise.
     split : int
-        Held-out rows.
+        Choice of held-out rows.
     neighbors : int
-        Clusters in which neighbours are searched.
+        Clusters for the approximate nearest-neighbour search.
     mixtures : int
-        Class mixtures and the draws that they are fitted to.
+        Class mixtures, and the posterior draws that they are fitted to.
     """
 
     start: int
@@ -74,32 +76,32 @@ class Seeds(NamedTuple):
 
     @classmethod
     def spawn(cls, seed: int) -> Seeds:
-        """Derive the seeds from one (numpy's `SeedSequence`)."""
+        """Derive the seeds from a single one (numpy's `SeedSequence`)."""
         return cls(*(int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(len(cls._fields))))
 
 
 @dataclass
 class TrainingResult:
-    """What one run of training gave.
+    """The result of one training run.
 
     Attributes
     ----------
     model : VAE
-        The averaged model at the best validation; without validation at the end.
+        The averaged model at the best validation; without validation, that at the end.
     n_epochs, n_steps : int
-        Made until `model`.
+        Epochs and steps after which `model` was kept.
     n_epochs_run : int
-        Made in all; of several runs, in the longest.
+        Epochs in total. In cross-validation, those of the longest run.
     curve : list of Parts
-        Mean training loss of each epoch, and its parts.
+        Mean training loss of each epoch, with its reconstruction and KL terms.
     scores : list of float
-        Score of each validation, the start's first.
+        Score of each validation. The first is that of the initial model.
     steps : list of int
-        Steps made before each validation.
+        Number of steps before each validation.
     epochs : list of float
-        Epochs made before each validation.
+        Number of epochs before each validation.
     optima : list of tuple of Tensor
-        Sufficient statistics of closed-form parameters on the held-out rows at each validation.
+        Sufficient statistics of the likelihood's closed-form parameters on the held-out rows, at each validation.
     """
 
     model: VAE
@@ -113,7 +115,7 @@ class TrainingResult:
     optima: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
-        """Score the averaged model, keep it if it is the best, and say whether it is so by `tol`."""
+        """Score the averaged model and keep it if it is the best; return whether it improves the score by `tol`."""
         score, optima = evaluate(trainer.average, held_out, trainer.settings.final_beta)
         best = max(self.scores, default=-math.inf)
         self.scores.append(score)
@@ -136,7 +138,7 @@ class FitProcedure:
     stopping : Stopping
     seeds : Seeds
     progress : Progress
-        Is told of runs and epochs.
+        Reports runs and epochs to the user.
     """
 
     architecture: Architecture
@@ -146,7 +148,7 @@ class FitProcedure:
     progress: Progress
 
     def start(self, rows: Rows) -> VAE:
-        """Build a model at its start, which these rows alone determine."""
+        """Build the initial model for these rows, without training it."""
         model = self.architecture.build(_generator(self.seeds.start))
         moments = fit_moments(rows)
         axes = None
@@ -157,7 +159,7 @@ class FitProcedure:
         model.likelihood.set_units(moments, axes)
         if model.linear is not None:
             model.linear.start_at(model.likelihood.linear_start(ppca))
-        # Not in training mode, where layers may draw at random or keep statistics.
+        # In training mode, layers might draw random numbers or update statistics.
         model = model.to(rows.device).eval()
         generator = _generator(self.seeds.start, rows.device)
         model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator).inputs)
@@ -166,7 +168,7 @@ class FitProcedure:
         return model
 
     def trainer(self, model: VAE, device: torch.device, n_steps: int) -> Trainer:
-        """Make a trainer of `model` for a run of at most `n_steps` steps."""
+        """Return a trainer of `model` for a run of at most `n_steps` steps."""
         settings = self.recipe.settings(n_steps)
         model = model.to(device)
         model.objective = self.architecture.objective
@@ -174,7 +176,7 @@ class FitProcedure:
         return Trainer(model, settings, _generator(self.seeds.training, device))
 
     def n_steps(self, rows: Rows, n_epochs: int) -> int:
-        """Return the number of steps in so many epochs."""
+        """Return the number of steps in `n_epochs` epochs."""
         return n_epochs * rows.n_batches(self.recipe.batch_size)
 
     def train(
@@ -186,9 +188,9 @@ class FitProcedure:
         name: str = "fit",
         n_steps: int | None = None,
     ) -> TrainingResult:
-        """Train `model`, or one at its start, and keep what scores best on the held-out rows.
+        """Train `model`, or a new model, and keep the state with the best score on the held-out rows.
 
-        The schedules end after `n_steps` steps, by default with the run's last epoch.
+        The schedules end after `n_steps` steps, by default with the last epoch.
         """
         progress = self.progress.begin_run(name, n_epochs)
         model = self.start(rows) if model is None else model
@@ -213,30 +215,30 @@ class FitProcedure:
             if asked_to_stop or n_worse == self.stopping.patience:
                 break
         if held_out is not None and run.epochs[-1] < run.n_epochs_run:
-            # A callback has stopped the run between two validations.
+            # A callback stopped the run between two validations.
             run.validate(trainer, held_out, run.n_epochs_run, self.stopping.tol)
         progress.end(partial(self._attributes, run, trainer))
         return run
 
     def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
-        """Train on all rows for the largest number of epochs."""
+        """Train on all rows for the maximum number of epochs."""
         return self.train(rows, self.stopping.max_epochs, None, model)
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> TrainingResult:
-        """Train on all rows but `n_held_out` at random, which decide when to stop."""
+        """Hold out `n_held_out` random rows for early stopping, and train on the others."""
         order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.device)
-        # In the order of the data, memory is read forwards.
+        # Sorted indices make memory access sequential.
         held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
         run = self.train(training, self.stopping.max_epochs, held_out, model)
         measure_columns(run.model, training, [(run.model, training, held_out)])
         return run
 
     def fit_cross_validated(self, rows: Rows, n_splits: int, n_folds: int) -> TrainingResult:
-        """Choose the number of steps on the first folds of a split, then train on all rows for as many.
+        """Choose the number of steps by cross-validation, then train on all rows for that number.
 
-        Closed-form parameters of the likelihood (the Gaussian's scale) are set to their
-        optimum on the held-out rows of all folds, which overfitting cannot flatter, or to the
-        optimum on the training rows where that is larger.
+        Only the first `n_folds` of `n_splits` folds are used. Closed-form parameters of the likelihood (the
+        Gaussian's scale) are set to their optimum on the held-out rows of all folds, because overfitting makes
+        training errors too small. The optimum on the training rows replaces it where that is larger.
         """
         folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
         self.progress.begin(n_folds + 1)
@@ -253,15 +255,15 @@ class FitProcedure:
             weights=[held_out.total_weight for _, held_out in parts],
         )
         best = int(scores.argmax())
-        # The last run follows the schedules that its number of steps was chosen with.
+        # The final run uses the schedules under which its number of steps was chosen.
         n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)
         final = self.train(rows, round(longest.steps[best] / n_batches), name="all rows", n_steps=n_steps)
         optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
-        _, own_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
-        for target, values, own in zip(final.model.likelihood.optima(), optima, own_optima, strict=True):
-            # Where the last run ends in a worse optimum than the folds did, its own error is the larger.
+        _, final_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
+        for target, values, trained in zip(final.model.likelihood.optima(), optima, final_optima, strict=True):
+            # The final run's training error is the larger one if it ends in a worse optimum than the folds.
             held_out = torch.stack(values).sum(0)
-            target.copy_((held_out / held_out[1]).maximum(own / own[1]))
+            target.copy_((held_out / held_out[1]).maximum(trained / trained[1]))
         measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
         final.scores = scores.tolist()
         final.epochs = [step / n_batches for step in longest.steps]
@@ -269,7 +271,7 @@ class FitProcedure:
         return final
 
     def _attributes(self, run: TrainingResult, trainer: Trainer) -> dict[str, Any]:
-        """Return the fitted attributes that the estimator would have with the averaged model of now."""
+        """Return the estimator's fitted attributes for the current averaged model."""
         model = copy.deepcopy(trainer.average)
         return self.progress.attributes(
             self, replace(run, model=model, n_epochs=run.n_epochs_run, n_steps=trainer.step)
@@ -282,7 +284,7 @@ def _generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator
 
 @torch.no_grad()
 def _median_norm(model: VAE, rows: Rows) -> Tensor:
-    """Return the median norm of what the encoder sees, centred."""
+    """Return the median norm of the centred encoder inputs."""
 
     def batches() -> Iterator[Tensor]:
         return (model.likelihood.observe(batch["x"]).inputs for batch in rows.chunks())
@@ -292,5 +294,5 @@ def _median_norm(model: VAE, rows: Rows) -> Tensor:
 
 
 def _extend(values: Sequence[T], length: int) -> list[T]:
-    """Repeat the last value, for a run that stopped before another."""
+    """Repeat the last value up to `length`, for a run that stopped before the longest one."""
     return [*values, *[values[-1]] * (length - len(values))]

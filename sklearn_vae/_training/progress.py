@@ -1,4 +1,4 @@
-"""What a fit tells while it goes on: lines of text, and scikit-learn's callbacks."""
+"""Progress reports during a fit: verbose output and scikit-learn's callbacks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in where scikit-learn is older than 1.9 and has no callbacks."""
+        """Placeholder for scikit-learn before 1.9, which has no callbacks."""
 
 
-# Gives the fitted attributes that the estimator would have with the model of now, when a callback asks for them.
+# Returns the estimator's fitted attributes for the current model; called only when a callback requests them.
 Attributes = Callable[[], dict[str, Any]]
-# Of the lines, with their widths: six digits take up to twelve characters.
+# Columns of the verbose output and their widths in characters. Six significant digits take up to twelve characters.
 COLUMNS = {
     "epoch": 6,
     "step": 8,
@@ -28,20 +28,21 @@ COLUMNS = {
     "validation": 12,
     "seconds": 8,
 }
+# Width of the run's name in characters.
 NAME_WIDTH = 14
 
 
 class Progress:
-    """Tells of one fit, whose runs of training follow each other.
+    """Progress of one fit, which consists of one or more training runs.
 
     Parameters
     ----------
     estimator : estimator
-        Its callbacks are called, if it has any, and get the data as the user gave it.
+        Its callbacks, if any, are called with the user's data.
     X, y : array-like
     sample_weight : array-like or None
     attributes : callable
-        (FitProcedure, TrainingResult) -> dict of the fitted attributes. Only callbacks ask for them.
+        (FitProcedure, TrainingResult) -> dict of the fitted attributes; called only for callbacks.
     """
 
     def __init__(self, estimator, X=None, y=None, sample_weight=None, attributes: Callable[..., dict[str, Any]] = dict):
@@ -56,13 +57,13 @@ class Progress:
         self._table = _Table(int(estimator.verbose)) if estimator.verbose else None
 
     def begin(self, n_subtasks: int) -> Any:
-        """Begin the fit, which consists of so many runs, or of the epochs of the only one; return its context."""
+        """Begin a fit of `n_subtasks` runs, or of the epochs of its only run; return its callback context."""
         if getattr(self._estimator, "_skl_callbacks", None):
             self._root = self._begin(self._estimator._init_callback_context(max_subtasks=n_subtasks))
         return self._root
 
     def begin_run(self, name: str, n_epochs: int) -> RunProgress:
-        """Begin a run of at most `n_epochs`; it is all of the fit if that has not begun."""
+        """Begin a run of at most `n_epochs` epochs. If no fit has begun, the run is the whole fit."""
         if self._root is None:
             return RunProgress(self, name, self.begin(n_epochs), is_part=False)
         return RunProgress(self, name, self.begin_task(self._root, name, n_epochs), is_part=True)
@@ -72,13 +73,13 @@ class Progress:
         self.end_task(self._root, attributes)
 
     def begin_task(self, parent: Any, name: str, n_subtasks: int = 0) -> Any:
-        """Begin a part of what `parent` is the context of; return its context, None without callbacks."""
+        """Begin a subtask of the context `parent`; return its context, or None without callbacks."""
         if parent is None:
             return None
         return self._begin(parent.subcontext(task_name=name, max_subtasks=n_subtasks))
 
     def end_task(self, context: Any, attributes: Attributes) -> bool:
-        """End a part; return whether a callback asks to stop."""
+        """End a task; return whether a callback requests a stop."""
         if context is None:
             return False
         return context.call_on_fit_task_end(
@@ -86,7 +87,7 @@ class Progress:
         )
 
     def print(self, name: str, epoch: int, step: int, parts: Parts, score: float | None, is_due: bool) -> None:
-        """Print a line, if the estimator's `verbose` wants one now."""
+        """Print a line if it is due, or after every epoch if `verbose` is above 1."""
         if self._table is not None and (is_due or self._table.verbose > 1):
             self._table.print(name, (epoch, step, *parts, score))
 
@@ -95,7 +96,7 @@ class Progress:
 
 
 class RunProgress:
-    """Tells of one run of training.
+    """Progress of one training run.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ class RunProgress:
     def end_epoch(
         self, epoch: int, step: int, parts: Parts, score: float | None, is_due: bool, attributes: Attributes
     ) -> bool:
-        """End an epoch, of which a line is due or not; return whether a callback asks to stop."""
+        """End an epoch and print its line if `is_due`; return whether a callback requests a stop."""
         self._progress.print(self._name, epoch, step, parts, score, is_due)
         return self._progress.end_task(self._epoch, attributes)
 
@@ -128,7 +129,7 @@ class RunProgress:
 
 
 class _Table:
-    """Prints aligned lines under a head, with the seconds since it was made."""
+    """Table of aligned columns with a header. Its last column is the time in seconds since its creation."""
 
     def __init__(self, verbose: int):
         self.verbose = verbose

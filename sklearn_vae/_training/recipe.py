@@ -1,6 +1,6 @@
-"""How to train: the rules behind every "auto", and the settings and schedules of each run.
+"""Training recipes: the rules behind every "auto", and the settings and schedules of each run.
 
-docs/recipe.rst has the evidence for each rule.
+docs/recipe.rst gives the evidence for each rule.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
 
-# Number of rows up to which a last run on all rows follows the choice of the number of steps.
-SMALL = 5000
-# Number of parts that the rows are split into, to hold one out; and number of rows from which one part is enough.
+# Maximum number of rows of a small data set. On small data, cross-validation chooses the number of steps and a final
+# run trains on all rows.
+MAX_SMALL_ROWS = 5000
+# Number of cross-validation folds that the rows are split into.
 N_SPLITS = 5
-MANY = 1000
-# Largest number of held-out rows: more cost time and add no certainty.
+# Minimum number of rows for which training on a single fold suffices, and labels suffice for long training.
+MANY_ROWS = 1000
+# Maximum number of held-out rows. More rows cost time and hardly improve the estimate.
 MAX_HELD_OUT = 5000
+# Number of training steps between two validations.
 STEPS_BETWEEN_VALIDATIONS = 25
 
 
 @dataclass(frozen=True)
 class SizeRules:
-    """The rules that both estimators share. They depend on the number of rows.
+    """Rules that both estimators share. They depend on the number of rows.
 
     Attributes
     ----------
@@ -35,8 +38,8 @@ class SizeRules:
 
     @property
     def is_small(self) -> bool:
-        """Whether there are few rows."""
-        return self.n_rows <= SMALL
+        """Whether the data set is small."""
+        return self.n_rows <= MAX_SMALL_ROWS
 
     @property
     def hidden_layer_sizes(self) -> tuple[int, ...]:
@@ -45,75 +48,78 @@ class SizeRules:
 
     @property
     def batch_size(self) -> int:
-        """Rows per step."""
+        """Number of rows per training step."""
         return min(64 if self.is_small else 256, self.n_rows)
 
 
 @dataclass(frozen=True)
 class TransformerRules(SizeRules):
-    """The rules of `VAETransformer`."""
+    """Rules of `VAETransformer`."""
 
     warmup_steps: ClassVar[int] = 100
     alpha: ClassVar[float] = 1e-4
 
     @property
     def n_folds(self) -> int:
-        """Number of held-out parts, of `N_SPLITS`, that choose the number of steps."""
-        return 1 if self.n_rows >= MANY else 3
+        """Number of folds, out of `N_SPLITS`, that are held out to choose the number of steps."""
+        return 1 if self.n_rows >= MANY_ROWS else 3
 
     @property
     def input_noise(self) -> float:
-        """Standard deviation of the encoder's input noise, in units of the data's."""
+        """Standard deviation of the encoder's input noise, relative to that of the data."""
         return min(0.5, 6 / math.sqrt(self.n_rows))
 
     def max_epochs(self, batch_size: int) -> int:
-        """Return the largest number of epochs."""
+        """Return the maximum number of epochs."""
         n_steps = 2000 if self.is_small else 2800
         most = 400 if self.is_small else 30
         return min(most, max(1, round(n_steps * batch_size / self.n_rows)))
 
     def learning_rate(self, batch_size: int) -> float:
-        """Return Adam's learning rate, which goes with the root of the batch size."""
+        """Return Adam's learning rate, proportional to the square root of the batch size."""
         return 2e-3 * math.sqrt(batch_size / 64)
 
 
 @dataclass(frozen=True)
 class ClassifierRules(SizeRules):
-    """The rules of `VAEClassifier`.
+    """Rules of `VAEClassifier`.
 
     Attributes
     ----------
     n_rows, n_labelled : int
     clustered : bool, default=False
-        Whether the classes are clusters of many rows, so that a long training on unlabelled
-        rows corrects what was guessed of them first.
+        Whether the classes are clusters of many rows. Long training on unlabelled rows then corrects wrong
+        pseudo-labels.
     """
 
     n_labelled: int
     clustered: bool = False
 
     def n_components(self, n_features: int) -> int:
-        """Return the number of latent variables: noise has to be left, or reconstruction outweighs the classes."""
+        """Return the number of latent variables.
+
+        With too many, little noise is left, and reconstruction outweighs classification.
+        """
         return max(1, min(16, n_features // 2, self.n_rows // 4))
 
     @property
     def input_noise(self) -> float:
-        """Standard deviation of the encoder's input noise: consistency does better what it is for."""
+        """Standard deviation of the encoder's input noise. It is 0: consistency training regularises better."""
         return 0.0
 
     @property
     def warmup_steps(self) -> int:
-        """Steps over which the learning rate rises."""
+        """Number of steps over which the learning rate rises."""
         return 10 if self.is_small else 100
 
     @property
     def is_certain(self) -> bool:
-        """Whether labels, or what is guessed of them, say enough for a long training with little weight decay."""
-        return self.clustered or (self.n_labelled == self.n_rows and self.n_rows >= MANY)
+        """Whether labels or pseudo-labels are reliable enough for long training with little weight decay."""
+        return self.clustered or (self.n_labelled == self.n_rows and self.n_rows >= MANY_ROWS)
 
     @property
     def alpha(self) -> float:
-        """Weight decay."""
+        """Decoupled weight decay of the networks."""
         if self.is_small and self.is_certain:
             return 0.1
         if self.is_small and self.n_labelled == self.n_rows:
@@ -122,21 +128,21 @@ class ClassifierRules(SizeRules):
 
     @property
     def consistency_weight(self) -> float:
-        """Weight of virtual adversarial training."""
+        """Weight of the consistency loss (virtual adversarial training)."""
         return 1.0 if self.n_labelled == self.n_rows and not self.is_certain else 2.0
 
     @property
     def consistency_radius(self) -> float:
-        """Length of its perturbations, as a share of the rows' norm."""
+        """Length of the adversarial perturbations, relative to the rows' median norm."""
         return 0.2 if self.is_certain else 0.15
 
     @property
     def entropy_weight(self) -> float:
-        """Weight of the predictions' entropy, which moves boundaries away from unlabelled rows."""
+        """Weight of the predictions' entropy, which keeps decision boundaries away from unlabelled rows."""
         return 0.3 if self.clustered else 0.0
 
     def target_weight(self, n_steps: int) -> Callable[[int], float]:
-        """Return the weight of what is guessed of unlabelled rows, as a function of the step."""
+        """Return the weight of the pseudo-labels as a function of the step."""
         if self.clustered and not self.is_small:
             return lambda step: max(0.0, 1 - step / (0.1 * n_steps))
         return lambda step: 1.0
@@ -152,7 +158,7 @@ class ClassifierRules(SizeRules):
         return max(15, round(n_steps * per_step))
 
     def learning_rate(self, batch_size: int) -> float:
-        """Return Adam's learning rate, which goes with the root of the batch size, where that was chosen."""
+        """Return Adam's learning rate, proportional to the square root of batch sizes above 64."""
         return 2e-3 * math.sqrt(max(batch_size, 64) / 64)
 
 
@@ -161,16 +167,18 @@ Rules = TransformerRules | ClassifierRules
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate that rises linearly, stays, and falls linearly to 0.
+    """A learning rate that rises linearly, stays constant, and falls linearly to 0.
 
     Attributes
     ----------
     peak : float
+        Maximum learning rate.
     warmup_steps : int
+        Number of steps over which it rises.
     n_steps : int
-        Where it ends.
+        Step at which it reaches 0.
     decay : float
-        Share of `n_steps` over which it falls; 0 to stay for ever.
+        Fraction of `n_steps` over which it falls; 0 for a rate that stays constant.
     """
 
     peak: float
@@ -187,25 +195,25 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train in one run.
+    """Hyper-parameters and schedules of one training run.
 
     Attributes
     ----------
     batch_size : int
     learning_rate : callable
-        Step, counted from 0, -> learning rate of Adam.
+        Step (from 0) -> learning rate of Adam.
     beta : callable
         Step -> weight of the KL term.
     final_beta : float
-        Its value at the last step, by which held-out rows are judged.
+        Value of `beta` at the last step, with which held-out rows are scored.
     weight_decay : float
-        Decoupled; on the networks, not on the linear maps.
+        Decoupled weight decay of the networks. The linear maps have none.
     averaging : float
-        Largest decay per step of the moving average of the weights, which is what is
-        evaluated and kept. The decay is t / (t + 9) at step t before: an average over the
-        last ninth of the steps (polynomial-decay averaging, Shamir & Zhang 2013).
+        Maximum decay per step of the moving average of the weights. The averaged model is evaluated and kept.
+        The decay at step t is t / (t + 9) until it reaches this maximum: the average covers about the last
+        ninth of the steps (polynomial-decay averaging, Shamir & Zhang 2013).
     input_noise : float
-        Standard deviation of noise on the encoder's input, in units of the data's.
+        Standard deviation of the noise on the encoder's input, relative to that of the data.
     target_weight : callable
         Step -> weight of the pseudo-labels of unlabelled rows.
     """
@@ -222,21 +230,22 @@ class Settings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train, with every "auto" resolved; `settings` makes the schedules of one run.
+    """Hyper-parameters with every "auto" resolved. `settings` returns the schedules of one run.
 
     Attributes
     ----------
     batch_size, warmup_steps : int
+        Rows per step; steps over which the learning rate rises.
     learning_rate : float
         Peak of the schedule.
     learning_rate_decay : float
-        Share of a run's steps over which the rate falls; 0 for a run with no end in sight.
+        Fraction of a run's steps over which the rate falls; 0 for runs of unknown length.
     beta : float or callable
         Weight of the KL term, or a function of the step that returns it.
     weight_decay, averaging, input_noise : float
         As in `Settings`.
     target_weight : callable
-        Number of steps of a run -> the weight of pseudo-labels as a function of the step.
+        Number of steps of a run -> weight of the pseudo-labels as a function of the step.
     """
 
     batch_size: int
@@ -264,7 +273,7 @@ class Recipe:
 
 
 def beta_at(beta: Any, step: int) -> float:
-    """Return `beta`, or the checked value of a user's function at this step."""
+    """Return the validated value of `beta` at this step; `beta` is a number or a function of the step."""
     value: Any = beta(step) if callable(beta) else beta
     if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
         raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")

@@ -1,4 +1,4 @@
-"""Checks of a state that training goes on from."""
+"""Validation of a saved training state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn_vae._training.weights import n_values
 
 
 def check_training_state(state: Any, model: VAE) -> None:
-    """Raise ValueError unless training of the model can go on from this, as the estimators keep it."""
+    """Raise ValueError unless the estimator's training of the model can resume from `state`."""
     keys = {"n_rows", "weight_unit", "statistics", "trainer"}
     expect(isinstance(state, dict) and state.keys() == keys, "_training_state", f"a dictionary of {keys}", state)
     expect(is_count(state["n_rows"], 1), "_training_state['n_rows']", "an integer of at least 1", state["n_rows"])
@@ -23,7 +23,12 @@ def check_training_state(state: Any, model: VAE) -> None:
     expect(is_valid, "_training_state['statistics']", f"a dictionary of {list(shapes)}", d)
     for name, value in d.items():
         label = f"_training_state['statistics'][{name!r}]"
-        expect(isinstance(value, tuple) and len(value) == 2 and is_number(value[0]), label, "a weight, means", value)
+        expect(
+            isinstance(value, tuple) and len(value) == 2 and is_number(value[0]),
+            label,
+            "a tuple of a weight and means",
+            value,
+        )
         check_array(label, value[1], shapes[name], "float64")
         expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
     if state["trainer"] is not None:
@@ -31,7 +36,7 @@ def check_training_state(state: Any, model: VAE) -> None:
 
 
 def check_trainer(state: Any, model: VAE) -> None:
-    """Raise ValueError unless this is what `Trainer.state_dict` returns: the optimiser trusts the moments' sizes."""
+    """Raise ValueError unless `state` is a valid `Trainer.state_dict`. The optimiser itself does not check sizes."""
     keys = {"step", "weights", "optima", "moments", "seed"}
     expect(isinstance(state, dict) and state.keys() == keys, "the trainer's state", f"a dictionary of {keys}", state)
     for name in ("step", "seed"):
@@ -39,7 +44,7 @@ def check_trainer(state: Any, model: VAE) -> None:
         expect(is_valid, f"trainer[{name!r}]", "an integer of at least 0", state[name])
     shape = (n_values(model),)
     check_floats("trainer['weights']", state["weights"], shape)
-    moments, optima, own = state["moments"], state["optima"], list(model.likelihood.optima())
+    moments, optima, expected = state["moments"], state["optima"], list(model.likelihood.optima())
     expect(
         isinstance(moments, dict) and moments.keys() == {"step", "exp_avg", "exp_avg_sq"},
         "trainer['moments']",
@@ -50,6 +55,11 @@ def check_trainer(state: Any, model: VAE) -> None:
         label = f"trainer['moments'][{name!r}]"
         check_floats(label, value, () if name == "step" else shape)
         expect(name == "exp_avg" or bool((value >= 0).all()), label, "at least 0", value)
-    expect(isinstance(optima, list) and len(optima) == len(own), "trainer['optima']", f"{len(own)} arrays", optima)
-    for i, (value, tensor) in enumerate(zip(optima, own, strict=True)):
+    expect(
+        isinstance(optima, list) and len(optima) == len(expected),
+        "trainer['optima']",
+        f"{len(expected)} arrays",
+        optima,
+    )
+    for i, (value, tensor) in enumerate(zip(optima, expected, strict=True)):
         check_floats(f"trainer['optima'][{i}]", value, tuple(tensor.shape))

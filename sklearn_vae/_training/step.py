@@ -1,4 +1,4 @@
-"""Training steps: what sets the gradients of a batch's loss, and the step by autograd, which every model has."""
+"""Training steps compute the gradients of a batch's loss. The autograd step supports every model."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sklearn_vae.objectives.base import Parts
 
 
 class Step(ABC):
-    """Sets the gradients of a batch's loss; the trainer takes the first kind of step that supports the model.
+    """Gradient computation for a batch. The trainer uses the first class of step that supports the model.
 
     Parameters
     ----------
     model : VAE
-        That `supports` accepts; in training mode.
+        In training mode; `supports` must accept it.
     weights : Weights
-        The model's, with gradients.
+        The model's weights, with gradients.
     """
 
     def __init__(self, model: VAE, weights: Weights):
@@ -32,16 +32,16 @@ class Step(ABC):
     @classmethod
     @abstractmethod
     def supports(cls, model: VAE) -> bool:
-        """Say whether the step is right for a model."""
+        """Return whether the step can train the model."""
 
     @abstractmethod
     def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> Parts:
-        """Set the gradients of the mean loss; return sums of the terms over rows.
+        """Set the gradients of the mean loss; return the terms, summed over rows.
 
         Parameters
         ----------
         batch : dict of str to Tensor
-            The rows, as `VAE.forward` takes them: "x", and perhaps "weight", "target" and more labelled rows.
+            Keyword arguments of `VAE.forward`: "x" and optionally "weight", "target" and additional labelled rows.
         beta : float
             Weight of the KL term.
         generator : torch.Generator
@@ -50,20 +50,20 @@ class Step(ABC):
         Returns
         -------
         sums : Parts
-            Times the rows' weights.
+            Each row's terms are multiplied by its weight.
         """
 
 
 class AutogradStep(Step):
-    """The gradients of any model, by automatic differentiation."""
+    """Gradients by automatic differentiation, for any model."""
 
     @classmethod
     def supports(cls, model: VAE) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> Parts:
-        """Set the gradients; return sums of the terms."""
+        """Set the gradients; return the terms, summed over rows."""
         weight = batch.get("weight")
         self.weights.gradient.zero_()
         with torch.enable_grad():
@@ -75,9 +75,9 @@ class AutogradStep(Step):
 
 
 def weighted_mean(loss: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the mean of weighted losses over a batch's rows, not over their weights: its gradient is unbiased.
+    """Return the sum of the weighted losses divided by the number of rows, so that its gradient is unbiased.
 
-    Weights have mean 1 over all rows. Where those that are trained on have another mean, the loss has this factor,
-    which neither Adam's steps nor its decoupled weight decay depend on.
+    Weights have mean 1 over all rows. If the training rows' weights have another mean, it scales the loss. Neither
+    Adam's steps nor the decoupled weight decay depend on that scale.
     """
     return loss.mean() if weight is None else (loss * weight).mean()

@@ -1,4 +1,4 @@
-"""Training: the one place that knows skorch."""
+"""The training loop, the only module that uses skorch."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sklearn_vae._training.step import AutogradStep, Step
 from sklearn_vae._training.weights import Weights
 from sklearn_vae.objectives.base import Parts
 
-# Labelled rows that come with each batch where many are not, at least.
+# Minimum number of labelled rows added to each semi-supervised batch.
 MIN_LABELLED = 64
-# Kinds of training step, the fastest first: a model gets the first that supports it.
+# Classes of training step, fastest first. A model uses the first one that supports it.
 STEPS: tuple[type[Step], ...] = (ClosedFormStep, AutogradStep)
 
 
 class _Batches:
-    """What skorch iterates over in an epoch."""
+    """Batch iterator of one epoch, with the interface that skorch expects."""
 
     def __init__(self, dataset: Rows, batch_size: int, generator: torch.Generator):
         self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
@@ -40,11 +40,11 @@ class _Batches:
 
 
 class _Adam(torch.optim.Adam):
-    """Adam for one flat tensor, skipping `Optimizer.step`'s bookkeeping, which is as costly as a small step itself."""
+    """Adam for one flat tensor. It skips `Optimizer.step`'s bookkeeping, which costs as much as a small step."""
 
     @torch.no_grad()
     def update(self, learning_rate: float) -> None:
-        """Make a step."""
+        """Make one step of Adam."""
         group = self.param_groups[0]
         group["lr"] = learning_rate
         (weights,) = group["params"]
@@ -72,22 +72,22 @@ class _Adam(torch.optim.Adam):
 
 
 class _Net(NeuralNet):
-    """skorch's fit loop, iterator and optimizer, around a `Trainer`'s steps.
+    """skorch's fit loop, iterator and optimizer, applied to a `Trainer`'s steps.
 
-    Its module is the model's flat tensor of weights, which is what the optimizer updates.
+    The module is the model's flat tensor of weights, which the optimizer updates.
     """
 
     trainer: Trainer
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        """Make a step per batch; skorch's own loop also records each in a history, which takes 15 us or more."""
+        """Make a step per batch, without skorch's history of batches, which takes 15 us or more per step."""
         if training:
             for batch in iterator:
                 self.trainer.make_step(batch)
 
 
 class Trainer:
-    """One run of training, of a model from the weights it has.
+    """One training run, which starts from the model's current weights.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Trainer:
         Trained in place.
     settings : Settings
     generator : torch.Generator
-        The only source of randomness; on the model's device.
+        The only source of randomness, on the model's device.
 
     Attributes
     ----------
@@ -110,14 +110,15 @@ class Trainer:
         self.settings = settings
         self.generator = generator
         self.step = 0
-        # Of the terms in the epoch.
+        # Sums of the objective's terms over the epoch.
         self._sums = Parts(0.0, 0.0, 0.0)
         self._labelled: Rows | None = None
         self.average = copy.deepcopy(model).eval()
         model.train()
         self.weights, self._averages = Weights(model), Weights(self.average, trains=False).values
         self._optima = list(zip(self.average.likelihood.optima(), model.likelihood.optima(), strict=True))
-        # Statistics that a user's layers keep (batch normalisation), by name: a layer may set a new tensor.
+        # Buffers of the user's layers, as in batch normalisation. They are looked up by name, because a layer may
+        # replace the tensor.
         self._statistics = [
             (average, module, name)
             for average, module in zip(self.average.modules(), model.modules(), strict=True)
@@ -142,7 +143,7 @@ class Trainer:
         self._net.initialize()
 
     def run_epoch(self, rows: Rows) -> Parts:
-        """Pass over the rows once, in random order; return weighted means over them."""
+        """Pass over the rows once, in random order; return the terms' weighted means over them."""
         self._net.history.clear()
         self._sums = Parts(0.0, 0.0, 0.0)
         self._labelled = rows.labelled
@@ -150,7 +151,7 @@ class Trainer:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
             self._n_labelled = min(len(rows.labelled), max(MIN_LABELLED, share))
         self._net.fit_loop(rows, epochs=1)
-        # Not averaged: they are means already, or counts.
+        # Buffers are copied, not averaged: they are running means or counts.
         for average, module, name in self._statistics:
             getattr(average, name).copy_(getattr(module, name))
         return Parts(*(total / rows.total_weight for total in self._sums))
@@ -170,14 +171,14 @@ class Trainer:
         self._update_average()
 
     def differentiate(self, batch: dict[str, Tensor]) -> float:
-        """Return the mean loss of a batch, and set its gradients."""
+        """Set the gradients for a batch; return its mean loss."""
         if self._labelled is not None:
             batch = {**batch, "target": batch["target"] * self.settings.target_weight(self.step)}
             batch |= self._labelled.sample_labelled(self._n_labelled, self.generator)
         try:
             parts = self._step(batch, self.settings.beta(self.step), self.generator)
         except ValueError as error:
-            # torch's words where a layer that normalises over rows gets one.
+            # torch's message if a layer that normalises over rows gets a single row.
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ValueError(
@@ -190,7 +191,7 @@ class Trainer:
 
     @torch.no_grad()
     def _decay_weights(self, learning_rate: float) -> None:
-        """Make the networks' weights smaller, as AdamW does (Loshchilov & Hutter 2019)."""
+        """Apply decoupled weight decay to the networks, as in AdamW (Loshchilov & Hutter 2019)."""
         if self.settings.weight_decay:
             self.weights.networks.mul_(1 - learning_rate * self.settings.weight_decay)
 
@@ -203,12 +204,12 @@ class Trainer:
             average.lerp_(optimum, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what it takes to go on, as arrays and numbers.
+        """Return the state that training resumes from, as arrays and numbers.
 
-        `sklearn_vae._training.state_checks.check_trainer` checks the same fields.
+        `sklearn_vae._training.state_checks.check_trainer` validates it.
         """
         moments = self._net.optimizer_.state[self.weights.trained]
-        # A seed stands for the generator's state, which has no form of its own in a file.
+        # The generator's state cannot be saved portably, so the generator is reseeded and the seed saved.
         seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
         self.generator.manual_seed(seed)
         return {
@@ -220,7 +221,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; the average is the model that was given."""
+        """Resume from `state`. The moving average stays that of the model given to the constructor."""
         self.step = state["step"]
         self.weights.values.copy_(to_tensor(state["weights"]))
         for (_, optimum), value in zip(self._optima, state["optima"], strict=True):

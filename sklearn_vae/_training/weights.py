@@ -1,4 +1,4 @@
-"""What training changes in a model, laid out in one piece of memory, so that one call updates all of it."""
+"""A model's parameters in one flat tensor, so that a single call updates all of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from sklearn_vae._model.vae import VAE
 
-# Numbers of float32 in 64 bytes, to which torch aligns memory.
+# Number of float32 values in 64 bytes, torch's memory alignment.
 ALIGNMENT = 16
 
 
 class Weights:
-    """A model's parameters, which become views of one tensor.
+    """A model's parameters as views of one flat tensor.
 
     Parameters
     ----------
@@ -25,13 +25,13 @@ class Weights:
     Attributes
     ----------
     values : Tensor of shape (n_values,)
-        Those of the networks, then all others; zeros between them.
+        Values of the networks, followed by all others, padded with zeros for alignment.
     networks : Tensor
-        The first of them, which weight decay is for.
+        The part of `values` that belongs to the networks, to which weight decay applies.
     trained : nn.Parameter
-        The values, as what an optimiser takes.
+        `values` as a parameter for an optimiser.
     gradient : Tensor
-        Its gradient, of which the parameters' are parts: to be written to in place.
+        Gradient of `trained`. The parameters' gradients are views of it, so it must be written in place.
     """
 
     def __init__(self, model: VAE, trains: bool = True):
@@ -48,12 +48,12 @@ class Weights:
 
 
 def n_values(model: VAE) -> int:
-    """Return the number of values that `Weights` makes of a model's parameters."""
+    """Return the length of the flat tensor that `Weights` makes for a model."""
     return sum(map(_size, _parameters(model)))
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
-    """Make tensors views of one, which is returned, (n_values,)."""
+    """Make the tensors views of one flat tensor, and return it, (n_values,)."""
     flat = tensors[0].new_zeros(sum(map(_size, tensors)), requires_grad=False)
     for tensor, part in zip(tensors, _split(flat, tensors), strict=True):
         tensor.data = part.copy_(tensor.detach())
@@ -66,14 +66,14 @@ def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _size(tensor: Tensor) -> int:
-    """Return how many numbers a tensor takes, with what fills up its last 64 bytes.
+    """Return the number of values that a tensor takes, padded to a multiple of 64 bytes.
 
-    Products round by how their factors are aligned: a model that is loaded has to give the same.
+    The rounding of matrix products depends on alignment. A loaded model must give the same results.
     """
     return -(-tensor.numel() // ALIGNMENT) * ALIGNMENT
 
 
 def _parameters(*modules: nn.Module | None) -> list[nn.Parameter]:
-    """Return what is to be trained, each once."""
+    """Return the trainable parameters of the modules, each once."""
     parameters = (p for module in modules if module is not None for p in module.parameters() if p.requires_grad)
     return list(dict.fromkeys(parameters))

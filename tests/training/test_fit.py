@@ -30,7 +30,7 @@ def small(n_components=2, **params):
 def route(request, monkeypatch):
     """Either way of early stopping, whatever the number of rows."""
     if request.param == "held-out":
-        monkeypatch.setattr(_recipe, "SMALL", 20)
+        monkeypatch.setattr(_recipe, "MAX_SMALL_ROWS", 20)
     return request.param
 
 
@@ -73,14 +73,14 @@ def test_early_stopping_beats_the_start_where_data_are_nonlinear(route):
 @pytest.mark.parametrize("n_iter_no_change", [1, 3])
 def test_early_stopping_stops_after_its_patience(monkeypatch, iris, n_iter_no_change):
     """No improvement is large enough to go on for."""
-    monkeypatch.setattr(_recipe, "SMALL", 20)
+    monkeypatch.setattr(_recipe, "MAX_SMALL_ROWS", 20)
     vae = small(max_iter=200, tol=1e6, n_iter_no_change=n_iter_no_change).fit(iris)
     assert len(vae.validation_scores_) == 1 + n_iter_no_change
     assert vae.best_iter_ <= vae.n_iter_ == len(vae.loss_curve_) < 200
 
 
 def test_tol_is_the_smallest_improvement_that_counts(monkeypatch):
-    monkeypatch.setattr(_recipe, "SMALL", 20)
+    monkeypatch.setattr(_recipe, "MAX_SMALL_ROWS", 20)
     greedy, modest = (
         small(1, max_iter=40, tol=tol, n_iter_no_change=100, random_state=1).fit(nonlinear()) for tol in (0.0, 0.01)
     )
@@ -97,7 +97,7 @@ def test_tol_ends_a_fit_but_loses_no_improvement():
 
 def test_held_out_fit_trains_on_the_other_rows(monkeypatch, iris):
     """The start is that of the rows that are left."""
-    monkeypatch.setattr(_recipe, "SMALL", 20)
+    monkeypatch.setattr(_recipe, "MAX_SMALL_ROWS", 20)
     few, many = (small(max_iter=1, validation_fraction=share).fit(iris) for share in (0.02, 0.9))
     everything = small(max_iter=0).fit(iris)
     center = [vae.module_.likelihood.center.numpy() for vae in (few, many)]

@@ -35,7 +35,7 @@ def last_rate(trainer):
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.8])
 def test_learning_rate_ends_with_a_run_beside_held_out_rows(fraction, trainers, monkeypatch):
-    monkeypatch.setattr(_recipe, "SMALL", 20)
+    monkeypatch.setattr(_recipe, "MAX_SMALL_ROWS", 20)
     VAETransformer(**QUICK, validation_fraction=fraction, batch_size=8, warmup_steps=2).fit(X)
     (trainer,) = trainers
     assert trainer.settings.learning_rate(trainer.step) == 0 and last_rate(trainer) < 0.2
