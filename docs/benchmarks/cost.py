@@ -1,4 +1,4 @@
-"""What a default fit costs in one thread, and how good its latents are, on digits and all of MNIST."""
+"""Cost of a default fit in one thread, and accuracy of classifiers on its latents, on digits and MNIST."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sklearn_vae import VAETransformer
 
 
 def timed_fit(model, X) -> dict[str, float]:
-    """Fit, and return CPU and wall seconds."""
+    """Fit the model; return CPU and wall seconds."""
     clock, start = common.Clock(), perf_counter()
     with clock.running():
         model.fit(X)
@@ -31,12 +31,12 @@ def logistic(Z_train, Z_test, y_train, y_test) -> float:
 
 
 def neighbors(Z_train, Z_test, y_train, y_test) -> float:
-    """Return the test accuracy of kNN(5)."""
+    """Return the test accuracy of 5-nearest-neighbour classification."""
     return KNeighborsClassifier(5).fit(Z_train, y_train).score(Z_test, y_test)
 
 
 def measure(name: str, n_components: int, seeds: int, data: common.Split, params: dict) -> list[dict]:
-    """Fit PCA once and the VAE per seed."""
+    """Fit PCA once and the VAE once per seed; return a row for each."""
     labels = data.y_train, data.y_test
     row = {"set": name, "n_rows": len(data.X_train), "n_components": n_components}
     pca = PCA(n_components, random_state=0)
@@ -49,7 +49,7 @@ def measure(name: str, n_components: int, seeds: int, data: common.Split, params
         seconds = timed_fit(vae, data.X_train) | {"n_iter": vae.n_iter_, "n_steps": vae.n_steps_}
         Z_train, Z_test = vae.transform(data.X_train), vae.transform(data.X_test)
         accuracy = {"logistic": logistic(Z_train, Z_test, *labels), "knn": neighbors(Z_train, Z_test, *labels)}
-        # The same fit with whiten=True.
+        # Division by the latent scale gives the latents of the same fit with whiten=True.
         scale = getattr(vae, "latent_scale_", 1.0)
         accuracy["knn_white"] = neighbors(Z_train / scale, Z_test / scale, *labels)
         rows.append(row | {"model": "VAE", "seed": seed} | seconds | accuracy)
@@ -61,16 +61,18 @@ def main() -> None:
     """Run both sets and print the table."""
     parser = common.make_parser(__doc__)
     parser.add_argument("--sets", nargs="+", default=["digits", "mnist"], choices=["digits", "mnist"])
-    parser.add_argument("--components", nargs="+", type=int, default=[8, 32], help="on MNIST; digits has 8")
+    parser.add_argument(
+        "--components", nargs="+", type=int, default=[8, 32], help="numbers of components on MNIST; 8 on digits"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=60_000, help="training rows of MNIST")
+    parser.add_argument("--rows", type=int, default=60_000, help="number of training rows of MNIST")
     args = common.parse(parser)
     if args.quick:
         args.rows, args.seeds, args.params = 2000, 1, {"max_iter": 2, **args.params}
     common.one_thread()
     rows = []
     if "digits" in args.sets:
-        # Timed on all 1797 rows, so the accuracies are on rows that the fit has seen.
+        # The fit is timed on all 1797 rows, so accuracies are on training rows.
         X, y = common.DATA_SETS["digits"]()
         rows += measure("digits", 8, args.seeds, common.Split(X, X, y, y), args.params)
     if "mnist" in args.sets:

@@ -1,7 +1,7 @@
-"""Test NLL of dynamically binarised MNIST: the ELBO, importance weighting, the VampPrior, linear maps.
+"""Test NLL on dynamically binarised MNIST: the ELBO, importance weighting, the VampPrior and linear maps.
 
-The network of Burda, Grosse and Salakhutdinov (2016), 784-200-200-50, with SiLU. Test rows are binarised once; the
-NLL is that of importance samples. Training goes epoch by epoch with partial_fit, and a run that is cut off goes on
+The network is that of Burda, Grosse and Salakhutdinov (2016), 784-200-200-50, with SiLU. Test rows are binarised once.
+The NLL is estimated by importance sampling. Training uses partial_fit for each epoch, and an interrupted run resumes
 from its last checkpoint.
 """
 
@@ -27,26 +27,26 @@ MODELS = {
     "VampPrior": {"prior": VampPrior(200)},
     "VAE + linear maps": {"init": "ppca"},
 }
-# Test NLL in nats with 5000 importance samples, one stochastic layer of this network.
+# Published test NLL in nats with 5000 importance samples, for one stochastic layer and the same layer widths.
 PUBLISHED = {"VAE": "Burda 2016 86.76", "IWAE": "Burda 2016, 5 samples, 85.54"}
 BATCH_SIZE = 200
-BLOCK = 1000  # test rows scored at a time
+BLOCK = 1000  # number of test rows scored at a time
 SEED_OF_TEST_ROWS = 0
 
 
 def warm_up(step: int, n_steps: int) -> float:
-    """Weight of the KL: rises linearly to 1."""
+    """Return the weight of the KL term, which rises linearly to 1 over `n_steps` steps."""
     return min(1.0, (step + 1) / max(1, n_steps))
 
 
 def learning_rate(epoch: int, args) -> float:
-    """Return the peak, and for the last share of the epochs what falls linearly to 0."""
+    """Return the learning rate: constant, then linearly decreasing to 0 over the last `args.decay` of the epochs."""
     left = (args.epochs - epoch) / (args.decay * args.epochs)
     return args.learning_rate * min(1.0, left)
 
 
 def new_model(name: str, seed: int, n_steps_per_epoch: int, args) -> VAETransformer:
-    """Make one of the models, not fitted."""
+    """Return one of the models, unfitted."""
     network = MLP(args.activation, args.activation, principal_coordinates=None, initializer="glorot")
     params = {
         "hidden_layer_sizes": (200, 200),
@@ -64,7 +64,7 @@ def new_model(name: str, seed: int, n_steps_per_epoch: int, args) -> VAETransfor
 
 
 def train(name: str, seed: int, X: np.ndarray, args) -> dict:
-    """Train, or go on from the last checkpoint; return the model, its epochs and CPU seconds."""
+    """Train from the last checkpoint, if any; return the model, its number of epochs and its CPU seconds."""
     path = args.checkpoints and args.checkpoints / f"{name.replace(' ', '')}-{args.epochs}-{seed}.joblib"
     if path and path.exists():
         state = joblib.load(path)
@@ -84,13 +84,13 @@ def train(name: str, seed: int, X: np.ndarray, args) -> dict:
 
 
 def binarised(X: np.ndarray) -> np.ndarray:
-    """Draw a zero or 255 for each pixel with its brightness as probability."""
+    """Binarise each pixel to 0 or 255 at random, with its brightness as the probability of 255."""
     draws = np.random.default_rng(SEED_OF_TEST_ROWS).integers(0, 255, X.shape, dtype=np.uint8)
     return np.where(draws < X, 255, 0).astype(np.uint8)
 
 
 def test(model: VAETransformer, X: np.ndarray, n_draws: int) -> np.ndarray:
-    """Return log p(x) of the rows, block by block."""
+    """Return log p(x) of the rows, computed in blocks."""
     model.set_params(n_draws=n_draws)
     return np.concatenate([model.score_samples(X[i : i + BLOCK]) for i in range(0, len(X), BLOCK)])
 
@@ -104,17 +104,19 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--components", type=int, default=50)
     parser.add_argument("--activation", default="silu")
-    parser.add_argument("--learning-rate", type=float, default=2.5e-3, help="the largest")
-    parser.add_argument("--decay", type=float, default=0.9, help="share of the epochs over which it falls to 0")
+    parser.add_argument("--learning-rate", type=float, default=2.5e-3, help="maximum learning rate")
     parser.add_argument(
-        "--warm-up", type=float, default=0.1, help="share of the epochs over which the KL's weight rises"
+        "--decay", type=float, default=0.9, help="fraction of the epochs over which the learning rate falls to 0"
+    )
+    parser.add_argument(
+        "--warm-up", type=float, default=0.1, help="fraction of the epochs over which the KL weight rises to 1"
     )
     parser.add_argument("--averaging", type=float, default=0.999)
-    parser.add_argument("--draws", type=int, default=5000, help="importance samples")
-    parser.add_argument("--rows", type=int, default=60_000, help="training rows")
+    parser.add_argument("--draws", type=int, default=5000, help="number of importance samples")
+    parser.add_argument("--rows", type=int, default=60_000, help="number of training rows")
     parser.add_argument("--test-rows", type=int, default=10_000)
-    parser.add_argument("--checkpoints", type=Path, help="folder, to go on from there")
-    parser.add_argument("--save-every", type=int, default=10, help="epochs between checkpoints")
+    parser.add_argument("--checkpoints", type=Path, help="folder of checkpoints to write and to resume from")
+    parser.add_argument("--save-every", type=int, default=10, help="number of epochs between checkpoints")
     args = common.parse(parser)
     if args.quick:
         args.models, args.epochs, args.draws, args.rows, args.test_rows = list(MODELS), 2, 20, 2000, 200

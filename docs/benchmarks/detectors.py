@@ -1,6 +1,7 @@
-"""Anomaly detectors, each at its own defaults: what `anomalies.py` compares. PyOD's need the extra "bench".
+"""Anomaly detectors with their own defaults, which `anomalies.py` compares. PyOD's need the extra "bench".
 
-Each function makes an unfitted detector for the training rows; `fit` it and call `score`: larger is more anomalous.
+Each function returns an unfitted detector for the given training rows. After `fit`, `score` returns larger values for
+more anomalous rows.
 """
 
 from __future__ import annotations
@@ -17,63 +18,63 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn_vae import VAETransformer
 from sklearn_vae.likelihoods import Gaussian
 
-N_COMPONENTS = 8  # what VAETransformer has by default
+N_COMPONENTS = 8  # default of VAETransformer
 N_NEIGHBORS = 5
 
 
 class Detector:
-    """A model, and the scores of its fit."""
+    """A model and its anomaly score."""
 
     def __init__(self, model, score: Callable[[object, np.ndarray], np.ndarray]):
         self.model = model
         self._score = score
 
     def fit(self, X: np.ndarray) -> Detector:
-        """Fit to normal rows; what is printed is lost."""
+        """Fit to normal rows and discard the output that the model prints."""
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             self.model.fit(X)
         return self
 
     def score(self, X: np.ndarray) -> np.ndarray:
-        """Return scores, larger for anomalies; values beyond float are the largest."""
+        """Return finite scores, larger for anomalies; NaN and infinite scores become the largest ones."""
         with contextlib.redirect_stderr(io.StringIO()):
             scores = np.asarray(self._score(self.model, X), np.float64)
         return np.nan_to_num(scores, nan=np.inf).clip(-1e300, 1e300)
 
 
 def minus_score_samples(model, X: np.ndarray) -> np.ndarray:
-    """Return minus the log-likelihood, or what the model has in its place."""
+    """Return the negative of the model's `score_samples`."""
     return -model.score_samples(X)
 
 
 def squared_error(model, X: np.ndarray) -> np.ndarray:
-    """Return the squared distance from the reconstruction."""
+    """Return the squared distance between each row and its reconstruction."""
     return np.square(X - model.inverse_transform(model.transform(X))).sum(1)
 
 
 def mean_distance(model, X: np.ndarray) -> np.ndarray:
-    """Return the mean distance from the nearest training rows."""
+    """Return the mean distance to the nearest training rows."""
     return model.kneighbors(X)[0].mean(1)
 
 
 def vae(X: np.ndarray, seed: int, n_components: int = N_COMPONENTS, **params) -> Detector:
-    """Make this package's, with fewer components than columns."""
+    """Return a VAETransformer with fewer components than columns."""
     k = min(n_components, X.shape[1] - 1)
     return Detector(VAETransformer(**{"n_components": k, "random_state": seed, **params}), minus_score_samples)
 
 
 def linear(X: np.ndarray, seed: int, cls: type, score: Callable = minus_score_samples) -> Detector:
-    """Make a linear model with as many components."""
+    """Return a linear model with the default number of components, or fewer for few columns."""
     return Detector(cls(min(N_COMPONENTS, X.shape[1] - 1), random_state=seed), score)
 
 
 def nearest(X: np.ndarray, seed: int) -> Detector:
-    """Make a search for the nearest training rows."""
+    """Return a nearest-neighbour detector."""
     return Detector(NearestNeighbors(n_neighbors=N_NEIGHBORS), mean_distance)
 
 
 def pyod(X: np.ndarray, seed: int, name: str) -> Detector:
-    """Make a detector of PyOD's; IForest, OCSVM and LOF are scikit-learn's, with its defaults."""
+    """Return a PyOD detector. IForest, OCSVM and LOF wrap scikit-learn's, with its defaults."""
     from importlib import import_module
 
     modules = {"AutoEncoder": "auto_encoder", "DeepSVDD": "deep_svdd"}
@@ -112,12 +113,12 @@ DETECTORS: dict[str, Callable[..., Detector]] = {
     "FactorAnalysis": partial(linear, cls=FactorAnalysis),
     "NearestNeighbors, mean": nearest,
 }
-# Those that take the longest.
+# The slowest detectors, which `--cheap` omits.
 SLOW = [f"{OURS}, 2 components", f"{OURS}, 32 components", "PyOD VAE", "PyOD AutoEncoder", "PyOD DeepSVDD"]
 
 
 @cache
 def load(detector: str) -> None:
-    """Let a detector load and compile what it does at first use, outside what is timed; once in a process."""
+    """Fit and score once per process, so that first-use imports and compilation are not timed."""
     X = np.random.RandomState(0).normal(size=(100, 5))
     DETECTORS[detector](X, 0).fit(X[:64]).score(X)

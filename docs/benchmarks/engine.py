@@ -1,6 +1,6 @@
-"""An epoch of the engine against one of hand-written torch, made of the same layers.
+"""CPU seconds of one training epoch, compared with a hand-written torch loop for the same layers.
 
-CPU seconds in one thread; what is compared runs in turns, and ratios are medians over the turns.
+All runs use one thread. The two loops alternate, and ratios are medians over the turns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import Recipe
 
-# The default network, on principal coordinates with linear maps; networks alone, on all columns; and convolutions.
+# The default network on principal coordinates with linear maps, networks on all columns without linear maps, and a
+# convolutional network.
 NETWORKS = {"default": {}, "networks alone": {"init": "random"}, "conv": {"network": "conv"}}
 LEARNING_RATE = 1e-3
 
 
 def take_turns(functions: dict[str, Callable[[], object]], repeats: int) -> pd.DataFrame:
-    """Return CPU seconds of each function, one row per turn, after one turn that is not counted."""
+    """Return CPU seconds of each function, one row per turn, after a warm-up turn."""
     turns = []
     for _ in range(repeats + 1):
         seconds = {}
@@ -39,7 +40,7 @@ def take_turns(functions: dict[str, Callable[[], object]], repeats: int) -> pd.D
 
 
 class ByHand:
-    """A VAE as one would write it in torch, made of another's layers."""
+    """A hand-written torch VAE with the layers of `model`."""
 
     def __init__(self, model: VAE):
         model = copy.deepcopy(model)
@@ -53,7 +54,7 @@ class ByHand:
         self.optimizer = torch.optim.Adam(self.parameters, lr=LEARNING_RATE, fused=True)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Standardise, and rotate to the principal coordinates and the norm of the rest."""
+        """Standardise; return the principal coordinates and the norm of the residual."""
         y = (x - self.center) / self.unit
         if self.axes is None:
             return y
@@ -62,14 +63,14 @@ class ByHand:
         return torch.cat([coordinates, rest.clamp_min(0).sqrt()], 1)
 
     def encode(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and log-scales."""
+        """Return the posterior means and log-scales."""
         if self.linear is None:
             return self.encoder_head(self.encoder(y)).chunk(2, 1)
         loc, log_scale = self.encoder_head(self.encoder(y / self.linear.spread)).chunk(2, 1)
         return loc + self.linear.encoder(y), log_scale + self.linear.log_scale
 
     def loss(self, x: Tensor) -> Tensor:
-        """Return minus the ELBO with the optimal sigma, up to a constant."""
+        """Return the negative ELBO with the optimal noise scale, up to a constant."""
         y = self.inputs(x)
         loc, log_scale = self.encode(y)
         scale = log_scale.exp()
@@ -84,7 +85,7 @@ class ByHand:
         return 0.5 * x.shape[1] * (square / x.numel()).log() + kl.mean()
 
     def run_epoch(self, x: Tensor, batch_size: int, decay: float) -> float:
-        """Pass over the rows once in random order, with a moving average of the weights unless decay is 0."""
+        """Pass over the rows once in random order. Average the weights unless `decay` is 0."""
         total = 0.0
         for index in torch.randperm(len(x)).split(batch_size):
             loss = self.loss(x.index_select(0, index))
@@ -99,7 +100,7 @@ class ByHand:
 
 
 def epochs(X: np.ndarray, args) -> pd.DataFrame:
-    """Time an epoch of the Trainer and one by hand."""
+    """Time an epoch of the Trainer and of the hand-written loop."""
     rows = []
     for network in args.networks:
         options = NETWORKS[network]
@@ -127,7 +128,7 @@ def epochs(X: np.ndarray, args) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Time epochs, and print them."""
+    """Time the epochs and print the table."""
     parser = common.make_parser(__doc__)
     parser.add_argument("--data", choices=["random", "mnist"], default="random")
     parser.add_argument("--rows", type=int, default=60_000)

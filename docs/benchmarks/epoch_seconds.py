@@ -1,7 +1,8 @@
-"""Seconds per epoch, beside hand-written loops and what else trains VAEs: same layers, batches and threads.
+"""Seconds per epoch, compared with hand-written loops and other packages: same layers, batch sizes and threads.
 
-An epoch's time is the difference between a long and a short fit over the difference of their epochs, so that starts,
-checks and what is done once at the end do not count. All take turns.
+The time per epoch is the difference between the times of a long and a short fit, divided by the difference of their
+numbers of epochs. It excludes initialisation, validation of the input and the work after the last epoch. All trainers
+take turns.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from vae_peers import OURS, TRAINERS, Train
 
 
 def random_rows(n_rows: int, n_features: int) -> np.ndarray:
-    """Return normal rows of ten dimensions, and noise."""
+    """Return noisy rows that vary normally along ten random directions."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(n_rows, 10)) @ rng.normal(size=(10, n_features)) + rng.normal(size=(n_rows, n_features))
     return X.astype(np.float32)
 
 
 class Case(NamedTuple):
-    """Rows, layers, and epochs of the short and of the long fit."""
+    """Rows, layers, and the numbers of epochs of the short and the long fit."""
 
     rows: Callable[[], np.ndarray]
     size: Size
@@ -43,7 +44,7 @@ CASES = {
 
 
 def seconds_per_epoch(train: Train, X: np.ndarray, case: Case, n_threads: int) -> tuple[float, float]:
-    """Return CPU and wall seconds."""
+    """Return CPU and wall seconds per epoch."""
     times = []
     for n_epochs in case.epochs:
         cpu, wall = process_time(), perf_counter()
@@ -54,7 +55,7 @@ def seconds_per_epoch(train: Train, X: np.ndarray, case: Case, n_threads: int) -
 
 
 def run(args) -> pd.DataFrame:
-    """Time all, in turns; the first turn loads what is loaded at first use, and does not count."""
+    """Time all trainers in turns, after an untimed fit of each that triggers first-use imports."""
     results = common.Results(args.output, args.resume)
     for name in args.sets:
         X = CASES[name].rows()
@@ -74,7 +75,10 @@ def run(args) -> pd.DataFrame:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print medians over the turns, and of each of `OURS` over each: of CPU time, or wall time of several threads."""
+    """Print medians over turns, and time ratios of each of `OURS` to each trainer.
+
+    Ratios use CPU time for one thread and wall time for several threads.
+    """
     turn = ["set", "n_threads", "turn"]
     frame["seconds"] = frame.cpu_s.where(frame.n_threads == 1, frame.wall_s)
     groups = frame.groupby(["set", "n_threads", "trainer"], sort=False)
@@ -88,7 +92,7 @@ def report(frame: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Time epochs, and print them."""
+    """Time the epochs and print the table."""
     parser = common.make_parser(__doc__)
     parser.add_argument("--sets", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])

@@ -1,7 +1,7 @@
 """Test error, calibration and cost by number of labels, on MNIST and digits.
 
-One default VAEClassifier for all numbers. Peers on MNIST, up to 1000 labels, see 64 principal components of the
-labelled rows: the graph of LabelSpreading would not fit in memory.
+VAEClassifier has its defaults for all numbers of labels. On MNIST, peers are run up to 1000 labels, on 64 principal
+components of the labelled rows. LabelSpreading is left out there, because its graph would not fit in memory.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ PEERS = {
     "mnist": ["LogisticRegression", "SVC"],
     "digits": ["LogisticRegression", "SVC", "MLP", "LabelSpreading", "SelfTraining"],
 }
-MAX_PEER_LABELS = 1000  # on MNIST
-N_COMPONENTS = 64
-# Test error in percent.
+MAX_PEER_LABELS = 1000  # maximum number of labels for peers on MNIST
+N_COMPONENTS = 64  # number of principal components for peers on MNIST
+# Published test errors in percent.
 PUBLISHED = {
     ("mnist", "100"): "Kingma 2014 3.33, VAT 1.36",
     ("mnist", "600"): "Kingma 2014 2.59",
@@ -29,7 +29,7 @@ PUBLISHED = {
 
 
 def partly_labelled(name: str, labels: str, draw: int, args) -> common.Split:
-    """Return a split whose training rows keep equally many labels of each class."""
+    """Return a split whose training rows keep the same number of labels in each class."""
     data = common.split(name, draw, args.rows, args.test_rows)
     if labels == "all":
         return data
@@ -38,20 +38,20 @@ def partly_labelled(name: str, labels: str, draw: int, args) -> common.Split:
 
 
 def classifiers(name: str, labels: str, with_peers: bool) -> list[str]:
-    """List ours and the peers that can afford so many rows."""
+    """Return the classifiers to run: `VAEClassifier`, and the peers that can handle this number of labels."""
     is_large = name == "mnist" and (labels == "all" or int(labels) > MAX_PEER_LABELS)
     known = [peer for peer in PEERS[name] if labels != "all" or peer != "SelfTraining"]
     return [peers.OURS, *(known if with_peers and not is_large else [])]
 
 
 def reduced(classifier: str, draw: int, n_labelled: int):
-    """Put a peer behind the principal components of the rows that it is fitted to."""
+    """Return a pipeline of PCA and a peer, both fitted to the labelled rows."""
     components = PCA(min(N_COMPONENTS, n_labelled), random_state=draw)
     return make_pipeline(components, peers.new_model(classifier, draw, {}))
 
 
 def run(args, results: common.Results) -> None:
-    """Fit what is not there yet."""
+    """Run all fits that are missing from the results."""
     for labels in args.labels:
         for draw in args.draws:
             cells = [
@@ -91,11 +91,13 @@ def main() -> None:
     parser = common.make_parser(__doc__)
     common.add_results_options(parser)
     parser.add_argument("--data", default="mnist", choices=list(LABELS))
-    parser.add_argument("--labels", nargs="+", help="numbers of labels, the same for each class, or all")
-    parser.add_argument("--draws", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of labels; random_state too")
+    parser.add_argument("--labels", nargs="+", help="numbers of labels, spread equally over the classes, or all")
+    parser.add_argument(
+        "--draws", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="seeds of label draws and estimators"
+    )
     common.add_models_option(parser)
-    parser.add_argument("--rows", type=int, default=60_000, help="training rows of MNIST")
-    parser.add_argument("--test-rows", type=int, default=10_000, help="test rows of MNIST")
+    parser.add_argument("--rows", type=int, default=60_000, help="number of training rows of MNIST")
+    parser.add_argument("--test-rows", type=int, default=10_000, help="number of test rows of MNIST")
     args = common.parse(parser)
     args.labels = args.labels or LABELS[args.data]
     if args.quick:

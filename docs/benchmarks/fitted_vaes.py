@@ -1,4 +1,4 @@
-"""What every fitted VAE can be asked for, whatever package it comes from: posteriors of rows, and rows of latents."""
+"""A common interface to the fitted VAEs of all packages: posteriors of rows, and decoded latents."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from sklearn_vae._model.vae import VAE
 
 
 class Fitted(NamedTuple):
-    """Rows to means and log-variances of their posteriors, and latents to rows; all float32 tensors."""
+    """Functions from rows to posterior means and log-variances, and from latents to rows; all float32 tensors."""
 
     posterior: Callable[[Tensor], tuple[Tensor, Tensor]]
     decode: Callable[[Tensor], Tensor]
 
 
 def of_textbook(model: TextbookVAE) -> Fitted:
-    """Return a tutorial's."""
+    """Return the interface to a `TextbookVAE`."""
     return Fitted(model.posterior, model.decoder)
 
 
 def of_net(net: Any) -> Fitted:
-    """Return that of a tutorial's module in skorch."""
+    """Return the interface to a `TextbookVAE` trained by skorch."""
     return of_textbook(net.module_)
 
 
 def of_pythae(model: Any) -> Fitted:
-    """Return that of pythae's VAE, without the draws of its `embed`."""
+    """Return the interface to pythae's VAE, with posterior means instead of the draws of its `embed`."""
 
     def posterior(x: Tensor) -> tuple[Tensor, Tensor]:
         output = model.encoder(x)
@@ -41,20 +41,20 @@ def of_pythae(model: Any) -> Fitted:
 
 
 def pyod_scaling(detector: Any) -> tuple[Tensor, Tensor]:
-    """Return means and standard deviations of the columns that a network of PyOD's was trained on."""
-    # It divides by its standard deviations: in a constant column a test row would be out of all bounds.
+    """Return the column means and standard deviations with which a PyOD network scales its rows."""
+    # A constant column has standard deviation 0. Division by it would make test rows infinite.
     scale = np.where(detector.X_std > 0, detector.X_std, 1)
     return tuple(torch.from_numpy(np.asarray(values, np.float32)) for values in (detector.X_mean, scale))
 
 
 def of_pyod(detector: Any) -> Fitted:
-    """Return that of PyOD's VAE, for rows that are not standardised."""
+    """Return the interface to PyOD's VAE, for rows that are not standardised."""
     model, (center, scale) = detector.model.eval(), pyod_scaling(detector)
     return Fitted(lambda x: model.encode((x - center) / scale), lambda z: model.decode(z) * scale + center)
 
 
 def of_ours(model: VAE) -> Fitted:
-    """Return that of `module_`."""
+    """Return the interface to the `module_` of a fitted estimator of this package."""
 
     def posterior(x: Tensor) -> tuple[Tensor, Tensor]:
         q = model.posterior(x)

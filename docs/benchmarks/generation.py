@@ -1,7 +1,7 @@
-"""Conditional samples on MNIST: are they of the wanted class, and can a classifier learn from them alone?
+"""Conditional samples of MNIST: agreement with the requested class, and accuracy of a classifier trained on them.
 
-The judge is an MLPClassifier trained on the real rows; the same is trained on the generated rows, and tested on
-the real test rows.
+The judge is an MLPClassifier trained on real rows. Another MLPClassifier is trained on generated rows only. Both are
+tested on real test rows.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from sklearn.neural_network import MLPClassifier
 
 from sklearn_vae import VAEClassifier
 
-N_EPOCHS = 15  # of the judge
+N_EPOCHS = 15  # number of training epochs of the judge
 
 
 def train_judge(X: np.ndarray, y: np.ndarray, seed: int) -> MLPClassifier:
-    """Train a classifier that knows nothing of ours."""
+    """Train a classifier that is independent of this package."""
     model = MLPClassifier((256, 128), max_iter=N_EPOCHS, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -28,7 +28,7 @@ def train_judge(X: np.ndarray, y: np.ndarray, seed: int) -> MLPClassifier:
 
 
 def run_seed(seed: int, labels: str, args) -> dict:
-    """Fit to one draw of labels, draw rows and let both judges speak."""
+    """Fit VAEClassifier with one draw of labels, generate rows, and return the measures of both judges."""
     data = common.split("mnist", seed, args.rows, args.test_rows)
     y = data.y_train
     if labels != "all":
@@ -57,7 +57,7 @@ def run_seed(seed: int, labels: str, args) -> dict:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print every fit and the means."""
+    """Print the results of every fit, their means and standard deviations."""
     common.show(
         "Generated rows: the judge's agreement; test accuracy of what learnt from real and generated rows", frame
     )
@@ -81,9 +81,9 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", default=["all"], help="numbers of labels, or all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     common.add_models_option(parser)
-    parser.add_argument("--rows", type=int, default=60_000, help="training rows")
+    parser.add_argument("--rows", type=int, default=60_000, help="number of training rows")
     parser.add_argument("--test-rows", type=int, default=10_000)
-    parser.add_argument("--generated", type=int, default=60_000, help="rows to draw")
+    parser.add_argument("--generated", type=int, default=60_000, help="number of generated rows")
     args = common.parse(parser)
     if args.quick:
         args.rows, args.test_rows, args.generated, args.seeds = 1000, 500, 1000, args.seeds[:1]

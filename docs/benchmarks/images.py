@@ -1,10 +1,10 @@
-"""Convolutional networks against the MLP on MNIST: density, accuracy of the latents, and cost against its floor.
+"""Convolutional networks against the MLP on MNIST: test ELBO, accuracy of the latents, and cost against a lower bound.
 
-Both train on all rows for the same number of epochs, in one thread. The floor is the time that
-the fit's multiplications would take at the speed at which this machine multiplies large matrices
-(dense layers) and convolves (convolutions). The ELBO of the test rows has the noise scale of the
-training rows. LogisticRegression is on standardised latents, neighbours on latents with
-``whiten=False``, as in cost.py.
+Both networks train on all rows for the same number of epochs, in one thread. The lower bound on the cost is the time
+for the fit's floating-point operations at this machine's peak speed: that of large matrix products for dense layers,
+and that of convolutions for convolutional layers. The test ELBO uses the noise scale of the training rows.
+LogisticRegression is trained on standardised latents, and nearest neighbours on latents with ``whiten=False``, as in
+cost.py.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ EPOCHS = 15  # 3525 steps
 
 @torch.no_grad()
 def elbo(model: VAE, rows: Rows) -> float:
-    """Return the mean evidence lower bound with the scale that the model has."""
+    """Return the mean ELBO in nats per row, with the model's own noise scale."""
     generator = torch.Generator().manual_seed(0)
     losses = [model(batch["x"], 1.0, generator).loss for batch in rows.batches(EVALUATION_BATCH)]
     return -float(torch.cat(losses).double().mean())
 
 
 def rate(function: Callable[[], object], flop: float) -> float:
-    """Return FLOP per CPU second, the best of several calls."""
+    """Return FLOP per CPU second, for the fastest of several calls."""
     seconds = []
     for _ in range(20):
         start = process_time()
@@ -50,7 +50,7 @@ def rate(function: Callable[[], object], flop: float) -> float:
 @cache
 @torch.inference_mode()
 def rates() -> dict[str, float]:
-    """Return the machine's FLOP per CPU second in products of matrices and in convolutions."""
+    """Return the machine's FLOP per CPU second in matrix products and in convolutions."""
     x = torch.randn(1024, 1024)
     images = torch.randn(64, 64, 14, 14).contiguous(memory_format=torch.channels_last)
     layer = nn.Conv2d(64, 64, 3, padding=1)
@@ -59,7 +59,7 @@ def rates() -> dict[str, float]:
 
 
 def flop_per_step(vae: VAETransformer, X: np.ndarray) -> dict[str, float]:
-    """Count a training step's floating-point operations in products of matrices and in convolutions."""
+    """Count a training step's floating-point operations in matrix products and in convolutions."""
     model, x = vae.module_.train(), torch.from_numpy(X)
     with FlopCounterMode(display=False) as counter:
         model(x, 1.0, torch.Generator().manual_seed(0)).loss.mean().backward()
@@ -70,7 +70,7 @@ def flop_per_step(vae: VAETransformer, X: np.ndarray) -> dict[str, float]:
 
 
 def measure(network: str, n_components: int, seed: int, data: common.Split, args) -> dict:
-    """Fit one model, and judge it on the test rows."""
+    """Fit one model and evaluate it on the test rows."""
     params = {"n_components": n_components, "network": network, "random_state": seed, "max_iter": args.epochs}
     vae = VAETransformer(**{**params, "early_stopping": False, **args.params})
     row = {"network": network, "n_components": n_components, "seed": seed, "epochs": args.epochs}
@@ -88,7 +88,7 @@ def measure(network: str, n_components: int, seed: int, data: common.Split, args
 
 
 def main() -> None:
-    """Run every network with every number of components, and print the table."""
+    """Run every network with every number of components and print the table."""
     parser = common.make_parser(__doc__)
     common.add_results_options(parser, peers=False)
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
@@ -96,7 +96,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--held-out", type=int, default=0, help="judge on this many training rows instead")
+    parser.add_argument(
+        "--held-out", type=int, default=0, help="evaluate on this number of held-out training rows instead"
+    )
     args = common.parse(parser)
     if args.quick:
         args.rows, args.epochs, args.components = 2000, 1, [2]

@@ -1,8 +1,9 @@
-"""What importing sklearn_vae costs, beside scikit-learn, torch and skorch.
+"""CPU time of importing sklearn_vae, compared with scikit-learn, torch and skorch.
 
-Each statement runs in processes of its own, the statements in turn, so that what else the machine does falls on all
-of them. CPU seconds, user and system, of the whole process; less those of a process that imports nothing. Then the
-modules that sklearn_vae imports beyond its requirements' own, by their cumulative time (``python -X importtime``).
+Each statement runs in new processes, and the statements take turns, so that other load on the machine affects all of
+them. The measure is the user and system CPU time of the whole process, minus that of a process that imports nothing.
+The script also lists the modules that sklearn_vae imports beyond those of its requirements, by cumulative time
+(``python -X importtime``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import numpy as np
 
 REQUIREMENTS = "import sklearn, torch, skorch"
-# Measured inside one process, free of what differs between two.
+# Measured within one process, because differences between processes are noisy.
 ADDED = (
     f"from time import process_time; {REQUIREMENTS}; t = process_time(); import sklearn_vae; print(process_time() - t)"
 )
@@ -30,7 +31,7 @@ STATEMENTS = {
 
 
 def cpu_seconds(statement: str) -> float:
-    """Run a statement in a new process; return its user and system time."""
+    """Run a statement in a new process; return its user and system CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", statement], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -38,26 +39,29 @@ def cpu_seconds(statement: str) -> float:
 
 
 def measure(n_rounds: int) -> dict[str, np.ndarray]:
-    """Return the seconds of each statement, less the median of nothing; a first round fills the disk's caches."""
+    """Return the seconds of each statement minus the median for "nothing", after a round that fills the disk caches."""
     seconds = np.array([[cpu_seconds(statement) for statement in STATEMENTS.values()] for _ in range(n_rounds + 1)])[1:]
     seconds -= np.median(seconds[:, 0])
     return dict(zip(STATEMENTS, seconds.T, strict=True))
 
 
 def added_seconds() -> float:
-    """Return the CPU seconds of the import alone, in a new process that has its requirements."""
+    """Return the CPU seconds of the import in a new process that has already imported the requirements."""
     return float(subprocess.run([sys.executable, "-c", ADDED], check=True, capture_output=True).stdout)
 
 
 def added_modules() -> list[tuple[float, str]]:
-    """Return milliseconds and names of the outermost modules that sklearn_vae adds, its own each by itself."""
+    """Return milliseconds and names of the modules that sklearn_vae adds.
+
+    The time of another package's module includes its own imports. That of a module of sklearn_vae does not.
+    """
     command = [sys.executable, "-X", "importtime", "-c", f"{REQUIREMENTS}; import sklearn_vae"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stderr.splitlines()
     entries = [line.removeprefix("import time:").split("|") for line in lines if line.count("|") == 2]
     parsed = [(own, total, (len(name) - len(name.lstrip())) // 2, name.strip()) for own, total, name in entries]
     last = max(i for i, (*_, name) in enumerate(parsed) if name == "skorch")
     added, foreign_depth = [], None
-    # A module follows what it imports: from the last to the first, one sees the importing module first.
+    # A module is listed after its imports. In reverse order, the importing module comes first.
     for own, total, depth, name in reversed(parsed[last + 1 :]):
         if foreign_depth is not None and depth > foreign_depth:
             continue
@@ -69,9 +73,9 @@ def added_modules() -> list[tuple[float, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11, help="processes per statement")
+    parser.add_argument("--rounds", type=int, default=11, help="number of processes per statement")
     parser.add_argument("--modules", type=int, default=12, help="number of added modules to print")
-    parser.add_argument("--quick", action="store_true", help="one process per statement, to try the script")
+    parser.add_argument("--quick", action="store_true", help="one process per statement, to test the script")
     options = parser.parse_args()
     options.rounds = 1 if options.quick else options.rounds
     seconds = measure(options.rounds)

@@ -1,7 +1,7 @@
-"""What new rows cost: rows per second of many, microseconds of one, beside what else transforms or scores rows.
+"""Inference cost: rows per second for many rows, and microseconds for one row, compared with other models.
 
-All take turns, in one thread. Each is called as its users call it; the call stands in the table, since some embed,
-some reconstruct and some score. Layers are those of `epoch_seconds.py`. Peers need the extra "bench".
+All models take turns in one thread. Each is called through its public method, which the table names: some methods
+embed rows, others reconstruct or score them. The layers are those of `epoch_seconds.py`. Peers need the extra "bench".
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from sklearn_vae._model.inference import CHUNK_SIZE, MeansOfFewRows
 
 Call = Callable[[np.ndarray], object]
 OURS = "VAETransformer, defaults"
-N_FIT_ROWS = 1500  # of which the cost of new rows does not depend, but for KernelPCA, which keeps them
+N_FIT_ROWS = 1500  # number of training rows; only KernelPCA's inference cost depends on it
 
 
 def in_dtype(module: torch.nn.Module, dtype: np.dtype) -> torch.nn.Module:
-    """Return a copy in the precision of the rows."""
+    """Return the module in the precision of the rows; for float64, a copy."""
     return copy.deepcopy(module).double() if dtype == np.float64 else module
 
 
 def bare_module(vae: VAETransformer, dtype: np.dtype) -> Call:
-    """Return the fitted module's means alone: nothing is checked; the chunks are those of `transform`."""
+    """Return a function for the module's posterior means, without validation but with the chunks of `transform`."""
     widest = max(vae._inference.width, vae.n_features_in_)
     model, chunk = in_dtype(vae.module_, dtype), max(1, CHUNK_SIZE // widest)
 
@@ -46,7 +46,7 @@ def bare_module(vae: VAETransformer, dtype: np.dtype) -> Call:
 
 
 def fit_all(X: np.ndarray, case: Case) -> dict[str, Callable[[np.dtype], Call]]:
-    """Fit all, with one epoch; return what is called for rows of a type, by name."""
+    """Fit all models for one epoch; return functions from a dtype to the function to time, by name."""
     few, n_components = X[:N_FIT_ROWS], case.size.n_components
     functions: dict[str, Callable[[np.dtype], Call]] = {}
     for name, train in TRAINERS.items():
@@ -55,7 +55,7 @@ def fit_all(X: np.ndarray, case: Case) -> dict[str, Callable[[np.dtype], Call]]:
         functions[f"{name}: {call}"] = lambda dtype, model=model, function=function: partial(function, model)
         if name == OURS:
             functions["its bare module"] = partial(bare_module, model)
-    # These compute in the precision of the rows that they were fitted to.
+    # These models compute in the precision of their training rows, so they are fitted for each dtype.
     functions["PCA: transform"] = lambda dtype: PCA(n_components).fit(few.astype(dtype)).transform
     kernel_pca = partial(KernelPCA, n_components, kernel="rbf")
     functions[f"KernelPCA of {len(few)} rows: transform"] = lambda dtype: kernel_pca().fit(few.astype(dtype)).transform
@@ -71,7 +71,7 @@ def time_rows(function: Call, X: np.ndarray) -> dict[str, float]:
 
 
 def microseconds(function: Callable[[], object], n_calls: int) -> np.ndarray:
-    """Return the wall time of each call, of which the first are not counted."""
+    """Return the wall time of each call in microseconds, after some untimed calls."""
     times = []
     for _ in range(n_calls + n_calls // 10 + 1):
         start = perf_counter()
@@ -87,7 +87,7 @@ def time_row(function: Call, X: np.ndarray, n_calls: int) -> dict[str, float]:
 
 
 def pieces(vae: VAETransformer, row: np.ndarray) -> dict[str, Callable[[], object]]:
-    """Return what `transform` of one row is made of, to be timed one by one, and torch's module, which it avoids."""
+    """Return the parts of `transform` of one row, and the torch module, which `transform` bypasses for few rows."""
     model, tensor = in_dtype(vae.module_, row.dtype), torch.from_numpy(row)
     in_numpy = MeansOfFewRows(model)
 
@@ -106,7 +106,7 @@ def pieces(vae: VAETransformer, row: np.ndarray) -> dict[str, Callable[[], objec
 
 
 def run(args) -> pd.DataFrame:
-    """Time all, in turns."""
+    """Time all calls, in turns."""
     results = common.Results(args.output, args.resume)
     for name in args.sets:
         case, rows = CASES[name], CASES[name].rows()[: 2000 if args.quick else None]
@@ -122,14 +122,14 @@ def run(args) -> pd.DataFrame:
                         cell = {"set": name, "n_features": X.shape[1], "dtype": dtype, "part": part}
                         cell |= {"call": key, "turn": turn - 1}
                         if turn == 0 and part == "rows":
-                            function(X)  # What is loaded at first use does not count.
+                            function(X)  # This untimed call triggers first-use imports.
                         elif turn > 0 and results.lacks(cell):
                             results.add(cell | measure(part, function, X, args.calls))
     return results.frame()
 
 
 def measure(part: str, function: Callable, X: np.ndarray, n_calls: int) -> dict[str, float]:
-    """Time one function, and return a row whose columns are those of every part."""
+    """Time one function; return a row with the columns of all parts, NaN where they do not apply."""
     empty = dict.fromkeys(("cpu_s", "wall_s", "rows_per_s", "p50_us", "p90_us"), float("nan"))
     if part == "rows":
         return empty | time_rows(function, X)
@@ -139,7 +139,7 @@ def measure(part: str, function: Callable, X: np.ndarray, n_calls: int) -> dict[
 
 
 def ratios(frame: pd.DataFrame, column: str) -> pd.Series:
-    """Return each time over that of VAETransformer with its defaults in the same turn."""
+    """Return each time divided by that of the default VAETransformer in the same turn."""
     turn = ["set", "dtype", "part", "turn"]
     ours = frame[frame.call.str.startswith(OURS)].set_index(turn)[column]
     return frame[column] / ours.reindex(pd.MultiIndex.from_frame(frame[turn])).to_numpy()
@@ -164,13 +164,13 @@ def report(frame: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Time the parts, and print a table each."""
+    """Time the parts and print a table for each."""
     parser = common.make_parser(__doc__)
     parser.add_argument("--parts", nargs="+", default=["rows", "row", "pieces"], choices=["rows", "row", "pieces"])
     parser.add_argument("--sets", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"], choices=["float32", "float64"])
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=400, help="per turn, for one row")
+    parser.add_argument("--calls", type=int, default=400, help="number of calls with one row, per turn")
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:

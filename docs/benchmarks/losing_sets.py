@@ -1,8 +1,8 @@
-"""Why sets lose accuracy against PCA with two components: what the codes keep of PCA's, and what they gain.
+"""Sets where two-component latents have a lower accuracy than PCA: which information the latents keep and gain.
 
-Held-out rows judge all: the share of their variance that is reconstructed; how well their first principal components
-are predicted from codes by their nearest neighbours (R^2); and the accuracy of three classifiers, and of a random
-forest, which is not disturbed by a code that is curved.
+All measures are on held-out rows: the explained variance of reconstructions; the R^2 of nearest-neighbour regression
+from latents to the first principal components; the mean accuracy of three classifiers; and the accuracy of a random
+forest, which nonlinear latents do not impair.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ N_NEIGHBORS = 10
 
 
 def judge(model: PCA | VAETransformer, data: common.Split, scores: tuple[np.ndarray, np.ndarray], seed: int) -> dict:
-    """Judge a fitted model's codes; `scores` are the training and test rows' principal components."""
+    """Evaluate a fitted model's latents; `scores` are the training and test rows' principal components."""
     Z_train, Z_test = model.transform(data.X_train), model.transform(data.X_test)
     accuracy = accuracies(Z_train, Z_test, data.y_train, data.y_test, seed)["accuracy"]
     forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=0).fit(Z_train, data.y_train)
@@ -41,7 +41,7 @@ def judge(model: PCA | VAETransformer, data: common.Split, scores: tuple[np.ndar
 
 
 def run_split(cell: dict, params: dict) -> list[dict]:
-    """Fit and judge both on one split."""
+    """Fit and evaluate PCA and VAETransformer on one split."""
     common.one_thread()
     seed = cell["split"]
     data = split(cell["set"], seed)
@@ -53,11 +53,11 @@ def run_split(cell: dict, params: dict) -> list[dict]:
 
 
 def main() -> None:
-    """Run the splits and print means."""
+    """Run the splits and print the means."""
     parser = common.make_parser(__doc__)
     parser.add_argument("--sets", nargs="+", default=SETS, choices=NAMES, metavar="SET")
     parser.add_argument("--splits", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes, with one thread each")
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:

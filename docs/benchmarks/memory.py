@@ -1,7 +1,8 @@
-"""Peak memory above imports and data: how it grows when the number of rows doubles, what bytes save, and peers'.
+"""Peak memory above imports and data: its growth with the number of rows, the effect of byte data, and peers.
 
-Every measurement is a fresh process; the peak is the kernel's, so this runs on Linux only. Peers have the same layers
-and batches, two epochs and float32 rows; they need the extra "bench", with `--parts peers` alone.
+Each measurement runs in a new process. Peaks are read from the Linux kernel, so the script runs on Linux only. Peers
+are compared with the same layers and batch sizes, for two epochs on float32 rows. Only `--parts peers` needs the extra
+"bench".
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ PEERS += ["tutorial", "skorch"]
 
 
 def random_rows(n_rows: int, dtype: str) -> np.ndarray:
-    """Return normal rows, or bytes, made without temporaries."""
+    """Return normal rows, or uniform bytes, generated without temporary arrays."""
     if dtype == "uint8":
         return np.random.default_rng(0).integers(0, 256, (n_rows, N_FEATURES), dtype=dtype)
     return np.random.default_rng(0).standard_normal((n_rows, N_FEATURES), dtype=dtype)
 
 
 def measure(task: str, n_rows: int, dtype: str, params: dict) -> float:
-    """Run one task in this process, and return the peak above imports and data in bytes."""
+    """Run one task in this process; return its memory peak above imports and data, in bytes."""
     common.one_thread()
     vae = VAETransformer(**{"max_iter": N_EPOCHS, "random_state": 0, **params})
     if task == "transform":
-        # Few rows, so that the peak is not the fit's.
+        # The fit uses few rows, so that the peak is that of transform.
         vae.fit(random_rows(200, dtype))
     before = common.resident("VmRSS")
     X = random_rows(n_rows, dtype)
@@ -43,7 +44,7 @@ def measure(task: str, n_rows: int, dtype: str, params: dict) -> float:
 
 
 def measure_peer(name: str, task: str, n_rows: int) -> tuple[str, float]:
-    """Do the same for another package; return also what its users call."""
+    """Measure the peak of one task for a peer; return the name of the method called, and the peak in bytes."""
     from epoch_seconds import CASES
     from sklearn.decomposition import PCA
     from vae_peers import TRAINERS, TRANSFORMS
@@ -55,7 +56,7 @@ def measure_peer(name: str, task: str, n_rows: int) -> tuple[str, float]:
         return PCA(size.n_components).fit(X) if name == "PCA" else TRAINERS[name](X, size, n_epochs, 1)
 
     call, transform = TRANSFORMS.get(name, ("transform", PCA.transform))
-    # Few rows, so that this peak is not what counts, and what is loaded at first use is there.
+    # This fit on few rows triggers first-use imports, with a peak below the measured one.
     model = fit(random_rows(1000, "float32"), 1)
     before = common.resident("VmRSS")
     X = random_rows(n_rows, "float32")
@@ -64,7 +65,7 @@ def measure_peer(name: str, task: str, n_rows: int) -> tuple[str, float]:
 
 
 def growth(args) -> pd.DataFrame:
-    """Run every task at n and 2n rows and print the tables."""
+    """Measure every task with n and 2n rows, and print the tables."""
     rows = []
     for task, dtype in itertools.product(args.tasks, args.dtypes):
         for n_rows, repeat in itertools.product(args.rows or [20_000, 30_000], range(args.repeats)):
@@ -84,7 +85,7 @@ def growth(args) -> pd.DataFrame:
 
 
 def peers(args) -> pd.DataFrame:
-    """Measure fit and transform of all, in turns, and print the table."""
+    """Measure fit and transform of all peers, in turns, and print the table."""
     rows = []
     for n_rows, repeat in itertools.product(args.rows or [60_000], range(args.repeats)):
         for name, task in itertools.product(PEERS, args.tasks):
@@ -99,10 +100,12 @@ def peers(args) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Run the parts, and print their tables."""
+    """Run the parts and print their tables."""
     parser = common.make_parser(__doc__)
     parser.add_argument("--parts", nargs="+", default=["growth"], choices=["growth", "peers"])
-    parser.add_argument("--rows", nargs="+", type=int, help="n, default 20000 and 30000, doubled as well; peers 60000")
+    parser.add_argument(
+        "--rows", nargs="+", type=int, help="numbers of rows (growth: also doubled); default: 20000 30000, peers: 60000"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tasks", nargs="+", default=["fit", "transform"], choices=["fit", "transform"])
     parser.add_argument("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)

@@ -1,6 +1,7 @@
-"""MNIST's test rows against rows of other kinds: AUROC of log p(x) and of the largest class probability.
+"""Out-of-distribution detection on MNIST: AUROC of log p(x) and of the largest class probability.
 
-The peer is the log-likelihood of a Gaussian mixture on 32 principal components.
+MNIST's test rows are compared with several kinds of other rows. The peer is the log-likelihood of a Gaussian mixture
+on 32 principal components.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_vae import VAEClassifier
 
-N_COMPONENTS = 10  # of the mixture
+N_COMPONENTS = 10  # number of Gaussians in the mixture
 
 
 def upscaled_digits() -> np.ndarray:
-    """Return scikit-learn's digits as MNIST's are: 20 x 20, their centre of mass in the middle of 28 x 28."""
+    """Return scikit-learn's digits in MNIST's format: 20 x 20 pixels, centred by mass in an image of 28 x 28."""
     images = ndimage.zoom(load_digits().images / 16, (1, 2.5, 2.5), order=1)
     centred = []
     for image in np.pad(images, ((0, 0), (4, 4), (4, 4))):
@@ -30,7 +31,7 @@ def upscaled_digits() -> np.ndarray:
 
 
 def other_rows(X: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Make the rows that are not MNIST's; shuffled ones have its pixels."""
+    """Return the out-of-distribution rows by kind. The shuffled kinds permute the pixels of `X`."""
     rng = np.random.default_rng(seed)
     return {
         "inverted": 1 - X,
@@ -42,7 +43,7 @@ def other_rows(X: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def run_seed(seed: int, args) -> list[dict]:
-    """Fit to one seed and compare with every kind of rows."""
+    """Fit with one seed; return the AUROC of each score for each kind of rows."""
     data = common.split("mnist", seed, args.rows, args.test_rows)
     vae = common.kept_model(args.models, "all", seed)
     if vae is None:
@@ -64,7 +65,7 @@ def run_seed(seed: int, args) -> list[dict]:
 
 
 def auroc(real: np.ndarray, other: np.ndarray) -> float:
-    """Return how often a real row scores higher than another."""
+    """Return the AUROC: the probability that a real row scores higher than another row."""
     values = np.nan_to_num(np.concatenate([real, other]))
     return float(roc_auc_score(np.repeat([1, 0], [len(real), len(other)]), values))
 
@@ -75,7 +76,7 @@ def main() -> None:
     common.add_results_options(parser, peers=False)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     common.add_models_option(parser)
-    parser.add_argument("--rows", type=int, default=60_000, help="training rows")
+    parser.add_argument("--rows", type=int, default=60_000, help="number of training rows")
     parser.add_argument("--test-rows", type=int, default=2000)
     args = common.parse(parser)
     if args.quick:

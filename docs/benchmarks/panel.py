@@ -1,8 +1,8 @@
-"""Many sets: latents for classifiers, and held-out log-likelihood, beside other methods at equal n_components.
+"""Comparison on many sets: classifiers on latents, and held-out log-likelihood, for methods at equal n_components.
 
-A row is a set, n_components, a split and a method. The default is all real sets of `real_sets.py`; `--sets` also
-takes those of `common.py`. Rows come split by split, small sets first, so that a run that is cut off has whole splits.
-`--no-run` reports what --output holds of the `--methods`.
+A row of the results is a set, n_components, a split and a method. The default is all real sets of `real_sets.py`;
+`--sets` also accepts those of `common.py`. Splits run one after another, and small sets first, so that an interrupted
+run has complete splits. `--no-run` only reports the rows of --output for `--methods`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CLASSIFIERS: dict[str, BaseEstimator] = {
     "knn": KNeighborsClassifier(5),
     "svc": SVC(),
 }
-MAX_LOSS = 0.01  # of accuracy
-MAX_NATS = 0.1
+MAX_LOSS = 0.01  # loss of mean accuracy above which a cell is listed
+MAX_NATS = 0.1  # loss of log-likelihood, in nats per row, above which a split is listed
 OURS, WHITENED = "VAETransformer", "VAETransformer, whiten"
 QUICK_SETS = ["wine", "glass"]
-MAX_LABELLED = 10_000  # training rows for the classifiers; more are drawn from
+MAX_LABELLED = 10_000  # maximum number of training rows of the classifiers; a random subset of more rows
 CELL = ["set", "n_components", "split"]
 RANGES = {"2-4": [2, 4], "8-32": [8, 16, 32]}
 
@@ -48,7 +48,7 @@ def accuracies(Z_train, Z_test, y_train, y_test, seed: int) -> dict[str, float]:
 
 
 def run_method(method: str, n_components: int, seed: int, data: common.Split, params: dict) -> dict:
-    """Fit a method and judge it; it has no figures where it fails."""
+    """Fit and evaluate a method. All figures are NaN if a peer fails."""
     row = dict.fromkeys([*CLASSIFIERS, "accuracy", "score", "fit_cpu_s"], np.nan)
     clock = common.Clock()
     try:
@@ -61,7 +61,7 @@ def run_method(method: str, n_components: int, seed: int, data: common.Split, pa
         if method in HAVE_SCORE:
             row["score"] = model.score(data.X_test)
     except Exception as error:
-        # A peer that fails has no figures; this package has to work.
+        # A failing peer gets NaN; a failure of this package is an error.
         if method in (OURS, WHITENED):
             raise
         print(f"{method} failed: {error}")
@@ -69,13 +69,13 @@ def run_method(method: str, n_components: int, seed: int, data: common.Split, pa
 
 
 def split(name: str, seed: int) -> common.Split:
-    """Split a real set or one of `common`."""
+    """Return a split of a set from `real_sets` or `common`."""
     return (real_sets if name in real_sets.NAMES else common).split(name, seed)
 
 
 def run_cell(cell: dict, methods: list[str], params: dict) -> list[dict]:
-    """Run methods on a split; return a row for each that is for so many rows."""
-    warnings.filterwarnings("ignore")  # of peers that stop before they converge, and the like
+    """Run the methods on a split; return a row for each method that can handle its number of rows."""
+    warnings.filterwarnings("ignore")  # such as convergence warnings of peers
     common.one_thread()
     for method in methods:
         load(method)
@@ -91,7 +91,7 @@ def run_cell(cell: dict, methods: list[str], params: dict) -> list[dict]:
 
 
 def run(args) -> pd.DataFrame:
-    """Run all cells that the results lack."""
+    """Run all cells that are missing from the results."""
     results = common.Results(args.output, args.resume)
     shapes = {name: split(name, 0).X_train.shape for name in args.sets}
     tasks = []
@@ -105,7 +105,7 @@ def run(args) -> pd.DataFrame:
 
 
 def by_set(gain: pd.Series) -> pd.DataFrame:
-    """Return means over splits, per set and n_components, and over n_components per set."""
+    """Return means over splits, (set, n_components), and their means over ranges of n_components."""
     table = gain.groupby(["set", "n_components"], sort=False).mean().unstack()
     for name, components in RANGES.items():
         table[name] = table[[k for k in components if k in table]].mean(axis=1)
@@ -113,7 +113,7 @@ def by_set(gain: pd.Series) -> pd.DataFrame:
 
 
 def report_gain(accuracy: pd.DataFrame) -> None:
-    """Print accuracy less PCA's."""
+    """Print the differences in accuracy between `VAETransformer` and PCA."""
     gain = accuracy[OURS] - accuracy["PCA"]
     table = by_set(gain)
     common.show("Accuracy less PCA's, means over splits", table)
@@ -130,8 +130,8 @@ def report_gain(accuracy: pd.DataFrame) -> None:
 
 
 def report_ranks(accuracy: pd.DataFrame) -> None:
-    """Print mean ranks in cells where all methods have an accuracy, and gains over each where both have one."""
-    # The same codes in another unit would take a rank from those behind them.
+    """Print mean ranks over the cells that all methods completed, and pairwise differences in accuracy."""
+    # The whitened latents differ only in scale. Ranked too, they would worsen the ranks of other methods.
     ranked = accuracy.drop(columns=WHITENED, errors="ignore")
     shared = ranked.dropna(axis=1, how="all").dropna().groupby(level=CELL[:2]).mean()
     table = shared.rank(axis=1, ascending=False).mean().to_frame("rank")
@@ -150,7 +150,7 @@ def report_ranks(accuracy: pd.DataFrame) -> None:
 
 
 def report_classifiers(frame: pd.DataFrame) -> None:
-    """Print for each classifier what it gains over codes of another method."""
+    """Print, for each classifier, the differences in accuracy between `VAETransformer` and each method."""
     rows = {}
     for name in CLASSIFIERS:
         accuracy = frame.pivot(index=CELL, columns="method", values=name)
@@ -160,7 +160,7 @@ def report_classifiers(frame: pd.DataFrame) -> None:
 
 
 def report_score(score: pd.DataFrame) -> None:
-    """Print how held-out log-likelihoods compare; -inf against -inf is a draw, and in no mean."""
+    """Print comparisons of held-out log-likelihood. Two values of -inf are a draw and enter no mean."""
     rows, losing = {}, []
     for other in score.columns.intersection(["PCA", "FactorAnalysis"]):
         ours, theirs = (score[[OURS, other]].dropna()[name] for name in (OURS, other))
@@ -198,7 +198,7 @@ def report(frame: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Run the cells and print tables."""
+    """Run the cells and print the tables."""
     parser = common.make_parser(__doc__)
     parser.add_argument(
         "--sets", nargs="+", default=real_sets.NAMES, metavar="SET", choices=[*real_sets.NAMES, *common.DATA_SETS]
@@ -206,8 +206,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD")
     parser.add_argument("--components", nargs="+", type=int, default=COMPONENTS)
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
-    parser.add_argument("--no-run", action="store_true", help="report the rows of --output and --methods")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes, with one thread each")
+    parser.add_argument("--no-run", action="store_true", help="only report the rows of --output for --methods")
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:

@@ -1,4 +1,4 @@
-"""The classifiers that VAEClassifier is compared with, and how each is fitted and judged."""
+"""The classifiers that VAEClassifier is compared with, and functions to fit and evaluate them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OURS = "VAEClassifier"
 
 
 class CalibratedSVC(ClassifierMixin, BaseEstimator):
-    """SVC whose probabilities have a cross-validated temperature, or 1 where a class has a single row."""
+    """SVC with probabilities of a cross-validated temperature, or temperature 1 if a class has a single row."""
 
     def fit(self, X, y):
         """Fit to labelled rows."""
@@ -52,12 +52,12 @@ PEERS = {
     "LabelSpreading": LabelSpreading(kernel="knn"),
     "SelfTraining": SelfTrainingClassifier(CalibratedSVC()),
 }
-# They and ours learn from unlabelled rows too.
+# Classifiers that also learn from unlabelled rows.
 USE_UNLABELLED = {OURS, "LabelSpreading", "SelfTraining"}
 
 
 def new_model(name: str, seed: int, params: dict):
-    """Make a classifier; `params` are for ours."""
+    """Return an unfitted classifier; `params` apply to VAEClassifier only."""
     if name not in PEERS:
         return VAEClassifier(**{"random_state": seed, **params})
     model = clone(PEERS[name])
@@ -65,21 +65,21 @@ def new_model(name: str, seed: int, params: dict):
 
 
 def predict_proba(model, X) -> np.ndarray:
-    """Return probabilities; a row of which the model knows nothing (LabelSpreading's 0 / 0) gets equal ones."""
+    """Return class probabilities; NaN, as from LabelSpreading's 0 / 0, becomes equal probabilities."""
     p = model.predict_proba(X)
     return np.where(np.isfinite(p).all(1, keepdims=True), p, 1 / p.shape[1])
 
 
 def evaluate(name: str, data: common.Split, seed: int, params: dict, model=None) -> dict[str, float]:
-    """Fit a classifier to rows of which some have the label -1; return measures on the test rows and CPU seconds.
+    """Fit a classifier to partly labelled rows; return measures on the test rows and CPU seconds.
 
-    One that does not use unlabelled rows gets the labelled ones.
+    Unlabelled rows have the label -1. Supervised classifiers are fitted to the labelled rows only.
     """
     model = new_model(name, seed, params) if model is None else model
     known = slice(None) if name in USE_UNLABELLED else data.y_train != -1
     clock = common.Clock()
     with warnings.catch_warnings():
-        # MLPClassifier's default does not converge; LabelSpreading divides by 0.
+        # MLPClassifier does not converge with its defaults, and LabelSpreading divides by 0.
         warnings.simplefilter("ignore" if name in PEERS else "default")
         with clock.running():
             model.fit(data.X_train[known], data.y_train[known])

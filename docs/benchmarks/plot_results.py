@@ -1,4 +1,4 @@
-"""Draw the figures of the benchmarks page from the CSVs in results/.
+"""Draw the figures of the benchmarks page from the CSV files in results/.
 
 python docs/benchmarks/plot_results.py
 """
@@ -13,23 +13,23 @@ import pandas as pd
 RESULTS = Path(__file__).parent / "results"
 FIGURES = Path(__file__).parents[1] / "_static" / "benchmarks"
 OURS = "VAEClassifier"
-MAX_NATS = 1000  # that are drawn
-N_DIGITS = 1257  # Training rows of digits: what "all" labels are.
+MAX_NATS = 1000  # differences in nats are clipped to this value in the plots
+N_DIGITS = 1257  # number of training rows of digits, which is the number of labels for "all"
 
 
 def read(name: str) -> pd.DataFrame:
-    """Read the results of a script."""
+    """Return the results of a script."""
     return pd.read_csv(RESULTS / f"{name}.csv", comment="#")
 
 
 def pivoted(name: str) -> pd.DataFrame:
-    """Read a panel's accuracies and scores, a column for each method."""
+    """Return a panel's accuracies and scores, with a column for each method."""
     panel = read(name).replace([np.inf, -np.inf], np.nan)
     return panel.pivot(index=["set", "n_components", "split"], columns="method", values=["accuracy", "score"])
 
 
 def gain_over_pca() -> plt.Figure:
-    """Draw accuracy and log-likelihood less those of PCA on synthetic sets, against the number of components."""
+    """Plot the gains in accuracy and log-likelihood over PCA on synthetic sets, by number of components."""
     cells = pivoted("synthetic").swaplevel(axis=1)
     panel = (cells["VAETransformer"] - cells["PCA"]).reset_index()
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
@@ -48,7 +48,7 @@ def gain_over_pca() -> plt.Figure:
 
 
 def panel() -> plt.Figure:
-    """Draw each real set's accuracy less PCA's, and log-likelihood less those of PCA and FactorAnalysis."""
+    """Plot the gains on each real set: accuracy over PCA, log-likelihood over PCA and FactorAnalysis."""
     cells = pivoted("panel")
     few = cells.index.get_level_values("n_components") <= 4
     accuracy = cells["accuracy"]["VAETransformer"] - cells["accuracy"]["PCA"]
@@ -58,7 +58,7 @@ def panel() -> plt.Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10, 9), layout="constrained", sharey=True)
     for ax, parts, corner in zip(axes, (gains, nats), ("lower right", "lower left"), strict=True):
         for name, gain in parts.items():
-            # What breaks down, as FactorAnalysis does on pixels: at the edge.
+            # Clipped values, such as those of FactorAnalysis on pixels, are drawn at the edge.
             means = gain.groupby("set").mean().reindex(order).clip(-MAX_NATS, MAX_NATS)
             ax.plot(means, range(len(order)), "o", label=name, alpha=0.7)
         ax.axvline(0, color="0.5", linewidth=0.8)
@@ -74,7 +74,7 @@ def panel() -> plt.Figure:
 
 
 def few_labels() -> plt.Figure:
-    """Draw the error on digits, and the accuracy on nine tables, against the share of labels."""
+    """Plot the error on digits and the accuracy on nine tables, by number of labels."""
     digits, tables = read("few_labels_digits"), read("tabular")
     digits["n_labels"] = digits["labels"].replace("all", N_DIGITS).astype(int)
     digits["error"] = 100 * (1 - digits.accuracy)
@@ -96,13 +96,13 @@ def few_labels() -> plt.Figure:
 
 
 def quality_seconds() -> plt.Figure:
-    """Draw each cell's ratio of a peer's CPU seconds to those in which the default has its final quality."""
+    """Plot a peer's CPU seconds divided by those in which VAETransformer reaches the peer's final quality."""
     cells = ["measure", "peer", "set", "n_components"]
     ratio = read("quality_seconds").groupby(cells, sort=False).ratio.median()
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
     for ax, measure in zip(axes, ["elbo", "accuracy"], strict=True):
         for y, (_, ratios) in enumerate(ratio[measure].groupby("peer", sort=False)):
-            # Never reached: at the left edge.
+            # A quality that is never reached has ratio 0 and is drawn at the left edge.
             ax.plot(ratios.clip(0.1, 3e4), np.full(len(ratios), y), "o", alpha=0.4)
             ax.plot(ratios.median(), y, "k|", markersize=16)
         ax.axvline(5, color="0.5", linewidth=0.8)
@@ -115,11 +115,11 @@ def quality_seconds() -> plt.Figure:
 
 
 def main() -> None:
-    """Draw and save all."""
+    """Draw and save all figures."""
     matplotlib.use("agg")
     FIGURES.mkdir(parents=True, exist_ok=True)
     for draw in (gain_over_pca, panel, few_labels, quality_seconds):
-        # No date and no version: the same results give the same file.
+        # Without date and version, the same results give the same file.
         draw().savefig(FIGURES / f"{draw.__name__}.png", dpi=90, metadata={"Software": None})
 
 

@@ -1,15 +1,15 @@
-"""CPU seconds to the quality that other VAEs end with, on test rows: ELBO, and accuracy of classifiers on the latents.
+"""CPU seconds that VAETransformer needs to reach the final quality of other VAEs: test ELBO and latents' accuracy.
 
-Rows are centred and divided by one unit, the root of the columns' mean variance (wine, breast_cancer, iris and diabetes
-are standardised before); a peer that scales its rows itself does so within, and its reconstructions are scaled back.
-The ELBO has each model's own posterior, 4 draws, and one noise variance for all columns, at its optimum on
-reconstructions of training rows: a model that was trained with unit variance is not judged by it. Accuracies are
-means of LogisticRegression and kNN(5) on posterior means.
+Rows are centred and divided by one number, the square root of the columns' mean variance; wine, breast_cancer, iris and
+diabetes are first standardised. If a peer scales its rows itself, its reconstructions are scaled back. The ELBO uses
+each model's own posterior and 4 draws. Its noise variance is common to all columns and optimal for reconstructions of
+the training rows, so that models trained with unit variance have no disadvantage. Accuracy is the mean of
+LogisticRegression and kNN(5) on posterior means.
 
-Peers train to their own ends, or, the strongest one, to the epoch that is best on test rows. The default
-VAETransformer trains epoch by epoch until it has reached all that the peers ended with; it has reached a quality when
-it holds it for three epochs. Only training is timed, probabilistic PCA at the start included. "fit" is a whole default
-fit, which also finds out when to stop.
+Peers train for their own number of epochs. The strongest peer instead stops at the epoch with the best test ELBO. The
+default VAETransformer trains epoch by epoch until it reaches the final quality of every peer. A quality counts as
+reached if it holds for three epochs. Only training is timed, including the initial probabilistic PCA. "fit" is a
+complete default fit, with early stopping.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from sklearn_vae._training.recipe import Recipe
 
 SETS = ["wine", "iris", "breast_cancer", "diabetes", "digits", "patches", "tanh_wide", "mnist"]
 COMPONENTS = [2, 8, 32]
-TARGET = 5  # times as fast
-N_DRAWS = 4
-IN_A_ROW = 3
+TARGET = 5  # target ratio of a peer's CPU seconds to ours
+N_DRAWS = 4  # posterior draws per row for the ELBO
+IN_A_ROW = 3  # number of consecutive epochs for which a quality must hold
 BATCH_SIZE = 128
-PATIENCE = 1000  # steps of the strongest peer without a better test ELBO
+PATIENCE = 1000  # number of steps without a better test ELBO after which the strongest peer stops
 Quality = dict[str, float]
 
 
 class Cell(NamedTuple):
-    """Scaled rows, layers and a seed."""
+    """Scaled rows, layer sizes and a seed."""
 
     data: common.Split
     size: Size
@@ -57,7 +57,7 @@ class Cell(NamedTuple):
 
 @torch.no_grad()
 def squared_error_and_kl(fitted: Fitted, x: Tensor) -> tuple[float, float]:
-    """Return means over rows of squared error, of draws that are the same at each call, and KL."""
+    """Return the mean squared error and KL per row, with the same noise at each call."""
     mu, log_variance = fitted.posterior(x)
     kl = 0.5 * (mu.square() + log_variance.exp() - log_variance - 1).sum(1).double().mean()
     generator = torch.Generator().manual_seed(0)
@@ -69,7 +69,7 @@ def squared_error_and_kl(fitted: Fitted, x: Tensor) -> tuple[float, float]:
 
 
 def test_elbo(fitted: Fitted, data: common.Split) -> float:
-    """Return the mean test ELBO with the noise variance that is best for reconstructions of training rows."""
+    """Return the mean test ELBO, with the noise variance that is optimal for training reconstructions."""
     n_features = data.X_train.shape[1]
     variance = squared_error_and_kl(fitted, torch.from_numpy(data.X_train))[0] / n_features
     error, kl = squared_error_and_kl(fitted, torch.from_numpy(data.X_test))
@@ -85,12 +85,12 @@ def accuracy(fitted: Fitted, data: common.Split) -> float:
 
 
 def quality(fitted: Fitted, data: common.Split) -> Quality:
-    """Measure a fitted model."""
+    """Return the test ELBO and accuracy of a fitted model."""
     return {"elbo": test_elbo(fitted, data), "accuracy": accuracy(fitted, data)}
 
 
 def pythae_defaults(X: np.ndarray, size: Size, n_epochs: int | None) -> Fitted:
-    """Train pythae's VAE with its networks, whose output is in (0, 1): columns are scaled to that range."""
+    """Train pythae's VAE with its own networks, on columns scaled to the range of their output, (0, 1)."""
     scaler = MinMaxScaler().fit(X)
     low, scale = (torch.from_numpy(a.astype(np.float32)) for a in (scaler.min_, scaler.scale_))
     options = {} if n_epochs is None else {"num_epochs": n_epochs}
@@ -99,16 +99,16 @@ def pythae_defaults(X: np.ndarray, size: Size, n_epochs: int | None) -> Fitted:
 
 
 def pyod_defaults(X: np.ndarray, size: Size, n_epochs: int | None) -> Fitted:
-    """Train PyOD's VAE with its networks."""
+    """Train PyOD's VAE with its own networks."""
     return of_pyod(fit_pyod(X, size.n_components, **({} if n_epochs is None else {"epoch_num": n_epochs})))
 
 
 def same_layers(train: Train, of: Callable[[Any], Fitted], X: np.ndarray, size: Size, n_epochs: int | None) -> Fitted:
-    """Train for 50 epochs, as tutorials do, or for fewer."""
+    """Train for 50 epochs, as in tutorials, or for `n_epochs` if that is fewer."""
     return of(train(X, size, min(50, n_epochs or 50), 1))
 
 
-# PyOD clamps the KL term to 0 unless it is told not to: an ELBO is not what it maximises.
+# By default, PyOD clamps the KL term to 0, so it does not maximise an ELBO.
 PEERS: dict[str, Callable[[np.ndarray, Size, int | None], Fitted]] = {
     "pythae, defaults": pythae_defaults,
     "pythae, same layers": partial(same_layers, pythae, of_pythae),
@@ -122,7 +122,7 @@ STRONGEST = "tutorial, optimal scale, best epoch"
 
 
 def best_epoch(cell: Cell, n_steps: int) -> tuple[float, Quality]:
-    """Train by hand with the optimal scale; return the seconds to the epoch of the best test ELBO, and its quality."""
+    """Train with the optimal scale; return the CPU seconds up to the best epoch by test ELBO, and its quality."""
     data, clock, best_seconds, best, best_step = cell.data, common.Clock(), 0.0, -math.inf, 0
     with clock.running():
         model = TextbookVAE(data.X_train.shape[1], cell.size)
@@ -140,7 +140,7 @@ def best_epoch(cell: Cell, n_steps: int) -> tuple[float, Quality]:
 
 
 def run_peers(cell: Cell, args) -> dict[str, tuple[float, Quality]]:
-    """Return CPU seconds and quality of each."""
+    """Return the CPU seconds and quality of each peer."""
     results = {}
     for name, train in PEERS.items():
         torch.manual_seed(cell.seed)
@@ -153,7 +153,7 @@ def run_peers(cell: Cell, args) -> dict[str, tuple[float, Quality]]:
 
 
 def train(vae: VAETransformer, data: common.Split) -> Iterator[tuple[float, Quality]]:
-    """Train epoch by epoch; yield CPU seconds and quality, the start's first."""
+    """Train epoch by epoch; yield CPU seconds and quality, first those of the initial model."""
     clock = common.Clock()
     rows = vae._rows(data.X_train, None)
     with clock.running():
@@ -167,7 +167,7 @@ def train(vae: VAETransformer, data: common.Split) -> Iterator[tuple[float, Qual
 
 
 def reached(curve: list[tuple[float, Quality]], measure: str, target: float) -> tuple[float, float]:
-    """Return seconds and epoch from which a curve holds the target; infinity if it does not."""
+    """Return the seconds and epoch at which a curve first holds the target; infinity if it never does."""
     holds = [quality[measure] >= target for _, quality in curve]
     starts = (i for i in range(len(holds) - IN_A_ROW + 1) if all(holds[i : i + IN_A_ROW]))
     epoch = next(starts, None)
@@ -175,7 +175,7 @@ def reached(curve: list[tuple[float, Quality]], measure: str, target: float) -> 
 
 
 def run_cell(cell: Cell, args) -> list[dict]:
-    """Train all peers, then ours until it is as good as each, then a whole fit."""
+    """Train all peers, then VAETransformer until it matches all of them, then run a complete fit."""
     peers = run_peers(cell, args)
     vae = VAETransformer(cell.size.n_components, random_state=cell.seed).set_params(**args.params)
     most = {measure: max(peer[measure] for _, peer in peers.values()) for measure in ("elbo", "accuracy")}
@@ -201,28 +201,28 @@ def run_cell(cell: Cell, args) -> list[dict]:
 
 
 def make_cell(name: str, n_components: int, seed: int, args) -> Cell | None:
-    """Scale a split; None where there are not enough columns."""
+    """Return a scaled split, or None if there are too few columns."""
     data = common.split(name, seed, args.mnist_rows, 5_000)
     if n_components >= data.X_train.shape[1]:
         return None
     center, unit = data.X_train.mean(0), math.sqrt(data.X_train.var(0).mean())
     X_train, X_test = (((X - center) / unit).astype(np.float32) for X in data[:2])
-    batch_size = min(BATCH_SIZE, len(X_train))  # PyOD leaves out a batch that is not full
+    batch_size = min(BATCH_SIZE, len(X_train))  # PyOD drops incomplete batches
     size = Size(Recipe(len(X_train)).hidden_layer_sizes, n_components, batch_size)
     return Cell(common.Split(X_train, X_test, data.y_train, data.y_test), size, seed)
 
 
 def run(args) -> pd.DataFrame:
-    """Run what is not there yet."""
+    """Run all cells that are missing from the results."""
     results = common.Results(args.output, args.resume)
     rows = np.random.RandomState(0).normal(size=(200, 10)).astype(np.float32)
     for train in PEERS.values():
-        train(rows, Size((8,), 2, 32), 1)  # what is loaded at first use does not count
+        train(rows, Size((8,), 2, 32), 1)  # untimed: triggers first-use imports
     for name in args.sets:
         for n_components in args.components:
             for seed in range(args.splits):
                 key = {"set": name, "n_components": n_components, "split": seed}
-                is_new = results.lacks(key | {"peer": STRONGEST, "measure": "accuracy"})  # its last row
+                is_new = results.lacks(key | {"peer": STRONGEST, "measure": "accuracy"})  # a cell's last row
                 cell = make_cell(name, n_components, seed, args) if is_new else None
                 for row in [] if cell is None else run_cell(cell, args):
                     if results.lacks(key | {"peer": row["peer"], "measure": row["measure"]}):
@@ -231,7 +231,7 @@ def run(args) -> pd.DataFrame:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print medians and every cell below the target."""
+    """Print medians and all cells below the target ratio."""
     frame["is_fast"] = frame.ratio >= TARGET
     frame["at_start"] = frame.our_epochs == 0
     frame["fit_gain"] = frame.our_fit - frame.peer_quality
@@ -246,7 +246,7 @@ def report(frame: pd.DataFrame) -> None:
     common.show("A peer's seconds over those of a whole default fit, least and most over n_components", whole)
     cells = frame.groupby(["measure", "set", "n_components", "peer"], sort=False)
     losing = cells[["ratio", *columns[:2], "peer_quality", "our_start", "our_best", "our_fit", "fit_ratio"]].median()
-    # A ratio of 0: ours never got there.
+    # The ratio is 0 if VAETransformer never reaches the quality.
     common.show(f"Losing cells, with a median ratio below {TARGET}", losing[losing.ratio < TARGET])
     worse = losing[(losing.our_fit < losing.peer_quality)]
     common.show("Cells where a whole default fit ends below the peer's quality", worse)
@@ -259,8 +259,10 @@ def main() -> None:
     parser.add_argument("--components", nargs="+", type=int, default=COMPONENTS)
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--mnist-rows", type=int, default=10_000)
-    parser.add_argument("--peer-epochs", type=int, help="of each peer; default: its own, or 50 of a tutorial")
-    parser.add_argument("--max-steps", type=int, default=10_000, help="of the peer that is stopped at its best epoch")
+    parser.add_argument(
+        "--peer-epochs", type=int, help="number of epochs of each peer; default: its own, and 50 for tutorials"
+    )
+    parser.add_argument("--max-steps", type=int, default=10_000, help="maximum number of steps of the strongest peer")
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:

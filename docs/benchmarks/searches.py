@@ -1,8 +1,8 @@
-"""What a grid search costs, and whether the way it runs changes its results.
+"""Cost of a grid search, and whether its results depend on the parallel backend.
 
-GridSearchCV over the number of components of a transformer before LogisticRegression, on digits. It runs in one
-process, in two processes that have to start (loky, cold), in two that wait (loky, warm), and in two threads. The peers
-make about as many steps as VAETransformer does at most, without its choice of the number; they need the extra "bench".
+GridSearchCV selects the number of components of a transformer before LogisticRegression, on digits. It runs in one
+process, in two new processes (loky, cold), in two running processes (loky, warm), and in two threads. Peers train for
+about the maximum number of steps of VAETransformer, without choosing the number. They need the extra "bench".
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from sklearn_vae import VAETransformer
 
 N_SPLITS = 3
 COMPONENTS = [2, 4, 8, 16]
-HIDDEN_LAYER_SIZES, BATCH_SIZE, N_EPOCHS = (256, 128), 64, 100
+HIDDEN_LAYER_SIZES, BATCH_SIZE, N_EPOCHS = (256, 128), 64, 100  # of the peers
 QUICK_TRANSFORMERS = ["VAETransformer", "skorch"]
-# Backend and number of jobs, in the order in which they run: warm processes are those of the cold search.
+# Backends and numbers of jobs, in the order of the runs. The warm search reuses the processes of the cold one.
 WAYS = {"1 job": ("sequential", 1), "loky, cold": ("loky", 2), "loky, warm": ("loky", 2), "threads": ("threading", 2)}
 
 
@@ -46,7 +46,7 @@ ENCODERS: dict[str, Callable] = {
 
 
 class Peer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A transformer as a user of another package would write it, with torch's global seed."""
+    """Transformer around a peer, as its user would write it, seeded through torch's global generator."""
 
     def __init__(self, trainer="skorch", n_components=8, n_epochs=N_EPOCHS):
         self.trainer = trainer
@@ -61,19 +61,19 @@ class Peer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        """Return codes."""
+        """Return the latents of rows."""
         return ENCODERS[self.trainer](self.model_, X.astype(np.float32))
 
 
 def transformers(n_epochs: int | None, params: dict) -> dict[str, BaseEstimator]:
-    """Return the transformers, of as many epochs at most."""
+    """Return the transformers, limited to `n_epochs` epochs if given."""
     ours = {"random_state": 0} | ({} if n_epochs is None else {"max_iter": n_epochs}) | params
     peers = {name: Peer(name, n_epochs=n_epochs or N_EPOCHS) for name in ENCODERS}
     return {"VAETransformer": VAETransformer(**ours), "PCA": PCA(random_state=0), **peers}
 
 
 def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of its children, ended or alive (these on Linux only)."""
+    """Return the CPU seconds of this process and its children. Running children are included on Linux only."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = process_time() + ended.ru_utime + ended.ru_stime
     for file in Path("/proc").glob("[0-9]*/stat"):
@@ -82,16 +82,16 @@ def cpu_seconds() -> float:
         except OSError:
             continue
         if int(parent) == os.getpid():
-            # utime and stime are fields 14 and 15 of the kernel's, counted from 1.
+            # utime and stime are fields 14 and 15 of the file, counted from 1.
             seconds += (int(fields[9]) + int(fields[10])) / os.sysconf("SC_CLK_TCK")
     return seconds
 
 
 def search(transformer: BaseEstimator, components: list[int], backend: str, n_jobs: int, data) -> dict:
-    """Run one search; the checksum is of all test scores."""
+    """Run one search; return times, the best result, and a checksum of all test scores."""
     steps = [("transformer", transformer), ("scaler", StandardScaler()), ("classifier", LogisticRegression())]
     grid = {"transformer__n_components": components}
-    # The last fit on all rows is left out: it has one process, whatever the number of jobs.
+    # The final fit on all rows is left out, because it uses one process for any number of jobs.
     model = GridSearchCV(Pipeline(steps), grid, cv=N_SPLITS, n_jobs=n_jobs, refit=False)
     cpu, wall = cpu_seconds(), perf_counter()
     with parallel_config(backend, inner_max_num_threads=1 if backend == "loky" else None):
@@ -120,7 +120,7 @@ def run(args) -> pd.DataFrame:
                 if way == "loky, cold":
                     get_reusable_executor().shutdown(wait=True)
                 elif way == "loky, warm":
-                    # Also in a run that resumes; waiting processes have imported what a search needs.
+                    # This search starts the processes and their imports, also in a resumed run.
                     search(transformer, components[:1], *WAYS[way], data)
                 results.add(cell | search(transformer, components, *WAYS[way], data))
     get_reusable_executor().shutdown(wait=True)
@@ -128,7 +128,7 @@ def run(args) -> pd.DataFrame:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print medians over the turns, over one job's, and VAETransformer's over the others'."""
+    """Print medians over turns, their ratios to one job, and ratios of VAETransformer to the others."""
     keys = ["transformer", "way"]
     groups = frame.groupby(keys, sort=False)
     table = groups[["cpu_s", "wall_s"]].median()
@@ -146,13 +146,15 @@ def report(frame: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Run searches, and print them."""
+    """Run the searches and print the tables."""
     parser = common.make_parser(__doc__)
     names = list(transformers(None, {}))
     parser.add_argument("--transformers", nargs="+", default=names, choices=names)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--epochs", type=int, help=f"at most; default: VAETransformer's own, {N_EPOCHS} for peers")
+    parser.add_argument(
+        "--epochs", type=int, help=f"maximum number; default: VAETransformer's own, {N_EPOCHS} for peers"
+    )
     common.add_results_options(parser, peers=False)
     args = common.parse(parser)
     if args.quick:

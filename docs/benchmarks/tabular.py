@@ -1,6 +1,6 @@
 """VAEClassifier and scikit-learn's classifiers on small sets, with all, 10% and 5% of the labels.
 
-With all labels SelfTraining is its base classifier, the SVC, and is left out.
+With all labels, SelfTraining equals its base classifier, the SVC, and is left out.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from joblib import delayed
 SETS = ["breast_cancer", "wine", "iris", "moons", "circles", "overlap", "classification", "classification_wide"]
 SETS += ["digits"]
 SHARES = {"full": 1.0, "10%": 0.1, "5%": 0.05}
-LABELS_ONLY = "labels only"  # ours without the unlabelled rows
-MAX_LOSS = 0.01  # of accuracy, against MLPClassifier
-MAX_HARM = 0.005  # of accuracy, by unlabelled rows
+LABELS_ONLY = "labels only"  # VAEClassifier without the unlabelled rows
+MAX_LOSS = 0.01  # largest acceptable loss of accuracy against MLPClassifier
+MAX_HARM = 0.005  # largest acceptable loss of accuracy caused by unlabelled rows
 
 
 def classifiers(setting: str, with_peers: bool) -> list[str]:
-    """List the classifiers of a setting; with all labels some would be fitted twice."""
+    """Return the classifiers of a setting, without those that equal another one if all rows are labelled."""
     partial = setting != "full"
     names = [name for name in peers.PEERS if partial or name != "SelfTraining"]
     return [peers.OURS, *([LABELS_ONLY] if partial else []), *(names if with_peers else [])]
 
 
 def run_cell(cell: dict, params: dict) -> list[dict]:
-    """Fit one classifier to one split; return its row."""
+    """Fit one classifier to one split; return a list of its row."""
     common.one_thread()
     data = common.split(cell["set"], cell["seed"])
     share = SHARES[cell["setting"]]
@@ -36,7 +36,7 @@ def run_cell(cell: dict, params: dict) -> list[dict]:
 
 
 def run(args, results: common.Results) -> pd.DataFrame:
-    """Fit what is not there yet."""
+    """Run all fits that are missing from the results; return all rows, sorted."""
     cells = [
         {"set": name, "setting": setting, "seed": seed, "classifier": classifier}
         for name in args.sets
@@ -52,7 +52,7 @@ def run(args, results: common.Results) -> pd.DataFrame:
 
 
 def by_classifier(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return means over seeds, (setting, set) by classifier."""
+    """Return means over seeds, with (setting, set) as rows and classifiers as columns."""
     table = frame.groupby(["setting", "set", "classifier"], sort=False)[measure].mean().unstack()
     return table[[name for name in [peers.OURS, LABELS_ONLY, *peers.PEERS] if name in table]]
 
@@ -71,7 +71,7 @@ def report_accuracy(frame: pd.DataFrame) -> None:
 
 
 def report_difference(table: pd.DataFrame, title: str, limit: float) -> None:
-    """Print differences (setting, set), their means and those below the limit."""
+    """Print differences by setting and set, their means, and those below -limit."""
     common.show(title, table.unstack("setting"), 4)
     settings = table.groupby(level="setting", sort=False)
     common.show(
@@ -81,14 +81,14 @@ def report_difference(table: pd.DataFrame, title: str, limit: float) -> None:
 
 
 def report_calibration(frame: pd.DataFrame) -> None:
-    """Print what is not accuracy."""
+    """Print the means of all measures and of CPU seconds."""
     measures = ["accuracy", "balanced", "nll", "brier", "ece", "cpu_s"]
     means = frame.groupby(["setting", "classifier"], sort=False)[measures].mean()
     common.show("Means over the sets and seeds", means)
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print all tables that the rows allow."""
+    """Print all tables for which there are results."""
     report_accuracy(frame)
     accuracy = by_classifier(frame, "accuracy")
     if "MLP" in accuracy:
@@ -108,8 +108,8 @@ def main() -> None:
     common.add_results_options(parser)
     parser.add_argument("--sets", nargs="+", default=SETS, choices=list(common.DATA_SETS), metavar="SET")
     parser.add_argument("--settings", nargs="+", default=list(SHARES), choices=list(SHARES))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of splits and label draws")
-    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="seeds of splits and label draws")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes, with one thread each")
     args = common.parse(parser)
     if args.quick:
         args.sets = ["iris", "moons"] if args.sets == SETS else args.sets

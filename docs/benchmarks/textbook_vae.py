@@ -1,4 +1,4 @@
-"""The VAE of tutorials, and loops that train it: as tutorials do, and as fast as one can write by hand."""
+"""The VAE of tutorials, with two training loops: that of tutorials, and a fast hand-written one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Loss = Callable[[tuple[Tensor, Tensor, Tensor], Tensor], Tensor]
 
 
 class Size(NamedTuple):
-    """Layers, and rows per step."""
+    """Layer sizes and the number of rows per step."""
 
     hidden_layer_sizes: tuple[int, ...]
     n_components: int
@@ -30,7 +30,7 @@ def layers(*widths: int) -> nn.Sequential:
 
 
 class TextbookVAE(nn.Module):
-    """The VAE of tutorials."""
+    """The VAE of tutorials: ReLU networks and a Gaussian posterior."""
 
     def __init__(self, n_features: int, size: Size):
         super().__init__()
@@ -40,7 +40,7 @@ class TextbookVAE(nn.Module):
         self.decoder = nn.Sequential(layers(d, *hidden[::-1]), nn.Linear(hidden[0], n_features))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and log-variances."""
+        """Return the posterior means and log-variances."""
         features = self.encoder(x)
         return self.mu(features), self.log_variance(features)
 
@@ -52,7 +52,7 @@ class TextbookVAE(nn.Module):
 
     @torch.inference_mode()
     def embed(self, x: Tensor) -> Tensor:
-        """Return the means."""
+        """Return the posterior means."""
         return self.posterior(x)[0]
 
 
@@ -62,19 +62,19 @@ def kl_sum(mu: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def elbo_loss(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
-    """Return squared error and KL per row."""
+    """Return the sum of squared error and KL, per row."""
     reconstruction, *posterior = output
     return (mse_loss(reconstruction, x, reduction="sum") + kl_sum(*posterior)) / len(x)
 
 
 def optimal_scale_loss(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
-    """Return -ELBO per row, up to a constant, with the noise variance at the batch's optimum (Rybkin et al. 2021)."""
+    """Return the negative ELBO per row, up to a constant, with the batch's optimal variance (Rybkin et al. 2021)."""
     reconstruction, *posterior = output
     return 0.5 * x.shape[1] * mse_loss(reconstruction, x).log() + kl_sum(*posterior) / len(x)
 
 
 def tutorial_epochs(model: TextbookVAE, X: np.ndarray, batch_size: int, loss_of: Loss = elbo_loss) -> Iterator[None]:
-    """Train with a DataLoader and Adam, as tutorials do; yield after each epoch."""
+    """Train with a DataLoader and Adam, as in tutorials; yield after each epoch."""
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     loader = DataLoader(TensorDataset(torch.from_numpy(X)), batch_size=batch_size, shuffle=True)
     while True:
@@ -87,7 +87,7 @@ def tutorial_epochs(model: TextbookVAE, X: np.ndarray, batch_size: int, loss_of:
 
 
 def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, loss_of: Loss = elbo_loss) -> TextbookVAE:
-    """Train the tutorials' VAE in their loop."""
+    """Train the tutorial VAE in the loop of tutorials."""
     model = TextbookVAE(X.shape[1], size)
     for _ in islice(tutorial_epochs(model, X, size.batch_size, loss_of), n_epochs):
         pass
@@ -95,7 +95,7 @@ def tutorial(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, loss_of: 
 
 
 class FastVAE(TextbookVAE):
-    """The same with one layer for means and log-variances."""
+    """`TextbookVAE` with one linear layer for both means and log-variances."""
 
     def __init__(self, n_features: int, size: Size):
         super().__init__(n_features, size)
@@ -103,12 +103,12 @@ class FastVAE(TextbookVAE):
         del self.mu, self.log_variance
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and log-variances."""
+        """Return the posterior means and log-variances."""
         return self.head(self.encoder(x)).chunk(2, 1)
 
 
 def by_hand(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> TextbookVAE:
-    """Train with all that makes a loop fast: one head, rows by index, fused Adam, no loss read."""
+    """Train in a fast loop: one head, batches selected by index, fused Adam, and the loss never read."""
     model, x = FastVAE(X.shape[1], size), torch.from_numpy(X)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
     for _ in range(n_epochs):

@@ -1,7 +1,7 @@
-"""VAEs by hand, of other packages and of this one: what several scripts measure.
+"""Hand-written VAEs and those of this and other packages, which several scripts compare.
 
-Each of `TRAINERS` trains the same layers on float32 rows for a number of epochs, and returns what it trained.
-They need the extra "bench".
+Each function in `TRAINERS` trains the same layers on float32 rows for a number of epochs and returns the model. They
+need the extra "bench".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Train = Callable[[np.ndarray, Size, int, int], Any]
 
 
 def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train with skorch's defaults, but for what is printed and held out."""
+    """Train the tutorial VAE with skorch's defaults, except that nothing is printed or held out."""
 
     class Net(NeuralNet):
         def get_loss(self, y_pred, y_true, *args, **kwargs):
@@ -49,7 +49,10 @@ def skorch(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
 
 
 def fit_pythae(X: np.ndarray, n_components: int, networks: tuple = (), **options) -> Any:
-    """Train pythae's VAE with these networks or its own, whose output is in (0, 1); `options` are its trainer's."""
+    """Train pythae's VAE with the given networks or its own, whose output is in (0, 1).
+
+    `options` are those of pythae's trainer.
+    """
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
@@ -64,7 +67,7 @@ def fit_pythae(X: np.ndarray, n_components: int, networks: tuple = (), **options
 
 
 def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train pythae's VAE with these layers."""
+    """Train pythae's VAE with the layers of `size`."""
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
 
@@ -91,14 +94,14 @@ def pythae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
 
 
 def fit_pyod(X: np.ndarray, n_components: int, **options) -> Any:
-    """Train PyOD's VAE, which standardises the columns; it also scores its rows, once."""
+    """Train PyOD's VAE. Its `fit` also standardises the columns and scores the training rows once."""
     from pyod.models.vae import VAE
 
     return VAE(latent_dim=n_components, verbose=0, **options).fit(X)
 
 
 def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train PyOD's VAE with these layers."""
+    """Train PyOD's VAE with the layers of `size`."""
     hidden = list(size.hidden_layer_sizes)
     return fit_pyod(
         X,
@@ -113,7 +116,7 @@ def pyod(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
 
 
 def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train scikit-learn's MLPRegressor as a deterministic autoencoder with these layers."""
+    """Train scikit-learn's MLPRegressor as a deterministic autoencoder with the layers of `size`."""
     hidden = size.hidden_layer_sizes
     model = MLPRegressor(
         hidden_layer_sizes=(*hidden, size.n_components, *hidden[::-1]),
@@ -130,7 +133,7 @@ def mlp_regressor(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> A
 
 
 def middle_layer(model: MLPRegressor, X: np.ndarray) -> np.ndarray:
-    """Return what enters the ReLU of the middle layer: an autoencoder's latents."""
+    """Return the pre-activations of the middle layer, which are the autoencoder's latents."""
     weights = list(zip(model.coefs_, model.intercepts_, strict=True))[: len(model.coefs_) // 2]
     for W, b in weights[:-1]:
         X = np.maximum(X @ W + b, 0)
@@ -138,18 +141,18 @@ def middle_layer(model: MLPRegressor, X: np.ndarray) -> np.ndarray:
 
 
 def same_layers(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train VAETransformer with these layers alone, and without averaging of weights."""
+    """Train VAETransformer with the layers of `size` only: no linear maps, weight averaging or input noise."""
     network = MLP(activation="relu")
     return fit_vae(X, size, n_epochs, n_threads, init="random", network=network, averaging=0.0, input_noise=0.0)
 
 
 def defaults(X: np.ndarray, size: Size, n_epochs: int, n_threads: int) -> Any:
-    """Train VAETransformer with what it adds to these layers by default."""
+    """Train VAETransformer with the layers of `size` and its other defaults."""
     return fit_vae(X, size, n_epochs, n_threads)
 
 
 def fit_vae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, **params) -> VAETransformer:
-    """Fit a VAETransformer for all of the epochs."""
+    """Fit a VAETransformer for `n_epochs` epochs, without early stopping."""
     return VAETransformer(
         size.n_components,
         hidden_layer_sizes=size.hidden_layer_sizes,
@@ -164,17 +167,17 @@ def fit_vae(X: np.ndarray, size: Size, n_epochs: int, n_threads: int, **params) 
 
 
 def float_tensor(X: np.ndarray) -> Tensor:
-    """Share the memory of float32 rows, and convert others, which torch's layers would refuse."""
+    """Return rows as a float32 tensor, which shares the memory of float32 rows."""
     return torch.from_numpy(X.astype(np.float32, copy=False))
 
 
 @torch.inference_mode()
 def pythae_embed(model: nn.Module, X: np.ndarray) -> np.ndarray:
-    """Return what pythae's `embed` does: draws, not means."""
+    """Return the result of pythae's `embed`, which draws from the posteriors."""
     return model.embed(float_tensor(X)).numpy()
 
 
-# With what columns of a table call them.
+# The trainers of this package, and their names in the columns of tables.
 OURS = {"VAETransformer, same layers": "same", "VAETransformer, defaults": "defaults"}
 TRAINERS: dict[str, Train] = {
     "VAETransformer, same layers": same_layers,
@@ -187,7 +190,7 @@ TRAINERS: dict[str, Train] = {
     "MLPRegressor": mlp_regressor,
 }
 
-# What their users call for new rows.
+# For each trainer, the public method for new rows: its name and a function that calls it.
 TRANSFORMS: dict[str, tuple[str, Callable[[Any, np.ndarray], np.ndarray]]] = {
     "VAETransformer, same layers": ("transform", lambda model, X: model.transform(X)),
     "VAETransformer, defaults": ("transform", lambda model, X: model.transform(X)),
