@@ -27,7 +27,7 @@ from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._data.ppca import fit_moments, fit_ppca
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian, LikelihoodModule, Observed
-from sklearn_vae.likelihoods.base import MEMORY
+from sklearn_vae.likelihoods.base import SUMS_DECAY
 from sklearn_vae.networks import MLP, NETWORKS, Modules
 from sklearn_vae.networks.mlp import ACTIVATIONS
 from sklearn_vae.objectives import ELBO, IWAE, OBJECTIVES, Autoencoder, FreeBits
@@ -430,7 +430,7 @@ def test_likelihood_batches_count_by_their_weight_in_closed_form_parameters(like
     first = fit_optima(module, rows_of(y, slice(5)), raw[:5], weight[:5])
     in_training = module.train().log_prob(rows_of(y, slice(5, None)), raw[5:], weight[5:])
     for sums, a, b in zip(module.optima(), first, second, strict=True):
-        torch.testing.assert_close(sums, MEMORY * a + b)
+        torch.testing.assert_close(sums, SUMS_DECAY * a + b)
     torch.testing.assert_close(module.eval().log_prob(rows_of(y, slice(5, None)), raw[5:]), in_training)
 
 

@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z): one file each."""
+"""Likelihoods p(x|z), one file for each."""
 
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.bernoulli import Bernoulli

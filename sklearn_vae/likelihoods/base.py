@@ -1,4 +1,4 @@
-"""What every likelihood p(x|z) is: a specification that builds a torch module."""
+"""Base classes of likelihoods p(x|z): the specification and its torch module."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from sklearn_vae._data.devices import FLOAT32, seeded_global_generator
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import Rows
 
-# Of noise, in units of the data's mean variance: below it float32 residuals are rounding noise.
+# Smallest noise variance, relative to the data's mean variance. Smaller float32 residuals are rounding noise.
 MIN_VARIANCE = 1e-6
-# Share of the sums over earlier batches that is kept when a batch is added: a mean over about ten batches.
-MEMORY = 0.9
+# Factor on the sums over earlier batches when a batch is added. The resulting mean covers about ten batches.
+SUMS_DECAY = 0.9
 
 
 class Likelihood(BaseEstimator, ABC):
     """Specification of a likelihood p(x|z), given to an estimator as ``likelihood=``.
 
-    Its constructor's parameters are searchable as ``likelihood__<name>``. The estimator
-    clones the specification and calls `build`.
+    The estimator clones the specification and calls `build`. Parameters of the constructor
+    can be searched as ``likelihood__<name>``.
     """
 
     @property
     def isotropic(self) -> bool:
         """True if all columns have one common scale.
 
-        A rotation of the columns then changes nothing, and networks may work in principal
-        coordinates.
+        The likelihood is then invariant to rotations of the columns, so networks may work in
+        principal coordinates.
         """
         return False
 
@@ -49,12 +49,12 @@ class Likelihood(BaseEstimator, ABC):
         n_features : int
             Number of columns.
         n_coordinates : int or None
-            Number of principal coordinates to work in, for an isotropic likelihood only;
-            None for the columns themselves.
+            Number of principal coordinates that the networks work in. None: the networks work in
+            the columns. Only an isotropic likelihood gets a number.
         """
 
     def for_data(self, rows: Rows) -> Likelihood:
-        """Return the specification with every "auto" that depends on training rows resolved.
+        """Return the specification with every "auto" that depends on the training rows replaced.
 
         Parameters
         ----------
@@ -64,12 +64,12 @@ class Likelihood(BaseEstimator, ABC):
         Returns
         -------
         likelihood : Likelihood
-            Itself, or a copy.
+            This specification if nothing changes, otherwise a copy.
         """
         return self
 
     def check_data(self, X: np.ndarray) -> None:
-        """Raise an error for values that p(x|z) cannot have.
+        """Raise an error for values outside the support of p(x|z).
 
         Parameters
         ----------
@@ -79,21 +79,21 @@ class Likelihood(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If there are such values.
+            If a value lies outside the support.
         """
 
 
 class Observed(NamedTuple):
-    """What is observed of rows.
+    """Observed values of a batch of rows.
 
     Attributes
     ----------
     cells : Tensor of shape (n_rows, n_cells)
-        The values that p(x|z) scores; any finite number where nothing was observed.
+        Values that p(x|z) scores. An unobserved cell holds any finite number.
     inputs : Tensor of shape (n_rows, n_inputs)
-        What the encoder sees; often the same tensor.
+        Input of the encoder, often the same tensor as `cells`.
     mask : Tensor of shape (n_rows, n_cells) or None
-        True where a cell was observed. None if all were.
+        True where a cell was observed. None: all cells were observed.
     """
 
     cells: Tensor
@@ -102,7 +102,7 @@ class Observed(NamedTuple):
 
 
 class LinearStart(NamedTuple):
-    """Linear encoder and decoder in a likelihood's own space, as arrays."""
+    """Linear encoder and decoder between the encoder's inputs, the latents and the raw outputs."""
 
     encoder_weight: np.ndarray  # (n_components, n_inputs)
     encoder_bias: np.ndarray  # (n_components,)
@@ -113,31 +113,33 @@ class LinearStart(NamedTuple):
 
 
 class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
-    """Distribution p(x|z) as a torch module, and the one place that knows the data's units.
+    """Distribution p(x|z) as a torch module; only this module knows the data's units.
 
-    `observe` maps rows to cells and to what the encoder sees; the decoder answers with raw outputs,
-    from which `forward` makes the distribution of the cells. All else follows from these and from
-    `link`. Methods that follow may be overridden, for speed or because a likelihood has no such parts.
+    `observe` maps rows to cells and to the encoder's inputs. `forward` turns the decoder's raw outputs
+    into the distribution of the cells. All other methods have defaults that call these two and `link`.
+    A subclass may override a default with a faster method, or where the default does not apply.
 
-    The first three attributes are capabilities. A subclass does not inherit them, because it may
-    override the methods that they rest on: it declares them again, as class attributes or properties.
+    The first three attributes are capabilities. A subclass may override the methods that a capability
+    depends on, so it does not inherit capabilities. It declares them again, as class attributes or
+    properties.
 
     Parameters
     ----------
     n_inputs : int
-        Width of what the encoder sees.
+        Width of the encoder's input.
     n_outputs : int
         Width of the decoder's raw output.
 
     Attributes
     ----------
     has_gradient : bool
-        True if there is `log_prob_and_gradient`, and no parameter is trained.
+        True if the module implements `log_prob_and_gradient` and no parameter is trained by gradient.
     observes_in_numpy : bool
-        True if there is `numpy_observer`.
+        True if the module implements `numpy_observer`.
     measures_columns : bool
-        True if there is a buffer `column_log_scale` (n_features,), in nats: after training with one scale it is set
-        from the errors of held-out rows, and outside of training it scales each column's noise.
+        True if the module has a buffer `column_log_scale` of shape (n_features,), in nats. Training uses one
+        scale. The buffer is then set from the errors of held-out rows. Outside of training it multiplies each
+        column's noise scale by exp(`column_log_scale`).
     """
 
     capabilities: ClassVar[tuple[str, ...]] = ("has_gradient", "observes_in_numpy", "measures_columns")
@@ -156,104 +158,104 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision that the module computes in."""
+        """Floating-point precision of the module."""
         return self.input_unit.dtype
 
     @property
     def cell_unit(self) -> float:
-        """What cells are divided by: the data's units in a unit of the cells."""
+        """Size of one cell unit in the data's units: a column is `cell_unit` times its cell, up to a shift."""
         return 1.0
 
     @property
     def variance(self) -> Tensor | None:
-        """Noise variance in the data's units, (1,) or (n_features,); None where there is no such thing."""
+        """Noise variance in the data's units, (1,) or (n_features,). None: the likelihood has no noise scale."""
         return None
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over what describes the data.
+        """Store the center and the units of the training rows.
 
         Parameters
         ----------
         moments : Moments
-            Center, unit and second moments of the columns.
+            Center, unit and variances of the columns.
         axes : ndarray of shape (n_features, n_coordinates) or None
-            Principal axes, where the networks work in their coordinates.
+            Principal axes, if the networks work in principal coordinates.
         """
         self.input_unit.fill_(moments.unit / self.cell_unit)
 
     def optima(self) -> Iterator[Tensor]:
         """Yield the sufficient statistics of the parameters that have a closed-form optimum.
 
-        A parameter is a function of a weighted mean over rows. Its statistics are the weighted sum
-        and the sum of the weights, and nothing else is stored. In training mode `log_prob`
-        multiplies them by `MEMORY`, adds those of its rows, and then uses the parameter that follows.
-        Statistics of several batches, models or processes may be added, or averaged.
+        Such a parameter is a function of a weighted mean over rows. Only its statistics are stored:
+        the weighted sum and the sum of the weights. In training mode `log_prob` multiplies the stored
+        statistics by `SUMS_DECAY`, adds the statistics of its rows, and uses the resulting parameter.
+        Statistics of several batches, models or processes may be added or averaged.
 
         Yields
         ------
         sums : Tensor of shape (2, n_parameters)
-            A buffer: weighted sums, and sums of the weights.
+            A buffer with the weighted sums and the sums of the weights.
         """
         yield from ()
 
     def update_optima(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> None:
-        """Add rows to the statistics that `optima` yields; there are none by default.
+        """Add rows to the statistics that `optima` yields. By default there are no statistics.
 
         Parameters
         ----------
         observed : Observed
-            The rows; cells that were not observed do not count.
+            The rows. Unobserved cells do not count.
         raw : Tensor of shape (..., n_rows, n_outputs)
-            The decoder's output, perhaps for several draws.
+            The decoder's output, for one draw or several.
         weight : Tensor of shape (n_rows,) or None
             Weights of the rows.
         """
 
     def link(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the raw outputs that give columns these means, and the link's slopes.
+        """Return the raw outputs at which the cells have these means, and the slopes of this link function.
 
-        `linear_start` is derived from it.
+        The default `linear_start` calls this method.
 
         Parameters
         ----------
         mean : ndarray of shape (n_features,)
-            In the cells' units, perhaps at the end of their range, where a link is infinite.
+            Means in the cells' units. A mean may lie at the end of its range, where the link is infinite.
 
         Returns
         -------
         raw : ndarray of shape (n_features,)
-            At these means, or at finite ones next to them.
+            Finite raw outputs. Where the link is infinite, they belong to the nearest usable mean.
         slope : ndarray of shape (n_features,)
-            Derivatives of the raw outputs by the means, above 0. For a natural parameter the slope is the
-            reciprocal of the variance.
+            Derivatives of the raw outputs with respect to the means, above 0. If the raw output is the natural
+            parameter, the slope is the reciprocal of the variance.
         """
         raise NotImplementedError(f"{type(self).__name__}: expected link, or linear_start, to be defined.")
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
         r"""Translate probabilistic PCA into linear maps between inputs, latents and raw outputs.
 
-        By default inputs are cells, with one raw output each. One Newton step of
-        exponential-family PCA is taken from independent columns:
-        with the natural parameter b at the mean, and the variance there, the step for
-        b + V z from V = 0 is the least-squares fit of the working response
-        (y - mean) / variance on z, that is W / variance; the posterior's variance is
-        Laplace's at the mean row. Where the data vary more than the family does, the
-        step goes beyond where the link is nearly linear: it is shortened by the ratio.
+        The default assumes that the inputs are the cells and that each cell has one raw output. It
+        takes one Newton step of exponential-family PCA from a model of independent columns. Let b be
+        the natural parameter at the mean. The step for b + V z from V = 0 is the least-squares fit of
+        the working response (y - mean) / variance on z, that is V = W / variance. The posterior's
+        variance is the Laplace approximation at the mean row. A column may vary more in the data than
+        its distribution does at the mean. A full step would then leave the region where the link is
+        nearly linear, so it is shortened by the ratio of the two variances.
 
         Parameters
         ----------
         ppca : PPCA
-            The solution for the training rows.
+            Probabilistic PCA of the training rows.
 
         Returns
         -------
         start : LinearStart
-            The maps.
+            The linear maps.
         """
         moments, unit = ppca.moments, ppca.moments.unit / self.cell_unit
         center = moments.center.cpu().numpy() / self.cell_unit
         raw, slope = self.link(center)
-        # Components beyond the data's rank would be rounding noise, divided by rounding noise.
+        # Without this floor, components beyond the data's rank would be ratios of rounding errors.
         maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE))
         shortened = np.maximum(1 / slope, moments.variance.cpu().numpy() / self.cell_unit**2)
         encoder, decoder = maps.encoder / unit, maps.decoder * unit / shortened[:, None]
@@ -268,19 +270,20 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
 
     @abstractmethod
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
-        """Map rows to their cells, and to the encoder's inputs.
+        """Map rows to cells and to the encoder's inputs.
 
         Parameters
         ----------
         x : Tensor of shape (n_rows, n_features)
-            In the data's units and precision, or in bytes.
+            Rows in the data's units and precision, or as bytes.
         generator : torch.Generator or None
-            With one, as in training, what is observed may be drawn at random.
+            Source of randomness for likelihoods that draw cells at random in training. None outside
+            of training: nothing is drawn.
 
         Returns
         -------
         observed : Observed
-            In the module's precision, `dtype`.
+            Observed values in the module's precision, `dtype`.
         """
 
     def forward(self, raw: Tensor) -> Distribution:
@@ -294,7 +297,7 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         Returns
         -------
         distribution : torch.distributions.Distribution
-            Of shape (..., n_cells), in the cells' units.
+            Distribution of shape (..., n_cells), in the cells' units.
         """
         raise NotImplementedError(
             f"{type(self).__name__}: expected forward, or log_prob_cells, mean and sample, to be defined."
@@ -306,52 +309,55 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         Parameters
         ----------
         cells : Tensor of shape (..., n_cells)
-            In the cells' units.
+            Values in the cells' units.
 
         Returns
         -------
         x : Tensor of shape (..., n_features)
-            In the data's units.
+            Values in the data's units.
         """
         return cells * self.cell_unit
 
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
-        """Return log p(x_j|z) of each cell, whether or not it was observed.
+        """Return log p(x_j|z) of each cell, observed or not.
 
-        By default p is a density, and divided by the cells' unit. Override it for probabilities of
-        cells in other units than the data's.
+        The default assumes a density and converts it to the data's units, by subtracting
+        log(`cell_unit`). A likelihood with probabilities instead of densities overrides this method,
+        unless `cell_unit` is 1.
 
         Parameters
         ----------
         observed : Observed
             The rows.
         raw : Tensor of shape (..., n_rows, n_outputs)
-            The decoder's output, perhaps for several draws.
+            The decoder's output, for one draw or several.
 
         Returns
         -------
         log_prob : Tensor of shape (..., n_rows, n_cells)
-            In nats, and the data's units.
+            Log-probabilities in nats; densities are in the data's units.
         """
         return self(raw).log_prob(observed.cells) - math.log(self.cell_unit)
 
     def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log p(x|z) per row, summed over the cells that were observed.
+        """Return log p(x|z) per row, summed over the observed cells.
+
+        In training mode, the rows are first added to the statistics of the parameters that have a
+        closed-form optimum, see `optima`.
 
         Parameters
         ----------
         observed : Observed
             The rows.
         raw : Tensor of shape (..., n_rows, n_outputs)
-            The decoder's output, perhaps for several draws.
+            The decoder's output, for one draw or several.
         weight : Tensor of shape (n_rows,) or None
-            In training mode, the rows are first added to the statistics of parameters with
-            a closed form, see `optima`.
+            Weights of the rows in these statistics. The returned log-probabilities are not weighted.
 
         Returns
         -------
         log_prob : Tensor of shape (..., n_rows)
-            In nats, and the data's units.
+            Log-probabilities in nats; densities are in the data's units.
         """
         if self.training:
             self.update_optima(observed, raw, weight)
@@ -364,28 +370,28 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         Parameters
         ----------
         observed : Observed
-            All cells observed, as `observe` returns them.
+            The rows, with all cells observed.
         raw : Tensor of shape (n_rows, n_outputs)
             The decoder's output.
         weight : Tensor of shape (n_rows,) or None
-            Weights of the rows in the sum; parameters with a closed form are set to their weighted optimum.
+            Weights of the rows in the sum, and in the statistics that `optima` yields.
 
         Returns
         -------
         log_prob : float
-            In nats, summed over rows.
+            Weighted sum over rows, in nats.
         gradient : Tensor of shape (n_rows, n_outputs)
-            Of the sum, by `raw`.
+            Gradient of this sum with respect to `raw`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not declare has_gradient.")
 
     def numpy_observer(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return `observe` for arrays on the CPU, outside of training.
+        """Return a function that computes the encoder's inputs with numpy, on the CPU and outside of training.
 
         Returns
         -------
         observe : callable
-            Rows (n_rows, n_features) -> what the encoder sees of them (n_rows, n_inputs), in the module's precision.
+            Maps rows (n_rows, n_features) to the encoder's inputs (n_rows, n_inputs), in the module's precision.
         """
         raise NotImplementedError(f"{type(self).__name__} does not declare observes_in_numpy.")
 
@@ -400,7 +406,7 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         Returns
         -------
         mean : Tensor of shape (..., n_features)
-            In the data's units, float64.
+            Mean in the data's units, float64.
         """
         return self.restore(self(raw.double()).mean)
 
@@ -417,8 +423,8 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         Returns
         -------
         x : Tensor of shape (..., n_features)
-            In the data's units, float64.
+            Draws in the data's units, float64.
         """
-        # Distributions draw from torch's global generator.
+        # torch's distributions can only draw from the global generator.
         with seeded_global_generator(generator):
             return self.restore(self(raw.double()).sample())

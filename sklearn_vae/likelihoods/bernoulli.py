@@ -16,25 +16,26 @@ from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitInte
 class Bernoulli(UnitInterval):
     r"""Bernoulli distribution per column, :math:`p(x|z) = \prod_j \pi_j^{x_j} (1 - \pi_j)^{1 - x_j}`.
 
-    Values between 0 and 1 are taken as probabilities of a one (the usual cross-entropy
-    on grey pixels); log-likelihoods are true log-probabilities for values 0 and 1 only.
-    ``sample`` draws zeros and ones, ``inverse_transform`` gives the probabilities, both times
-    `max_value`.
+    A value between 0 and 1 is treated as the probability of a one, which gives the usual
+    cross-entropy on grey pixels. Log-likelihoods are true log-probabilities only if all values
+    are 0 or 1. ``sample`` draws zeros and ones, and ``inverse_transform`` returns the
+    probabilities; both are multiplied by `max_value`.
 
     Parameters
     ----------
     max_value : float or "auto", default="auto"
-        The value that stands for a one: columns are divided by it, and what comes out is
-        multiplied. "auto": 255 for unsigned bytes with values above 1, else 1.
+        The value that represents a one. Columns are divided by it, and results are multiplied
+        by it. "auto": 255 for unsigned bytes with values above 1, otherwise 1.
     dynamic_binarization : bool, default=False
-        Whether in training a value is replaced by a zero or a one, drawn with its
-        probability, each time that it is seen (Salakhutdinov & Murray 2008). Densities of
-        grey images are reported so, on test rows that are drawn once.
+        Whether training draws a zero or a one in place of each value, with the value as its
+        probability (Salakhutdinov & Murray 2008). The draw is new in every epoch. Published
+        log-likelihoods of grey images use this training, and test images that are binarised
+        once.
 
     See Also
     --------
-    ContinuousBernoulli : A density of grey values.
-    DiscretizedLogistic : Probabilities of equally spaced values.
+    ContinuousBernoulli : Density for grey values.
+    DiscretizedLogistic : Probabilities for equally spaced values.
 
     Examples
     --------
@@ -61,19 +62,19 @@ class Bernoulli(UnitInterval):
 
 
 class BernoulliModule(UnitIntervalModule):
-    """Logits in, Bernoulli distribution out."""
+    """Bernoulli distribution whose raw outputs are logits."""
 
     def __init__(self, n_features: int, max_value: float, dynamic_binarization: bool):
         super().__init__(n_features, max_value)
         self.dynamic_binarization = dynamic_binarization
 
     def link(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return logits, and reciprocal variances."""
+        """Return logits and reciprocal variances."""
         mean = mean.clip(MARGIN, 1 - MARGIN)
         return np.log(mean / (1 - mean)), 1 / (mean * (1 - mean))
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
-        """Return the columns in [0, 1]; with dynamic binarisation and a generator zeros and ones."""
+        """Return the columns in [0, 1]. With dynamic binarisation and a generator, draw zeros and ones."""
         observed = super().observe(x)
         if not self.dynamic_binarization or generator is None:
             return observed
@@ -89,5 +90,5 @@ class BernoulliModule(UnitIntervalModule):
         return torch.nn.functional.softplus(raw)
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw zeros, and what stands for ones."""
+        """Draw zeros and ones, times `max_value`."""
         return torch.bernoulli(raw.double().sigmoid(), generator=generator) * self.max_value

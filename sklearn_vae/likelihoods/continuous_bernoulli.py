@@ -13,36 +13,37 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from sklearn_vae.likelihoods.base import LikelihoodModule
 from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitIntervalModule
 
-# Where |a| is smaller, closed forms are differences of large numbers: power series take over.
-SMALL = 0.1
-# Of (mean - 1/2) / a, and of the variance, in the square of a.
+# Largest |a| for power series. There the closed forms lose digits, as differences of large numbers.
+SERIES_LIMIT = 0.1
+# Coefficients of (mean - 1/2) / a and of the variance, as power series in a^2.
 MEAN_SERIES = (1 / 12, -1 / 720, 1 / 30240)
 VARIANCE_SERIES = (1 / 12, -1 / 240, 1 / 6048)
-# Nearer to 0 the distribution is uniform, to all digits.
-TINY = 1e-18
-# Halvings of an interval, until it is as short as float64 allows.
-N_HALVINGS = 60
+# Floor for |a|. Below it the distribution is uniform within float64 precision.
+MIN_RATE = 1e-18
+# Number of bisection steps, enough for float64 precision.
+N_BISECTIONS = 60
 
 
 class ContinuousBernoulli(UnitInterval):
     r"""Continuous Bernoulli distribution per column, :math:`p(x|z) = \prod_j e^{a_j x_j - A(a_j)}`, x in [0, 1].
 
-    With :math:`A(a) = \log((e^a - 1) / a)`: what the cross-entropy on grey pixels lacks
-    to be a density (Loaiza-Ganem and Cunningham 2019, eq. 7, in natural parameters
-    [1]_). ``inverse_transform`` gives the mean, :math:`1 / (1 - e^{-a}) - 1 / a`, and
-    ``sample`` draws values between 0 and the largest.
+    The log-normaliser :math:`A(a) = \log((e^a - 1) / a)` makes it a density, unlike the
+    cross-entropy on grey pixels (Loaiza-Ganem and Cunningham 2019, eq. 7, here in natural
+    parameters [1]_). ``inverse_transform`` returns the mean,
+    :math:`1 / (1 - e^{-a}) - 1 / a`, and ``sample`` draws values between 0 and 1; both are
+    multiplied by `max_value`.
 
     Parameters
     ----------
     max_value : float or "auto", default="auto"
-        The largest value that there can be: columns are divided by it, and what comes out
-        is multiplied. "auto": 255 for unsigned bytes with values above 1, else 1.
-        Log-densities are in the data's units: each column has :math:`-\log` of it.
+        The largest possible value. Columns are divided by it, and results are multiplied by
+        it. "auto": 255 for unsigned bytes with values above 1, otherwise 1. Log-densities are
+        in the data's units: each column contributes :math:`-\log` of this value.
 
     See Also
     --------
-    Bernoulli : Zeros and ones.
-    DiscretizedLogistic : Probabilities of equally spaced values.
+    Bernoulli : Probabilities for zeros and ones.
+    DiscretizedLogistic : Probabilities for equally spaced values.
 
     References
     ----------
@@ -70,10 +71,10 @@ class ContinuousBernoulli(UnitInterval):
 
 
 class ContinuousBernoulliModule(UnitIntervalModule):
-    """Natural parameters in, continuous Bernoulli distribution out."""
+    """Continuous Bernoulli distribution whose raw outputs are natural parameters."""
 
     def link(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return natural parameters, and reciprocal variances."""
+        """Return natural parameters and reciprocal variances."""
         a = invert_mean(torch.from_numpy(mean.clip(MARGIN, 1 - MARGIN)))
         return a.numpy(), 1 / variance_of(a).numpy()
 
@@ -82,7 +83,7 @@ class ContinuousBernoulliModule(UnitIntervalModule):
         return TorchContinuousBernoulli(logits=raw, validate_args=False)
 
     def log_normalizer(self, raw: Tensor) -> Tensor:
-        """Return log((exp(raw) - 1) / raw), and the logarithm of the unit."""
+        """Return log((exp(raw) - 1) / raw) + log(`max_value`)."""
         return log_normalizer_of(raw) + math.log(self.max_value)
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -90,30 +91,31 @@ class ContinuousBernoulliModule(UnitIntervalModule):
         return mean_of(raw.double()) * self.max_value
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw by the inverse distribution function, on the side where it cannot overflow."""
+        """Draw with the inverse distribution function at -abs(raw), which cannot overflow; mirror for raw > 0."""
         raw = raw.double()
         u = torch.rand(raw.shape, generator=generator, dtype=raw.dtype, device=raw.device)
-        rate = raw.abs().clamp_min(TINY)
+        rate = raw.abs().clamp_min(MIN_RATE)
         y = torch.log1p(u * torch.expm1(-rate)) / -rate
         return torch.where(raw > 0, 1 - y, y) * self.max_value
 
 
 class _LogNormalizer(torch.autograd.Function):
-    r""":math:`A(a) = \max(a, 0) + \log((1 - e^{-|a|}) / |a|)`, in which nothing cancels; its derivative is the mean.
+    r"""Log-normaliser :math:`A(a) = \max(a, 0) + \log((1 - e^{-|a|}) / |a|)`, with the mean as its gradient.
 
-    A third of the passes over the cells that differentiating the formula would take.
+    This form is free of cancellation. The explicit gradient needs a third of the passes over the
+    cells that autograd would need.
     """
 
     @staticmethod
     def forward(ctx, a: Tensor) -> Tensor:
         """Return A(a)."""
         ctx.save_for_backward(a)
-        rate = a.abs().clamp_min(TINY)
+        rate = a.abs().clamp_min(MIN_RATE)
         return torch.expm1(-rate).div_(rate).neg_().log_().add_(a.clamp_min(0))
 
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> Tensor:
-        """Return A'(a), times the gradient."""
+        """Return the incoming gradient times A'(a)."""
         (a,) = ctx.saved_tensors
         return gradients[0] * mean_of(a)
 
@@ -138,12 +140,12 @@ def variance_of(a: Tensor) -> Tensor:
 
 
 def invert_mean(mean: Tensor) -> Tensor:
-    """Return the natural parameters of these means in (0, 1), by bisection.
+    """Return the natural parameters that have these means in (0, 1), by bisection.
 
-    The mean is less than 1 / abs(a) for negative a, and as far from 1 for positive a.
+    The mean is below 1 / abs(a) for negative a, and above 1 - 1 / a for positive a. These bounds give the interval.
     """
     low, high = -1 / mean, 1 / (1 - mean)
-    for _ in range(N_HALVINGS):
+    for _ in range(N_BISECTIONS):
         middle = (low + high) / 2
         below = mean_of(middle) < mean
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
@@ -151,13 +153,16 @@ def invert_mean(mean: Tensor) -> Tensor:
 
 
 def _split(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where `a` is small, and `a` in either region, harmless values elsewhere: gradients pass both branches."""
-    small = a.abs() < SMALL
+    """Return a mask of small `a`, and `a` in each of the two regions.
+
+    Each part holds a harmless constant outside its region, because autograd differentiates both branches.
+    """
+    small = a.abs() < SERIES_LIMIT
     return small, torch.where(small, a, 0.0), torch.where(small, 1.0, a)
 
 
 def _power_series(a: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """Return the polynomial in the square of `a`, the constant first."""
+    """Return the polynomial in the square of `a`; the constant is the first coefficient."""
     square = a.square()
     value = torch.full_like(a, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):

@@ -19,13 +19,13 @@ from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.unit_interval import UnitInterval
 
-# Of the scale, in bins: a bin's middle then has 0.9999 of the mass.
+# Smallest scale, in bin widths. A distribution centred in a bin then has 0.9999 of its mass there.
 MIN_SCALE = 0.05
-# What rounding to float32 may move a value by, in bins.
-TOLERANCE = 0.01
-# Numbers that are compared with the levels at a time.
+# Largest distance of a value from a level, in bin widths; it allows for rounding to float32.
+LEVEL_TOLERANCE = 0.01
+# Number of values that `check_data` compares with the levels at a time.
 CHUNK_SIZE = 2**20
-# A logistic distribution's standard deviation, in its scales.
+# Standard deviation of a logistic distribution with scale 1.
 STD_PER_SCALE = math.pi / math.sqrt(3)
 
 
@@ -35,27 +35,28 @@ class DiscretizedLogistic(UnitInterval):
     .. math:: P(x|z) = F(x + \tfrac{b}{2}) - F(x - \tfrac{b}{2}),
         \qquad F(x) = \frac{1}{1 + e^{-(x - f(z)) / s}},
 
-    with the distance b of the values; the first and the last also get what lies beyond
-    (Kingma et al. 2016 [1]_; Salimans et al. 2017, eq. 2 [2]_). Log-likelihoods are true
-    log-probabilities, whatever the units. Columns are centred and divided by one global
-    unit inside, as those of a `Gaussian`. ``inverse_transform`` gives the mean of the
-    rounded values, in time proportional to `levels`; ``sample`` draws some of these.
+    where b is the distance between neighbouring values. The first and the last value also get
+    the mass beyond them (Kingma et al. 2016 [1]_; Salimans et al. 2017, eq. 2 [2]_).
+    Log-likelihoods are true log-probabilities, so they do not depend on the data's units. The
+    networks see columns that are centred and divided by one global unit, as with `Gaussian`.
+    ``inverse_transform`` returns the mean of the rounded distribution, in time proportional to
+    `levels`. ``sample`` draws rounded values.
 
     Parameters
     ----------
     levels : int, default=256
-        Number of values that there can be: 0, `max_value`, and those between.
+        Number of possible values, which are equally spaced from 0 to `max_value`.
     max_value : float or "auto", default="auto"
-        The largest of them. "auto": ``levels - 1`` for unsigned bytes with values above 1,
-        else 1.
+        The largest possible value. "auto": ``levels - 1`` for unsigned bytes with values
+        above 1, otherwise 1.
     per_column : bool, default=True
-        One scale :math:`s` per column instead of one for all. It is learnt by gradient, and
-        at least a twentieth of b.
+        Whether each column has its own scale :math:`s`, instead of one scale for all columns.
+        Scales are trained by gradient and are at least b / 20.
 
     See Also
     --------
-    Gaussian : A density of real values.
-    ContinuousBernoulli : A density of values in [0, 1].
+    Gaussian : Density for real values.
+    ContinuousBernoulli : Density for values in [0, 1].
 
     References
     ----------
@@ -90,7 +91,7 @@ class DiscretizedLogistic(UnitInterval):
 
     @property
     def max_byte(self) -> int:
-        """The last level of bytes."""
+        """The largest value of bytes with `levels` levels."""
         return self.levels - 1
 
     def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
@@ -106,17 +107,21 @@ class DiscretizedLogistic(UnitInterval):
         n_rows = max(1, CHUNK_SIZE // X.shape[1])
         for start in range(0, len(X), n_rows):
             position = X[start : start + n_rows] / step
-            off = np.abs(position - np.rint(position)) > TOLERANCE
-            if off.any():
+            is_between = np.abs(position - np.rint(position)) > LEVEL_TOLERANCE
+            if is_between.any():
                 raise ValueError(
                     f"likelihood DiscretizedLogistic: expected the {self.levels} values 0, {step:g}, ..., "
-                    f"{self.max_value:g}, got {X[start : start + n_rows][off][0]:.6g}; give levels and max_value as "
-                    "they are, or use likelihood='gaussian' or 'continuous_bernoulli' for values in between."
+                    f"{self.max_value:g}, got {X[start : start + n_rows][is_between][0]:.6g}; set levels and "
+                    "max_value to those of the data, or use likelihood='gaussian' or 'continuous_bernoulli' for values "
+                    "between the levels."
                 )
 
 
 class DiscretizedLogisticModule(LikelihoodModule):
-    """Locations in, discretised logistic distribution out; `log_scale`, of shape (1,) or (n_features,), is in units."""
+    """Discretised logistic distribution whose raw outputs are locations.
+
+    `log_scale`, of shape (1,) or (n_features,), is the logarithm of the scale divided by `unit`.
+    """
 
     center: Tensor
     unit: Tensor
@@ -130,18 +135,18 @@ class DiscretizedLogisticModule(LikelihoodModule):
         self.log_scale = nn.Parameter(torch.zeros(n_scales, **FLOAT32))
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over center and unit of the data."""
+        """Store the data's center and unit."""
         self.center.copy_(moments.center)
         self.unit.fill_(moments.unit)
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
-        """Keep probabilistic PCA as it is; scales have the variance that it leaves of the columns."""
-        smallest = STD_PER_SCALE * MIN_SCALE * self.step / float(self.unit)
-        maps = ppca.maps(max(ppca.noise_variance, smallest**2))
-        left = ppca.moments.variance.cpu().numpy() / float(self.unit) ** 2 - np.square(maps.decoder).sum(1)
-        left = left if len(self.log_scale) > 1 else left.mean(keepdims=True)
+        """Return the maps of probabilistic PCA; set the scales to the residual variances of the columns."""
+        min_std = STD_PER_SCALE * MIN_SCALE * self.step / float(self.unit)
+        maps = ppca.maps(max(ppca.noise_variance, min_std**2))
+        residual = ppca.moments.variance.cpu().numpy() / float(self.unit) ** 2 - np.square(maps.decoder).sum(1)
+        residual = residual if len(self.log_scale) > 1 else residual.mean(keepdims=True)
         with torch.no_grad():
-            self.log_scale.copy_(torch.from_numpy(np.sqrt(left.clip(smallest**2)) / STD_PER_SCALE).log())
+            self.log_scale.copy_(torch.from_numpy(np.sqrt(residual.clip(min_std**2)) / STD_PER_SCALE).log())
         return LinearStart(
             encoder_weight=maps.encoder,
             encoder_bias=np.zeros(len(maps.encoder)),
@@ -153,11 +158,11 @@ class DiscretizedLogisticModule(LikelihoodModule):
 
     @property
     def variance(self) -> Tensor:
-        """Variance of what is rounded, in the data's units, shape (1,) or (n_features,)."""
+        """Variance before rounding, in the data's units, shape (1,) or (n_features,)."""
         return (self.floored_log_scale().detach().double().exp() * STD_PER_SCALE * self.unit).square()
 
     def floored_log_scale(self) -> Tensor:
-        """Return the log-scale, floored at a share of a bin; its gradient passes the floor."""
+        """Return the log-scale with its floor, `MIN_SCALE` bin widths; the gradient ignores the floor."""
         floor = (MIN_SCALE * self.step / self.unit).log().to(self.log_scale.dtype)
         return self.log_scale + (self.log_scale.maximum(floor) - self.log_scale).detach()
 
@@ -167,7 +172,7 @@ class DiscretizedLogisticModule(LikelihoodModule):
         return float(self.unit)
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
-        """Centre and scale."""
+        """Centre the columns and divide them by the unit."""
         x = x if x.is_floating_point() else x.to(self.dtype)
         y = ((x - self.center.to(x.dtype)) / self.unit.to(x.dtype)).to(self.dtype)
         return Observed(y, y)
@@ -182,11 +187,11 @@ class DiscretizedLogisticModule(LikelihoodModule):
         return RoundedLogistic(raw, self.floored_log_scale().to(raw.dtype), first, step, self.levels)
 
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
-        """Return log P(x_j|z) of each cell: probabilities have no units."""
+        """Return log P(x_j|z) of each cell; probabilities do not depend on units."""
         return self(raw).log_prob(observed.cells)
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the mean of the rounded values in the data's units, float64."""
+        """Return the mean of the rounded distribution in the data's units, float64."""
         return self(raw.double()).mean_level * self.step
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
@@ -207,7 +212,7 @@ class RoundedLogistic(Distribution):
     first : Tensor of shape (n_features,)
         The first level.
     step : Tensor of shape ()
-        Distance of the levels.
+        Distance between neighbouring levels.
     n_levels : int
     """
 
@@ -220,9 +225,9 @@ class RoundedLogistic(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Return the log-probability of the level at `value`.
 
-        With the scaled ends :math:`l < u` of its bin the difference
-        :math:`\sigma(u) - \sigma(l)` is :math:`\sigma(u) \sigma(-l) (1 - e^{l - u})`, in which
-        nothing cancels; an end at infinity drops its factor and the last one.
+        Let :math:`l < u` be the scaled ends of the level's bin. The probability
+        :math:`\sigma(u) - \sigma(l)` equals :math:`\sigma(u) \sigma(-l) (1 - e^{l - u})`, which is
+        free of cancellation. If one end is infinite, its factor and the last factor are 1.
         """
         rate, half = (-self.log_scale).exp(), self.step / 2
         below, above = self.first + half, self.first + (self.n_levels - 1.5) * self.step
@@ -235,7 +240,7 @@ class RoundedLogistic(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """Mean of the level."""
+        """Mean of the rounded distribution."""
         return self.first + self.step * self.mean_level
 
     @torch.no_grad()
@@ -248,18 +253,18 @@ class RoundedLogistic(Distribution):
 
     @property
     def mean_level(self) -> Tensor:
-        """Mean of the level's number, counted from 0: the sum over ends of bins of the probability to be above."""
+        """Mean index of the level, counted from 0: the sum over bin edges of the probability above the edge."""
         return _SumOfSigmoids.apply(
             (self.loc - self.first) / self.step, self.step * (-self.log_scale).exp(), self.n_levels - 1
         )
 
 
 class _SumOfSigmoids(torch.autograd.Function):
-    r"""Sum of :math:`\sigma(r (x - k - 1/2))` over k = 0, ..., n - 1, with memory for one term."""
+    r"""Sum of :math:`\sigma(r (x - k - 1/2))` over k = 0, ..., n - 1, with one term in memory at a time."""
 
     @staticmethod
     def forward(ctx, x: Tensor, rate: Tensor, n: int) -> Tensor:
-        """Add up."""
+        """Return the sum."""
         ctx.save_for_backward(x, rate)
         ctx.n = n
         total = torch.zeros_like(x)
@@ -269,7 +274,7 @@ class _SumOfSigmoids(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Add up the terms' derivatives in `x`; the rate's gradient is not needed."""
+        """Return the gradient with respect to `x`; the gradient of `rate` is not needed."""
         x, rate = ctx.saved_tensors
         slope = torch.zeros_like(x)
         with torch.no_grad():
@@ -279,7 +284,7 @@ class _SumOfSigmoids(torch.autograd.Function):
 
 
 def _sigmoids(x: Tensor, rate: Tensor, n: int) -> Iterator[Tensor]:
-    """Yield the terms of the sum, all in the same memory."""
+    """Yield the terms of the sum; each overwrites the one before."""
     argument, term = (x - 0.5) * rate, torch.empty_like(x)
     for k in range(n):
         yield torch.sub(argument, k * rate, out=term).sigmoid_()

@@ -18,45 +18,47 @@ from torch.distributions import Normal
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import (
-    MEMORY,
     MIN_VARIANCE,
+    SUMS_DECAY,
     Likelihood,
     LikelihoodModule,
     LinearStart,
     Observed,
 )
 
-# Of a scale that is given, in units of the root of the data's mean variance.
+# Smallest fixed scale, relative to the root of the columns' mean variance.
 MIN_FIXED_SCALE = 1e-9
-# Weight of the start in the running sums of the optimal scale, in cells.
+# Weight of the initial variance in the running sums of the optimal scale, in cells.
 START_WEIGHT = 1e-12
 
 
 class Gaussian(Likelihood):
     r"""Normal distribution per column, :math:`p(x|z) = N(x; f(z), \sigma^2)`.
 
-    Columns are centred and divided by one global unit inside; everything that comes
-    out is in the data's units.
+    The networks see columns that are centred and divided by one global unit. All results are
+    in the data's units.
 
     Parameters
     ----------
     scale : {"optimal", "learned"} or float, default="optimal"
-        The standard deviation :math:`\sigma`. "optimal": its maximum-likelihood value
-        given the reconstructions, the root mean squared error (sigma-VAE, [1]_): no
-        weight to tune and no posterior collapse on any scale of data. "learned": a
-        parameter, trained by gradient. A float: fixed, in the data's units; at least 1e-9 of
-        the columns' root mean variance.
+        The standard deviation :math:`\sigma`. "optimal": the maximum-likelihood value given
+        the reconstructions, which is the root mean squared error (sigma-VAE, [1]_). It needs
+        no weight to tune and avoids posterior collapse on data of any scale. "learned": a
+        parameter trained by gradient. A float: a fixed value in the data's units, at least
+        1e-9 of the root of the columns' mean variance.
     per_column : bool or "auto", default="auto"
-        True: one scale per column instead of one for all; not for a fixed scale. "auto", with an
-        optimal scale: training has one scale, which keeps quiet columns from taking the latent
-        variables for themselves. Rows that `VAETransformer` holds out then say how far the columns'
-        errors differ, and densities and samples have one scale per column: where networks see
-        columns, not principal coordinates (see `sklearn_vae.networks.MLP`).
+        True: one scale per column instead of one for all; not for a fixed scale. False: one
+        scale. "auto": one scale in training, so that columns with little noise do not take up
+        all latent variables. After training with an optimal scale, `VAETransformer` estimates
+        one scale per column from the errors of held-out rows, for densities and samples. This
+        requires networks that see columns, not principal coordinates (see
+        `sklearn_vae.networks.MLP`).
 
     See Also
     --------
-    DiscretizedLogistic : For values that are equally spaced.
-    sklearn.decomposition.PCA : The linear model; its `noise_variance_` is this one's optimum there.
+    DiscretizedLogistic : Probabilities for equally spaced values.
+    sklearn.decomposition.PCA : The linear model, whose `noise_variance_` is the square of the
+        optimal scale.
 
     References
     ----------
@@ -99,17 +101,18 @@ class Gaussian(Likelihood):
         if not self.isotropic:
             raise ValueError(
                 f"Gaussian: expected per_column=False with a fixed scale, got per_column=True, scale={self.scale!r}; "
-                "use scale='optimal' or 'learned', or divide the columns by their scales before."
+                "use scale='optimal' or 'learned', or divide the columns by their scales first."
             )
         return FixedGaussian(n_features, n_coordinates, self.scale)
 
 
 class GaussianModule(LikelihoodModule):
-    """What the three kinds of scale share; `log_scale`, of shape (1,) or (n_features,), is in units of the data's unit.
+    """Base class of the modules with an optimal, learned or fixed scale.
 
-    Outside of training the scale of each column may differ by a factor, exp(`column_log_scale`).
-    With principal coordinates the decoder explains the first `n_coordinates` of them;
-    of the rest only the norm matters, and it is the encoder's last input.
+    `log_scale`, of shape (1,) or (n_features,), is the logarithm of the scale divided by `unit`.
+    Outside of training, each column's scale may be multiplied by exp(`column_log_scale`).
+    With principal coordinates, the decoder reconstructs the first `n_coordinates`. The density
+    depends on the dropped coordinates only through their norm, which is the encoder's last input.
     """
 
     center: Tensor
@@ -130,20 +133,20 @@ class GaussianModule(LikelihoodModule):
         self.register_buffer("column_log_scale", torch.zeros(n_features, **FLOAT32) if measures_columns else None)
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over center, unit and principal axes of the data."""
+        """Store the data's center, unit and principal axes."""
         self.center.copy_(moments.center)
         self.unit.fill_(moments.unit)
         if self.axes is not None:
             self.axes.copy_(torch.from_numpy(axes))
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
-        """Keep probabilistic PCA as it is: with one scale it is the optimum of the linear model."""
+        """Return the maps of probabilistic PCA, which are optimal for a linear model with one scale."""
         self.set_variance(ppca.noise_variance)
         maps = ppca.maps(float((self.variance / self.unit.square()).mean()))
         decoder, encoder = maps.decoder, maps.encoder
         if self.axes is not None:
             axes = self.axes.double().cpu().numpy()
-            # The dropped norm, where there is one, says nothing about the latents at the start.
+            # The initial encoder gives the dropped norm weight 0.
             decoder, encoder = axes.T @ decoder, np.pad(encoder @ axes, [(0, 0), (0, self.n_inputs - self.n_outputs)])
         n_components = len(encoder)
         return LinearStart(
@@ -156,13 +159,13 @@ class GaussianModule(LikelihoodModule):
         return float(self.unit)
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
-        """Centre and scale; with principal coordinates, rotate and append the dropped norm."""
+        """Centre and scale the columns. With principal coordinates, rotate them and append the dropped norm."""
         y = self._standardised(x)
         return Observed(y, y)
 
     def _standardised(self, x: Tensor) -> Tensor:
         x = x if x.is_floating_point() else x.to(self.dtype)
-        # In place: batches of wide rows are the largest arrays of a fit.
+        # Divide in place, because batches of wide rows are the largest arrays of a fit.
         y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.dtype)
         if self.axes is None:
             return y
@@ -173,7 +176,7 @@ class GaussianModule(LikelihoodModule):
         return torch.cat([coordinates, dropped.clamp_min(0).sqrt()[..., None]], -1)
 
     def numpy_observer(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return `observe` for arrays."""
+        """Return a numpy function that computes the encoder's inputs."""
         axes = None if self.axes is None else self.axes.numpy()
         dtype = self.log_scale.detach().numpy().dtype
         return partial(_observe, self.center.numpy(), self.unit.numpy(), axes, self.n_dropped > 0, dtype)
@@ -186,7 +189,7 @@ class GaussianModule(LikelihoodModule):
         return Normal(raw, log_scale.exp(), validate_args=False)
 
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
-        """Return log p(x_j|z) of each cell; the dropped coordinates, N(0, scale^2) each, are the last cell together."""
+        """Return log p(x_j|z) of each cell; the last cell is all dropped coordinates together, N(0, scale^2) each."""
         cells, norm = observed.cells[..., : self.n_outputs], observed.cells[..., self.n_outputs :]
         log_prob = self(raw).log_prob(cells) - math.log(self.unit)
         if self.n_dropped == 0:
@@ -197,8 +200,8 @@ class GaussianModule(LikelihoodModule):
     def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return log p(x|z) per row.
 
-        Where all cells were observed, squares are summed per scale before they are divided: a third of the
-        passes over the cells that `torch.distributions.Normal` makes.
+        Without a mask, squared residuals are summed per scale before they are divided by the variance. This
+        takes a third of the passes over the cells that `torch.distributions.Normal` makes.
         """
         if observed.mask is not None:
             if self.axes is not None:
@@ -214,7 +217,7 @@ class GaussianModule(LikelihoodModule):
         return self._log_prob(residual, dropped, weight)
 
     def update_optima(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> None:
-        """Add the rows to what the scale follows from, where it has a closed form."""
+        """Add the rows to the statistics of the scale, if it has a closed form."""
         residual, dropped = self._residual(observed.cells, raw.detach())
         if observed.mask is None:
             self.fit_scale(*self._squares(residual, dropped), weight)
@@ -224,11 +227,11 @@ class GaussianModule(LikelihoodModule):
         self.fit_scale(square, n_cells.sum(-1, keepdim=True) if self.n_scales == 1 else n_cells, weight)
 
     def _residual(self, cells: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the decoder leaves of its columns, and the dropped norm (..., n_rows, 0 or 1)."""
+        """Return the decoder's residuals (..., n_rows, n_outputs) and the dropped norm (..., n_rows, 0 or 1)."""
         return cells[..., : self.n_outputs] - raw, cells[..., self.n_outputs :]
 
     def _squares(self, residual: Tensor, dropped: Tensor) -> tuple[Tensor, int]:
-        """Return squared residuals per row, summed over the cells of a scale, and the number of these cells."""
+        """Return squared residuals per row, summed over the cells of each scale, and the number of these cells."""
         if self.n_scales > 1:
             return residual.square(), 1
         square = torch.linalg.vecdot(residual, residual)[..., None]
@@ -244,20 +247,21 @@ class GaussianModule(LikelihoodModule):
 
     @abstractmethod
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
-        """Add the rows to what the scale follows from, where it has a closed form.
+        """Add the rows to the statistics of the scale, if it has a closed form.
 
         Parameters
         ----------
         square : Tensor of shape (..., n_rows, n_scales)
-            Squared residuals per row, summed over the cells of a scale.
+            Squared residuals per row, summed over the cells of each scale.
         n_cells : int or Tensor of shape (n_rows, n_scales)
-            Number of these cells: of all rows, or per row.
+            Number of these cells in a row: an int if it is the same in every row.
         weight : Tensor of shape (n_rows,) or None
+            Weights of the rows.
         """
 
     @abstractmethod
     def set_variance(self, variance: float) -> None:
-        """Set the noise variance, in standardised units, where it is not given."""
+        """Set the initial noise variance, in standardised units, unless the scale is fixed."""
 
     @property
     def variance(self) -> Tensor:
@@ -268,11 +272,11 @@ class GaussianModule(LikelihoodModule):
         return (log_scale.exp() * self.unit).square()
 
     def floored_log_scale(self) -> Tensor:
-        """Return the log-scale that the density uses."""
+        """Return the log-scale that the density uses, with its floor if it has one."""
         return self.log_scale
 
     def restore(self, cells: Tensor) -> Tensor:
-        """Return the columns in the data's units; dropped coordinates are 0."""
+        """Return the columns in the data's units, with dropped coordinates set to 0."""
         y = cells if self.axes is None else cells @ self.axes.to(cells.dtype).T
         return y * self.unit + self.center
 
@@ -290,7 +294,7 @@ class GaussianModule(LikelihoodModule):
 def _observe(
     center: np.ndarray, unit: np.ndarray, axes: np.ndarray | None, has_dropped: bool, dtype: np.dtype, X: np.ndarray
 ) -> np.ndarray:
-    """Do what `GaussianModule.observe` does, in numpy."""
+    """Compute the inputs that `GaussianModule.observe` returns, with numpy."""
     y = np.subtract(X, center, dtype=dtype)
     y /= unit
     if axes is None:
@@ -303,12 +307,12 @@ def _observe(
 
 
 class ClosedFormGaussian(GaussianModule):
-    """What scales without a gradient share."""
+    """Base class of the modules whose scale is not trained by gradient."""
 
     def log_prob_and_gradient(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
-        """Return the weighted sum of log p(x|z) over rows in training, and its gradient by `raw`; one scale only.
+        """Return the weighted sum of log p(x|z) over rows in training mode, and its gradient, for one scale.
 
-        Numbers are computed with outside of tensors: on small batches every call counts.
+        Scalars are Python floats, because the overhead of tensor calls dominates on small batches.
         """
         residual, dropped = self._residual(observed.cells, raw)
         weighted = residual if weight is None else residual * weight[:, None]
@@ -323,15 +327,15 @@ class ClosedFormGaussian(GaussianModule):
 
     @abstractmethod
     def fit_scale_to(self, square: float, n_cells: float) -> float:
-        """Add weighted sums of squared residuals and of cells to what one scale follows from; return its logarithm."""
+        """Add weighted sums of squared residuals and of cells to the scale's statistics; return the log-scale."""
 
 
 class OptimalGaussian(ClosedFormGaussian):
-    """The scale is the root mean squared error of recent batches (Rybkin et al. 2021), in closed form.
+    """Gaussian whose scale is the root mean squared error of recent batches (Rybkin et al. 2021), in closed form.
 
-    `sums` are the weighted sums of squared residuals and of cells, per scale. A batch counts by its
-    total weight in them and, because the scale hardly depends on it, in the gradient: each batch's
-    own optimum would give all batches an equal vote.
+    `sums` holds the weighted sums of squared residuals and of cells, per scale. A single batch hardly
+    changes the scale, so each batch contributes to the gradient by its total weight. With the optimal
+    scale of each batch, all batches would contribute equally.
     """
 
     observes_in_numpy = True
@@ -344,7 +348,7 @@ class OptimalGaussian(ClosedFormGaussian):
 
     @property
     def log_scale(self) -> Tensor:  # type: ignore[override]
-        """Half the logarithm of the mean squared residual, floored where residuals are rounding noise."""
+        """Half the logarithm of the mean squared residual, which is at least `MIN_VARIANCE`."""
         square, n_cells = self.sums
         return 0.5 * (square / n_cells).clamp_min(MIN_VARIANCE).log()
 
@@ -355,22 +359,21 @@ class OptimalGaussian(ClosedFormGaussian):
 
     @property
     def measures_columns(self) -> bool:  # type: ignore[override]
-        """True if there is one scale in training, and then one for each column."""
+        """True if there is one scale in training and one scale per column afterwards."""
         return self.column_log_scale is not None
 
     def optima(self) -> Iterator[Tensor]:
-        """Yield the sums."""
+        """Yield `sums`."""
         yield self.sums
 
     def set_variance(self, variance: float) -> None:
-        """Set the sums to those of a cell of next to no weight, in any unit of the rows' weights."""
+        """Set the sums to those of one cell with this squared residual, of negligible weight in any unit of weights."""
         self.sums[0], self.sums[1] = START_WEIGHT * variance, START_WEIGHT
 
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
-        """Add the rows to the sums."""
-        # Of draws in front of rows, the mean.
+        """Add the rows to the sums, after averaging over draws."""
         square = square.flatten(0, -3).mean(0) if square.ndim > 2 else square
-        self.sums.mul_(MEMORY)
+        self.sums.mul_(SUMS_DECAY)
         self.sums[0] += square.sum(0) if weight is None else weight @ square
         if isinstance(n_cells, Tensor):
             self.sums[1] += n_cells.sum(0) if weight is None else weight @ n_cells
@@ -378,15 +381,15 @@ class OptimalGaussian(ClosedFormGaussian):
             self.sums[1] += n_cells * (len(square) if weight is None else weight.sum())
 
     def fit_scale_to(self, square: float, n_cells: float) -> float:
-        """Add to the sums; return the log-scale."""
+        """Add one batch to the sums; return the log-scale."""
         ((old_square,), (old_cells,)) = self.sums.tolist()
-        square, n_cells = MEMORY * old_square + square, MEMORY * old_cells + n_cells
+        square, n_cells = SUMS_DECAY * old_square + square, SUMS_DECAY * old_cells + n_cells
         self.sums.copy_(torch.tensor([[square], [n_cells]], **FLOAT32))
         return 0.5 * math.log(max(square / n_cells, MIN_VARIANCE))
 
 
 class LearnedGaussian(GaussianModule):
-    """The scale is a parameter, trained by gradient."""
+    """Gaussian whose scale is a parameter trained by gradient."""
 
     observes_in_numpy = True
 
@@ -396,19 +399,19 @@ class LearnedGaussian(GaussianModule):
 
     @torch.no_grad()
     def set_variance(self, variance: float) -> None:
-        """Set the scale where training starts, floored where residuals are rounding noise."""
+        """Set the initial scale; the variance is at least `MIN_VARIANCE`."""
         self.log_scale.fill_(0.5 * math.log(max(variance, MIN_VARIANCE)))
 
     def floored_log_scale(self) -> Tensor:
-        """Return the log-scale, floored where residuals are rounding noise; its gradient passes the floor."""
+        """Return the log-scale for a variance of at least `MIN_VARIANCE`; the gradient ignores this floor."""
         return self.log_scale + (self.log_scale.clamp_min(0.5 * math.log(MIN_VARIANCE)) - self.log_scale).detach()
 
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
-        """Leave the scale to the optimiser."""
+        """Do nothing, because the optimiser trains the scale."""
 
 
 class FixedGaussian(ClosedFormGaussian):
-    """The scale is given, in the data's units."""
+    """Gaussian whose scale is fixed, in the data's units."""
 
     has_gradient = True
     observes_in_numpy = True
@@ -419,21 +422,21 @@ class FixedGaussian(ClosedFormGaussian):
         self.register_buffer("log_scale", torch.tensor([math.log(scale)], **FLOAT32))
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Take over the data's units, and express the scale in them; raise ValueError if it is too small a part."""
+        """Store the data's units and divide the scale by `unit`; raise ValueError if the result is too small."""
         super().set_units(moments, axes)
         self.log_scale -= math.log(moments.unit)
         if self.log_scale < math.log(MIN_FIXED_SCALE):
             raise ValueError(
                 f"Gaussian: expected scale to be at least {MIN_FIXED_SCALE:g} of the columns' root mean variance, "
-                f"which is {moments.unit:.3g}, got {self.scale:g}; float32 resolves no less: use scale='optimal'."
+                f"which is {moments.unit:.3g}, got {self.scale:g}; float32 cannot resolve less, use scale='optimal'."
             )
 
     def set_variance(self, variance: float) -> None:
-        """Leave the scale as it was given."""
+        """Do nothing, because the scale is fixed."""
 
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
-        """Leave the scale as it was given."""
+        """Do nothing, because the scale is fixed."""
 
     def fit_scale_to(self, square: float, n_cells: float) -> float:
-        """Return the log-scale, as it was given."""
+        """Return the fixed log-scale."""
         return self.log_scale.item()

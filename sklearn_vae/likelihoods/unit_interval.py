@@ -1,4 +1,4 @@
-"""What likelihoods of columns between 0 and a largest value share."""
+"""Base classes of likelihoods for columns between 0 and a largest value."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from torch import Tensor
 from sklearn_vae._data.rows import Rows
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, Observed
 
-# Means of the start stay this far from 0 and 1, so that logits and Newton steps are finite.
+# Minimum distance of the initial means from 0 and 1, so that logits and Newton steps are finite.
 MARGIN = 0.02
+# Largest value of an unsigned byte.
 MAX_BYTE = 255
 
 
 class UnitInterval(Likelihood):
-    """Base of the likelihoods of columns in [0, `max_value`]."""
+    """Base class of likelihoods for columns in [0, `max_value`]."""
 
     _parameter_constraints: ClassVar[dict] = {
         "max_value": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
@@ -31,7 +32,7 @@ class UnitInterval(Likelihood):
 
     @property
     def max_byte(self) -> int:
-        """What "auto" takes for the largest value of bytes that are an image."""
+        """Value of `max_value` that "auto" chooses for the bytes of images."""
         return MAX_BYTE
 
     def for_data(self, rows: Rows) -> Likelihood:
@@ -55,7 +56,7 @@ class UnitInterval(Likelihood):
 class UnitIntervalModule(LikelihoodModule):
     r"""One-parameter exponential family per column, :math:`p(y|a) = h(y) \exp(a y - A(a))`.
 
-    With the raw output :math:`a`, and :math:`y` in [0, 1].
+    The natural parameter :math:`a` is the raw output, and :math:`y` lies in [0, 1].
     """
 
     def __init__(self, n_features: int, max_value: float):
@@ -64,11 +65,11 @@ class UnitIntervalModule(LikelihoodModule):
 
     @property
     def cell_unit(self) -> float:
-        """The value that cells of 1 stand for."""
+        """Value in the data's units of a cell that is 1."""
         return self.max_value
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
-        """Return the columns in [0, 1], in the model's precision."""
+        """Return the columns divided by `max_value`, in the module's precision."""
         y = x.to(self.dtype) / self.max_value
         return Observed(y, y)
 
@@ -77,11 +78,11 @@ class UnitIntervalModule(LikelihoodModule):
         return raw * observed.cells - self.log_normalizer(raw)
 
     def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log p(x|z) per row; a product of vectors saves a pass over the cells where all were observed."""
+        """Return log p(x|z) per row. Without a mask, a vector product saves one pass over the cells."""
         if observed.mask is not None:
             return super().log_prob(observed, raw, weight)
         return torch.linalg.vecdot(raw, observed.cells) - self.log_normalizer(raw).sum(-1)
 
     @abstractmethod
     def log_normalizer(self, raw: Tensor) -> Tensor:
-        """Return A(raw), in nats and the data's units."""
+        """Return A(raw) in nats, for a density in the data's units."""

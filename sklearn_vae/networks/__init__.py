@@ -1,4 +1,4 @@
-"""Encoder and decoder networks: one file each."""
+"""Encoder and decoder networks, one file for each kind."""
 
 from sklearn_vae.networks.base import Network, PosteriorEncoder
 from sklearn_vae.networks.conv import Conv

@@ -1,4 +1,4 @@
-"""What every network is: a specification that builds an encoder and a decoder."""
+"""Base class of networks, specifications that build an encoder and a decoder, and checks of their outputs."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from torch import Tensor, nn
 
 from sklearn_vae._data.devices import FLOAT32
 
-POSITIVE = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
+# End of error messages for an encoder that returns a scale of 0 or below.
+POSITIVE_SCALE_HINT = "end it with softplus, or with exp (a log-variance v gives (0.5 * v).exp())"
 
 
 class Network(BaseEstimator, ABC):
     """Specification of the encoder and decoder networks, given to an estimator as ``network=``.
 
-    The encoder makes features of rows. What is read off them (posterior means and scales,
-    class logits) is one linear layer of the model's.
+    The encoder maps rows to features. One linear layer of the model maps these features to
+    posterior means, log-scales and class logits.
 
     Attributes
     ----------
     principal_coordinates : int or None
-        Number of principal coordinates that the networks may work in where the likelihood
-        is isotropic; None for networks that need the columns as they are.
+        Number of principal coordinates that the networks may work in if the likelihood is
+        isotropic. None: the networks need the columns themselves.
     uses_global_generator : bool
-        Whether making or training the networks draws from torch's global generator, which
-        is then seeded and put back around each of these.
+        True if building or training the networks draws from torch's global generator. This
+        generator is then seeded before each of these operations and restored afterwards.
     """
 
     principal_coordinates: int | None = None
@@ -51,38 +52,38 @@ class Network(BaseEstimator, ABC):
         Parameters
         ----------
         n_inputs : int
-            Width of what the encoder sees.
+            Width of the encoder's input.
         n_components : int
-            Number of latent variables, which the decoder sees.
+            Number of latent variables, the width of the decoder's input.
         n_outputs : int
-            Width of what the decoder returns.
+            Width of the decoder's output.
         hidden_layer_sizes : sequence of int
-            The estimator's parameter; networks with a shape of their own ignore it.
+            The estimator's parameter of this name. Networks with their own widths ignore it.
         zero_output : bool
-            If True the decoder returns zeros until trained: it is then added to a linear
-            map that starts at probabilistic PCA.
+            If True, the decoder must return zeros before training. Its output is then added to
+            a linear map that starts at probabilistic PCA.
         generator : torch.Generator
             The only source of randomness.
 
         Returns
         -------
         encoder : nn.Module
-            (n_rows, n_inputs) -> (n_rows, any width): features; or a `PosteriorEncoder`.
+            Maps inputs (n_rows, n_inputs) to features (n_rows, any width), or is a `PosteriorEncoder`.
         decoder : nn.Module
-            (n_rows, n_components) -> (n_rows, n_outputs): the likelihood's raw output.
+            Maps latents (n_rows, n_components) to the likelihood's raw outputs (n_rows, n_outputs).
         """
 
 
 class PosteriorEncoder(nn.Module):
-    """An encoder that returns the posterior's parameters itself, not features.
+    """Encoder that returns the posterior's parameters instead of features.
 
     Parameters
     ----------
     module : nn.Module
-        (n_rows, n_inputs) -> loc and scale, (n_rows, n_components) each, scale above 0.
+        Maps inputs (n_rows, n_inputs) to a pair (loc, scale), each of shape (n_rows, n_components),
+        with scale above 0.
     zero_output : bool
-        Whether `posterior` multiplies both, scale as its logarithm, by a trained number that
-        starts at 0.
+        Whether `posterior` multiplies loc and log(scale) by a trained number that starts at 0.
     """
 
     def __init__(self, module: nn.Module, zero_output: bool):
@@ -91,17 +92,17 @@ class PosteriorEncoder(nn.Module):
         self.gate = nn.Parameter(torch.zeros((), **FLOAT32)) if zero_output else None
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return means and log-scales side by side: what classes are read off.
+        """Return posterior means and log-scales, concatenated; a classifier also uses them as features.
 
         Parameters
         ----------
         y : Tensor of shape (n_rows, n_inputs)
-            What the encoder sees.
+            Inputs of the encoder.
 
         Returns
         -------
         out : Tensor of shape (n_rows, 2 * n_components)
-            Means, then log-scales.
+            Means, followed by log-scales.
 
         Raises
         ------
@@ -109,27 +110,27 @@ class PosteriorEncoder(nn.Module):
             If the module returns a scale below 0 in training.
         """
         loc, scale = self.module(y)
-        # The dry run has seen two rows only, and a NaN later would not say whose it is.
+        # The dry run covered only two rows, and the NaN that follows would not name its cause.
         if self.training and bool((scale < 0).any()):
             raise ValueError(
                 f"network: expected the encoder to return scale above 0, got {scale.min().item():.3g} in training; "
-                f"{POSITIVE}."
+                f"{POSITIVE_SCALE_HINT}."
             )
-        # A scale may underflow to 0.
+        # The smallest positive number is added, because a scale may underflow to 0.
         return torch.cat([loc, (scale + torch.finfo(scale.dtype).tiny).log()], -1)
 
     def posterior(self, out: Tensor) -> Tensor:
-        """Return the posterior's parameters, or what adds to those of linear maps.
+        """Return the posterior's parameters, or with a gate the terms that are added to those of the linear map.
 
         Parameters
         ----------
         out : Tensor of shape (n_rows, 2 * n_components)
-            What `forward` returned.
+            Output of `forward`.
 
         Returns
         -------
         gated : Tensor of shape (n_rows, 2 * n_components)
-            Times the trained number, where there is one.
+            `out`, multiplied by the trained number if `zero_output` is True.
         """
         return out if self.gate is None else self.gate * out
 
@@ -137,10 +138,10 @@ class PosteriorEncoder(nn.Module):
 def linear(
     n_in: int, n_out: int, generator: torch.Generator, zero: bool = False, initializer: str = "kaiming"
 ) -> nn.Linear:
-    """Make a linear layer, drawn from `generator` alone, or at zero.
+    """Make a linear layer with weights drawn from `generator`, or with zeros.
 
-    "kaiming" is torch's default start (He et al. 2015, with a gain of 1 / sqrt(3)), "glorot" that of Glorot and
-    Bengio (2010, eq. 16), uniform, without biases.
+    "kaiming" is torch's default initialisation (He et al. 2015, with a gain of 1 / sqrt(3)). "glorot" is the uniform
+    one of Glorot and Bengio (2010, eq. 16), with biases of 0.
     """
     layer = empty(nn.Linear, n_in, n_out)
     if zero:
@@ -157,12 +158,12 @@ def linear(
 
 
 def empty(layer: Callable[..., nn.Module], *sizes: int, **arguments: int) -> Any:
-    """Make a layer whose weights are still to be set, on torch's default device, which may be "meta"."""
+    """Make a layer with uninitialised weights, on torch's default device, which may be "meta"."""
     return nn.utils.skip_init(layer, *sizes, **arguments, **FLOAT32, device=torch.get_default_device())
 
 
 def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> int:
-    """Return the module's output width on two rows; raise ValueError if it is not `width`."""
+    """Return the width of the module's output for two rows; raise ValueError if it is not `width`."""
     expected = f"shape (2, {'any width' if width is None else width})"
     out = try_out(role, module, n_in, expected)
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 2 or (width is not None and out.shape[1] != width):
@@ -171,7 +172,7 @@ def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> 
 
 
 def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Return what the module makes of two rows; raise ValueError if it fails, or writes to its input."""
+    """Return the module's output for two rows; raise ValueError if it fails or writes to its input."""
     module.eval()
     x = torch.zeros(2, n_in, dtype=dtype)
     try:
@@ -184,7 +185,7 @@ def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch
         ) from error
     finally:
         module.train()
-    # Rows and latents are read again: by the likelihood, and by the linear maps.
+    # Modules must not change their inputs, because the likelihood and the linear maps read them again.
     if x._version:
         raise ValueError(
             f"network, tried on two rows: expected the {role} to leave its input as it is, but a layer writes to it; "
@@ -194,7 +195,7 @@ def try_out(role: str, module: nn.Module, n_in: int, expected: str, dtype: torch
 
 
 def check_precision(role: str, module: nn.Module, n_in: int) -> None:
-    """Raise ValueError unless the module computes in its input's precision: rows of float64 are transformed in it."""
+    """Raise ValueError unless the module computes in its input's precision; float64 rows are transformed in float64."""
     for dtype in (torch.float32, torch.float64):
         name = _name(dtype)
         out = try_out(role, copy.deepcopy(module).to(dtype), n_in, f"{name} for {name}", dtype)
@@ -202,13 +203,13 @@ def check_precision(role: str, module: nn.Module, n_in: int) -> None:
         if got != {dtype}:
             raise ValueError(
                 f"network, tried on two rows: expected the {role} to return {name} for {name}, "
-                f"got {', '.join(sorted(map(_name, got)))}; keep the precision that comes in (x.new_zeros(...))."
+                f"got {', '.join(sorted(map(_name, got)))}; keep the precision of the input (x.new_zeros(...))."
             )
 
 
 def wrong_output(role: str, n_in: int, expected: str, out: Any) -> ValueError:
-    """Return the error for an output that is not what is expected."""
-    change = f"the {role}'s last layer" if isinstance(out, Tensor) else f"what the {role}'s forward returns"
+    """Return the error for an unexpected output."""
+    change = f"the {role}'s last layer" if isinstance(out, Tensor) else f"the return value of the {role}'s forward"
     return ValueError(
         f"network, tried on two rows: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
         f"got {_described(out)}; change {change}."

@@ -1,4 +1,4 @@
-"""Convolutional networks on images as encoder and decoder."""
+"""Convolutional networks for images as encoder and decoder."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ from sklearn_vae.networks.mlp import ACTIVATIONS, check_sizes, hidden_layers
 
 Shape = tuple[int, int, int]  # channels, height, width
 
-# Stages halve the image until this number of positions is left.
+# Largest number of positions (height times width) after the last halving, with channels="auto".
 MAX_POSITIONS = 64
 
 
 class Conv(Network):
-    """Convolutions on images: each stage of the encoder halves height and width, each of the decoder's doubles them.
+    """Convolutional networks: each encoder stage halves height and width, and each decoder stage doubles them.
 
-    Rows stay scikit-learn's: an image's pixels one after the other, as
-    ``images.reshape(len(images), -1)`` makes them of (n_images, height, width) or (n_images,
-    channels, height, width). Any height and width will do: the encoder sees images padded with zeros to whole
-    multiples, and the decoder's are cropped.
+    Each row is a flattened image. ``images.reshape(len(images), -1)`` makes such rows from images
+    of shape (n_images, height, width) or (n_images, channels, height, width). Any height and
+    width is possible: the encoder pads images with zeros to a multiple of its total stride, and
+    the decoder crops its output.
 
     Parameters
     ----------
     image_shape : "auto", (height, width) or (channels, height, width), default="auto"
-        Shape of an image. "auto": a square, grey if the number of columns is one, otherwise
-        of three channels.
+        Shape of an image. "auto": a square grey image if the number of columns is a square
+        number, otherwise a square image with three channels.
     channels : sequence of int or "auto", default="auto"
-        Widths of the encoder's stages, from the image on. "auto": 16, and twice as many at each next stage, with as
-        many stages as leave 64 positions or fewer, at least one.
+        Numbers of channels of the encoder's stages, starting at the image. "auto": 16 channels
+        in the first stage, and twice as many in each further stage. Stages are added until at
+        most 64 positions remain.
     decoder_channels : sequence of int or "auto", default="auto"
-        Widths of the decoder's stages, from the latent side on. "auto": twice the widths of
-        the encoder's automatic ones, reversed.
+        Numbers of input channels of the decoder's stages, starting at the latent variables.
+        "auto": twice the automatic numbers of the encoder, in reverse order.
     hidden_layer_sizes : int or sequence of int, default=(256,)
-        Widths of the dense layers between the coarsest stage and the latent variables; the
-        decoder has them reversed. They take the place of the estimator's parameter of this name.
+        Widths of the dense layers between the coarsest stage and the latent variables. The
+        decoder has them in reverse order. The estimator's parameter of this name is ignored.
     kernel_size : int, default=4
-        Height and width of the kernels, an even number, so that each pixel is in equally many.
+        Height and width of the kernels. An even number, so that every pixel is covered by
+        equally many kernel positions.
     activation : {"relu", "elu", "gelu", "leaky_relu", "logistic", "silu", "tanh"}, default="leaky_relu"
         Activation in the encoder.
     decoder_activation : same as `activation`, default="relu"
@@ -53,9 +55,9 @@ class Conv(Network):
 
     See Also
     --------
-    MLP : Without the images' neighbourhoods.
-    Modules : Networks of your own.
-    sklearn_vae.ImageFlattener : Makes rows of images.
+    MLP : Fully connected networks, which ignore the positions of pixels.
+    Modules : Your own networks.
+    sklearn_vae.ImageFlattener : Transformer that turns images into rows.
 
     Examples
     --------
@@ -140,7 +142,7 @@ class Conv(Network):
 
 
 class ToImages(nn.Module):
-    """Rows to images, padded with zeros to multiples of `factor`, with the channels last in memory."""
+    """Reshape rows to images, padded with zeros to multiples of `factor`, in channels-last memory format."""
 
     def __init__(self, shape: Shape, factor: int):
         super().__init__()
@@ -148,7 +150,7 @@ class ToImages(nn.Module):
         self.padding = (0, -shape[2] % factor, 0, -shape[1] % factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_rows, n_columns) -> (n_rows, channels, height, width)."""
+        """Map (n_rows, n_columns) to (n_rows, channels, height, width)."""
         images = x.reshape(-1, *self.shape)
         if any(self.padding):
             images = nn.functional.pad(images, self.padding)
@@ -156,35 +158,35 @@ class ToImages(nn.Module):
 
 
 class ToFeatures(nn.Module):
-    """Images to rows in the order that they have in memory."""
+    """Flatten images to rows in channels-last order, the order in memory."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_rows, channels, height, width) -> (n_rows, n_features)."""
+        """Map (n_rows, channels, height, width) to (n_rows, n_features)."""
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
 class FromFeatures(nn.Module):
-    """The inverse of `ToFeatures`."""
+    """Reshape rows to images; the inverse of `ToFeatures`."""
 
     def __init__(self, shape: Shape):
         super().__init__()
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_rows, n_features) -> (n_rows, channels, height, width)."""
+        """Map (n_rows, n_features) to (n_rows, channels, height, width)."""
         channels, height, width = self.shape
         return x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
 class ToRows(nn.Module):
-    """The inverse of `ToImages`: cropped images to rows."""
+    """Crop images and flatten them to rows; the inverse of `ToImages`."""
 
     def __init__(self, shape: Shape):
         super().__init__()
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n_rows, channels, at least height, at least width) -> (n_rows, n_columns)."""
+        """Map images (n_rows, channels, ...) of the shape or larger to rows (n_rows, n_columns)."""
         return x[:, :, : self.shape[1], : self.shape[2]].flatten(1)
 
 
@@ -196,9 +198,10 @@ def convolution(
     generator: torch.Generator,
     zero: bool = False,
 ) -> nn.Conv2d | nn.ConvTranspose2d:
-    """Make a convolution that halves height and width, or a transposed one that doubles them, as `linear` does.
+    """Make a convolution that halves height and width, or a transposed convolution that doubles them.
 
-    The start is torch's default for the number of inputs that each output has.
+    Weights are drawn from `generator`, or are zero. The distribution is torch's default, with the number of inputs
+    that each output position has as fan-in.
     """
     layer = empty(cls, n_in, n_out, kernel_size, stride=2, padding=kernel_size // 2 - 1)
     n_positions = kernel_size**2 if cls is nn.Conv2d else (kernel_size // 2) ** 2
@@ -209,14 +212,14 @@ def convolution(
 
 
 def check_image_shape(image_shape: Any, n_columns: int) -> Shape:
-    """Return (channels, height, width); raise ValueError for anything that does not make `n_columns` columns."""
+    """Return (channels, height, width); raise ValueError for shapes that do not have `n_columns` pixels."""
     if isinstance(image_shape, str):
         for channels in (1, 3):
             side = math.isqrt(n_columns // channels)
             if channels * side**2 == n_columns:
                 return channels, side, side
         raise ValueError(
-            f"network Conv: expected a number of columns that makes square images, grey or of three channels, got "
+            f"network Conv: expected a number of columns that makes square images, grey or with three channels, got "
             f"{n_columns}; give image_shape=(height, width) or (channels, height, width), or use network='mlp'."
         )
     try:
@@ -238,17 +241,17 @@ def check_image_shape(image_shape: Any, n_columns: int) -> Shape:
 
 
 def check_widths(name: str, widths: Any, automatic: Sequence[int]) -> Sequence[int]:
-    """Return the widths of stages, at least one; raise ValueError for anything else."""
+    """Return the widths of one or more stages; raise ValueError for anything else."""
     if isinstance(widths, str):
         return automatic
     checked = check_sizes(widths, name)
     if not checked:
-        raise ValueError(f"network Conv: expected {name} to have one width at least, got {widths!r}.")
+        raise ValueError(f"network Conv: expected {name} to have at least one width, got {widths!r}.")
     return checked
 
 
 def automatic_depth(shape: Shape) -> int:
-    """Return the number of halvings that leave `MAX_POSITIONS` or fewer, at least one."""
+    """Return the number of halvings, at least one, after which `MAX_POSITIONS` positions or fewer remain."""
     depth = 1
     while math.prod(coarsest(shape, depth)) > MAX_POSITIONS:
         depth += 1

@@ -15,7 +15,7 @@ from torch import nn
 
 from sklearn_vae.networks.base import Network, linear
 
-# In place where the gradient needs the output only: less memory to move.
+# Activations whose gradient needs only the output work in place, which moves less memory.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
@@ -28,34 +28,36 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class MLP(Network):
-    """Fully connected networks of the widths in the estimator's `hidden_layer_sizes`.
+    """Fully connected networks with the widths in the estimator's `hidden_layer_sizes`.
 
-    What ``network="mlp"`` stands for; an instance has options beside the widths.
+    ``network="mlp"`` is an instance with the default parameters.
 
     Parameters
     ----------
     activation : {"relu", "elu", "gelu", "leaky_relu", "logistic", "silu", "tanh"}, default="leaky_relu"
-        Activation of the encoder's hidden layers. The default has slope 0.1 below 0: the
-        steep first steps after a start at probabilistic PCA kill most plain ReLUs there.
+        Activation of the encoder's hidden layers. The default has slope 0.1 below 0. Plain
+        ReLUs in the encoder mostly die in the large first steps after a start at probabilistic
+        PCA.
     decoder_activation : same as `activation`, default="relu"
         Activation of the decoder's hidden layers.
     decoder_hidden_layer_sizes : sequence of int, default=None
-        Widths of the decoder's hidden layers, from the latent side on. None: the encoder's,
-        reversed.
+        Widths of the decoder's hidden layers, starting at the latent variables. None: the
+        encoder's widths in reverse order.
     principal_coordinates : int or None, default=128
-        Columns beyond which, with an isotropic Gaussian and init="ppca", the networks see and
-        return this number of leading principal coordinates instead (8 per latent variable
-        where that is more); what is dropped stays in the likelihood as noise. Networks of
-        the same width do more in less time on wide data. None: always the columns.
+        Largest number of columns that the networks see and return. Data with more columns are
+        rotated to this number of leading principal coordinates, or to 8 per latent variable if
+        that is more. The dropped coordinates stay in the likelihood as noise. Networks of the
+        same width are then faster and fit better on wide data. This requires an isotropic
+        Gaussian and init="ppca". None: the networks always see the columns.
     initializer : {"kaiming", "glorot"}, default="kaiming"
-        Start of the weights: torch's default, or that of Glorot and Bengio (2010), which keeps
-        the variance of what passes through. With init="random" and many latent variables
-        more of them stay in use with the latter.
+        Initialisation of the weights. "kaiming": torch's default. "glorot": the initialisation
+        of Glorot and Bengio (2010), which preserves the variance of activations. With
+        init="random" and many latent variables, "glorot" keeps more of them in use.
 
     See Also
     --------
     Conv : Convolutions, for rows that are images.
-    Modules : Networks of your own.
+    Modules : Your own networks.
 
     Examples
     --------
@@ -114,7 +116,7 @@ class MLP(Network):
 def hidden_layers(
     sizes: Sequence[int], activation: Callable[[], nn.Module], layer: Callable[[int, int], nn.Linear]
 ) -> nn.Sequential:
-    """Chain linear layers of these sizes, as `layer` makes them, each followed by an activation."""
+    """Chain linear layers of these sizes, made by `layer` and each followed by an activation."""
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes):
         layers += [layer(n_in, n_out), activation()]

@@ -1,4 +1,4 @@
-"""A user's own torch modules as encoder and decoder."""
+"""User-defined torch modules as encoder and decoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from sklearn_vae._data.devices import FLOAT32, seeded_global_generator
 from sklearn_vae.networks.base import (
-    POSITIVE,
+    POSITIVE_SCALE_HINT,
     Network,
     PosteriorEncoder,
     check_output,
@@ -23,40 +23,40 @@ from sklearn_vae.networks.base import (
     wrong_output,
 )
 
-# What a class or factory is called with.
+# Positional arguments that a class or factory of each role is called with.
 SIZES = {"encoder": "n_features", "decoder": "n_components, n_features"}
+# End of error messages for unknown parameters.
 ARGUMENTS = "expected encoder, decoder, encoder__<name> or decoder__<name>"
 
 
 class Modules(Network):
     """Any two ``nn.Module``: an encoder that returns features and a decoder that returns columns.
 
-    Whatever torch can express goes in as it is, without a class derived from one of this
-    package's: layers, connections and outputs are yours.
+    The modules need not derive from a class of this package.
 
     Parameters
     ----------
     encoder : nn.Module, or callable returning one
-        (n_rows, n_features) -> (n_rows, any width): features, from which one linear layer
-        makes the posterior's means and scales. Or a pair (loc, scale), each of shape
-        (n_rows, n_components): these means and scales, scale above 0. A class or factory is
-        called with ``(n_features,)``; an instance is copied and trained from the weights it has.
-        Layers and weights that encoder and decoder share stay shared.
+        Maps rows (n_rows, n_features) to features (n_rows, any width). One linear layer maps
+        the features to the posterior's means and scales. Alternatively, the module returns these
+        as a pair (loc, scale), each of shape (n_rows, n_components), with scale above 0. A class
+        or factory is called with ``(n_features,)``. An instance is copied, and training starts
+        at its weights. Layers and weights that encoder and decoder share stay shared.
     decoder : nn.Module, or callable returning one
-        (n_rows, n_components) -> (n_rows, n_features): the mean in standardised units
-        (Gaussian) or the logits (Bernoulli). A class or factory is called with
+        Maps latents (n_rows, n_components) to (n_rows, n_features): the mean in standardised
+        units (Gaussian) or the logits (Bernoulli). A class or factory is called with
         ``(n_components, n_features)``.
     **params
         Further arguments of a class or factory, as ``encoder__<name>`` and
-        ``decoder__<name>``; searchable as ``network__encoder__<name>``.
+        ``decoder__<name>``. They can be searched as ``network__encoder__<name>``.
 
     Raises
     ------
     TypeError
-        If `encoder` or `decoder` does not give an ``nn.Module``.
+        If `encoder` or `decoder` is not an ``nn.Module`` and does not return one when called.
     ValueError
-        If a module fails, or its output has another shape or precision, found on two rows
-        before training; or if a scale falls below 0 later.
+        If a module fails on two rows before training, or if its output there has the wrong shape
+        or precision. Also if the encoder returns a scale below 0 in training.
 
     See Also
     --------
@@ -66,13 +66,16 @@ class Modules(Network):
 
     Notes
     -----
-    With init="ppca" the encoder sees the columns centred and divided by the spread of the
-    leading components, and what the modules return is added to linear maps: a pair
-    (loc, scale) as loc and log(scale), times a trained number that starts at 0. Modules work
-    in the precision of their input, which is float64 for rows of float64 after training, and
-    treat each row by itself outside of training. Layers that
-    draw random numbers (dropout) do so from torch's global generator, which is seeded for
-    each step and put back; fits in several threads then take turns.
+    With init="ppca" the encoder sees centred columns, divided by the spread of the leading
+    components. The modules' outputs are added to linear maps. A pair (loc, scale) is added as
+    loc and log(scale), multiplied by a trained number that starts at 0.
+
+    Modules must compute in the precision of their input. After training this is float64 for rows
+    of float64. Outside of training, the output for a row must not depend on other rows.
+
+    Layers that draw random numbers, such as dropout, draw from torch's global generator. This
+    generator is seeded before each step and restored afterwards, so fits in several threads take
+    turns.
 
     Examples
     --------
@@ -102,32 +105,33 @@ class Modules(Network):
         self.__dict__.update(params)
 
     def get_params(self, deep=True):
-        """Return the modules and the arguments that they are called with."""
+        """Return the modules and the arguments of their classes or factories."""
         return super().get_params(deep=False) | {k: v for k, v in vars(self).items() if k.partition("__")[0] in SIZES}
 
     def set_params(self, **params):
-        """Set the modules, or arguments that they are called with."""
+        """Set the modules, or arguments of their classes or factories."""
         if unknown := [name for name in params if name not in SIZES and not is_argument(name)]:
             raise ValueError(f"Invalid parameter {unknown[0]!r} for estimator {self}; {ARGUMENTS}.")
         self.__dict__.update(params)
         return self
 
     def __sklearn_clone__(self):
-        """Copy modules and arguments, all at once, so that what they share stays shared; classes and factories stay.
+        """Copy modules and arguments in one deep copy, so that shared layers stay shared.
 
-        Two copies are seen to be alike by their factories.
+        Classes and factories are not copied, because two clones are compared by the identity of their factories.
         """
-        made = {role: getattr(self, role) for role in SIZES if not isinstance(getattr(self, role), nn.Module)}
-        return type(self)(**copy.deepcopy({k: v for k, v in self.get_params().items() if k not in made}), **made)
+        factories = {role: getattr(self, role) for role in SIZES if not isinstance(getattr(self, role), nn.Module)}
+        copied = copy.deepcopy({k: v for k, v in self.get_params().items() if k not in factories})
+        return type(self)(**copied, **factories)
 
     def __getstate__(self):
-        """Return modules and arguments with arrays in place of tensors, whose own pickles differ each time."""
+        """Return modules and arguments with tensors as arrays, because pickles of tensors are not reproducible."""
         state = super().__getstate__()
         tensors = {id(tensor): StoredTensor(tensor) for *_, tensor in tensors_in(state.values())}
         return copy.deepcopy(state, tensors)
 
     def __setstate__(self, state):
-        """Put tensors back in their places; those that were one are one again."""
+        """Replace arrays by tensors; a tensor that was shared is shared again."""
         super().__setstate__(state)
         restored: dict[int, Tensor] = {}
         for places, name, stored in tensors_in(vars(self).values(), StoredTensor):
@@ -143,18 +147,19 @@ class Modules(Network):
         generator: torch.Generator,
     ) -> tuple[nn.Module, nn.Module]:
         """Make the encoder and the decoder, and try both on two rows."""
-        # Trying them out changes lazy layers, and their precision is set: not that of the specification's own.
-        own = clone(self)
+        # The trial initialises lazy layers, and `instantiate` sets the precision. Both must not change `self`.
+        copied = clone(self)
         with seeded_global_generator(generator):
-            encoder = instantiate("encoder", own.encoder, own._arguments("encoder"), n_inputs)
-            decoder = instantiate("decoder", own.decoder, own._arguments("decoder"), n_components, n_outputs)
+            encoder = instantiate("encoder", copied.encoder, copied._arguments("encoder"), n_inputs)
+            arguments = copied._arguments("decoder")
+            decoder = instantiate("decoder", copied.decoder, arguments, n_components, n_outputs)
             posterior = gives_posterior(encoder, n_inputs, n_components)
             check_output("decoder", decoder, n_components, n_outputs)
             check_precision("encoder", encoder, n_inputs)
             check_precision("decoder", decoder, n_components)
         if posterior:
             encoder = PosteriorEncoder(encoder, zero_output)
-        # Both at once, because they may share layers; a factory may return the same module at each call.
+        # A factory may return the same module at each call, so modules are copied; one deep copy keeps layers shared.
         return copy.deepcopy((encoder, Gated(decoder) if zero_output else decoder))
 
     def _arguments(self, role: str) -> dict[str, Any]:
@@ -165,7 +170,7 @@ class Modules(Network):
 def instantiate(
     role: str, module: nn.Module | Callable[..., nn.Module], arguments: dict[str, Any], *sizes: int
 ) -> nn.Module:
-    """Take an instance; call a class or factory with its sizes and arguments."""
+    """Return the module if it is an instance; otherwise call the class or factory with sizes and arguments."""
     if isinstance(module, nn.Module):
         if arguments:
             name = f"{role}__{next(iter(arguments))}"
@@ -193,7 +198,7 @@ def instantiate(
 
 
 def gives_posterior(encoder: nn.Module, n_inputs: int, n_components: int) -> bool:
-    """Try an encoder on two rows: whether it returns (loc, scale), or features; raise ValueError for anything else."""
+    """Return True if the encoder returns (loc, scale) for two rows, False for features; else raise ValueError."""
     shape = (2, n_components)
     expected = f"shape (2, any width), or loc and scale of shape {shape} with scale above 0,"
     out = try_out("encoder", encoder, n_inputs, expected)
@@ -204,26 +209,27 @@ def gives_posterior(encoder: nn.Module, n_inputs: int, n_components: int) -> boo
     if not out[1].min() > 0:
         raise ValueError(
             f"network, tried on two rows: expected the encoder to return loc and scale with scale above 0, got a scale "
-            f"of {out[1].min().item():.3g}; {POSITIVE}."
+            f"of {out[1].min().item():.3g}; {POSITIVE_SCALE_HINT}."
         )
     return True
 
 
 def is_pair(out: Any, shape: tuple[int, ...]) -> bool:
-    """Whether these are two tensors of this shape."""
+    """Return whether `out` is a tuple of two tensors of this shape."""
     return isinstance(out, tuple) and len(out) == 2 and all(isinstance(t, Tensor) and t.shape == shape for t in out)
 
 
 def is_argument(name: str) -> bool:
-    """Whether a parameter's name is that of a module's argument."""
+    """Return whether a parameter's name is ``encoder__<name>`` or ``decoder__<name>``."""
     role, _, argument = name.partition("__")
     return role in SIZES and bool(argument)
 
 
 def tensors_in(values: Iterable[Any], kind: type = Tensor) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """Yield the tensors of modules among `values`: the dictionary that each is in, its name there, and itself.
+    """Yield (dictionary, name, tensor) for each tensor that belongs to a module among `values`.
 
-    Lazy layers' weights, which have no values yet, are left out, and so are tensors in lists of a user's.
+    `dictionary[name]` is the tensor. Weights of lazy layers, which have no values yet, are left out. So are tensors
+    inside lists or other containers that are attributes of a module.
     """
     for module in (m for value in values if isinstance(value, nn.Module) for m in value.modules()):
         for places in (module._parameters, module._buffers, vars(module)):
@@ -233,11 +239,12 @@ def tensors_in(values: Iterable[Any], kind: type = Tensor) -> Iterator[tuple[dic
 
 
 class StoredTensor:
-    """A tensor as an array.
+    """Tensor stored as a numpy array.
 
     Parameters
     ----------
     tensor : Tensor
+        The tensor, which may be a parameter.
     """
 
     def __init__(self, tensor: Tensor):
@@ -248,11 +255,11 @@ class StoredTensor:
         try:
             self.array = values.numpy()
         except TypeError:
-            # numpy has no such type; float32 has all of its values.
+            # numpy lacks some types, such as bfloat16; float32 represents their values exactly.
             self.array = values.float().numpy()
 
     def tensor(self) -> Tensor:
-        """Return the tensor, on the CPU; raise ValueError if it was changed so that there is none."""
+        """Return the tensor on the CPU; raise ValueError if the stored values are damaged."""
         try:
             values = torch.from_numpy(np.array(self.array)).to(getattr(torch, self.dtype))
             return nn.Parameter(values, self.requires_grad) if self.is_parameter else values
@@ -264,7 +271,7 @@ class StoredTensor:
 
 
 class Gated(nn.Module):
-    """A module's output times a trained scalar that starts at zero (ReZero, Bachlechner et al. 2021)."""
+    """Module whose output is multiplied by a trained scalar that starts at 0 (ReZero, Bachlechner et al. 2021)."""
 
     def __init__(self, module: nn.Module):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training objectives: one file each."""
+"""Training objectives, one file for each."""
 
 from sklearn_vae.objectives.autoencoder import Autoencoder
 from sklearn_vae.objectives.base import Batch, Objective, Terms, draw

@@ -1,4 +1,4 @@
-"""The deterministic autoencoder."""
+"""Deterministic autoencoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 class Autoencoder(Objective):
-    """Reconstruction alone, from the posterior mean: no noise, no KL, no `beta`.
+    """Reconstruction loss of a deterministic autoencoder.
 
-    The baseline that a variational autoencoder is measured against. It is no model of
-    p(x): estimators trained with it have no ``sample``, ``score_samples`` and ``score``.
+    The decoder gets the posterior mean. There is no noise and no KL, and `beta` is ignored.
+    This is the usual baseline for a variational autoencoder. It is not a model of p(x), so
+    estimators trained with it have no ``sample``, ``score_samples`` or ``score``.
 
     See Also
     --------
-    ELBO : The same with noise and a prior.
+    ELBO : Variational bound, with noise and a prior.
 
     Examples
     --------

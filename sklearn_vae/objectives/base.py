@@ -1,4 +1,4 @@
-"""What every objective is: a model and rows in, a loss per row out."""
+"""Base class of training objectives: functions of a model and a batch that return a loss per row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Terms(NamedTuple):
-    """An objective's terms in nats, each of shape (n_rows,)."""
+    """Loss, reconstruction term and KL of an objective in nats, each of shape (n_rows,)."""
 
     loss: Tensor
     reconstruction: Tensor
@@ -26,7 +26,7 @@ class Terms(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """An objective's terms as numbers, sums or means over rows; 0 for what it does not have."""
+    """Sums or means of an objective's terms over rows, in nats. A term that the objective lacks is 0."""
 
     loss: float
     reconstruction: float
@@ -34,22 +34,23 @@ class Parts(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Rows, and what is known of them.
+    """Batch of rows with their weights and labels.
 
     Attributes
     ----------
     observed : Observed
-        The rows' cells, which the likelihood scores, and `observed.inputs`, which the encoder sees.
+        Observed values of the rows: `observed.cells` for the likelihood and `observed.inputs` for
+        the encoder.
     weight : Tensor of shape (n_rows,) or None
-        Weights of the rows, for likelihood parameters with a closed form only: the loss is
-        weighted by the caller.
+        Weights of the rows. The objective passes them to the likelihood, for parameters with a
+        closed-form optimum. It does not weight its loss, because the caller does.
     target : Tensor of shape (n_rows, n_classes) or None
-        Probabilities of the classes times the weight that they have; 0 where nothing is
-        known. None where there are no classes.
+        Class probabilities times the weight of the row's label; 0 for an unlabelled row. None if
+        there are no classes.
     labelled : Observed or None
-        More rows with labels, which only classification learns from.
+        Additional labelled rows. Only the classification loss uses them.
     labelled_target : Tensor of shape (n_labelled_rows, n_classes) or None
-        Their `target`.
+        The `target` of these additional rows.
     """
 
     observed: Observed
@@ -60,16 +61,17 @@ class Batch(NamedTuple):
 
 
 class Objective(DeclaresCapabilities, BaseEstimator, ABC):
-    """Specification of what training minimises, given to an estimator as ``objective=``.
+    """Specification of the loss that training minimises, given to an estimator as ``objective=``.
 
     Attributes
     ----------
     generative : bool
-        Class attribute. True if training makes p(x, z) a model of the data, so that
-        ``sample`` and ``score_samples`` mean something.
+        Class attribute. True if training fits p(x, z) to the data, so that estimators have
+        ``sample`` and ``score_samples``.
     is_elbo : bool
         Class attribute. True if the loss is the evidence lower bound with one draw, so that
-        training may use its closed-form gradient. Not inherited: a subclass may override the loss.
+        training may use its closed-form gradient. A subclass does not inherit it, because it may
+        override the loss.
     """
 
     capabilities: ClassVar[tuple[str, ...]] = ("is_elbo",)
@@ -83,19 +85,20 @@ class Objective(DeclaresCapabilities, BaseEstimator, ABC):
         Parameters
         ----------
         model : VAE
-            A module with `training`, and with these methods. Rows come before components, and draws before rows.
+            A module with the attribute `training` and the methods below. In shapes, draws come before rows, and
+            rows before components.
 
-            - `encode(inputs, generator)` returns q(z|x), a `Normal` of shape (n_rows, n_components). In training the
-              encoder's inputs get noise from the generator; without one, none.
+            - `encode(inputs, generator)` returns q(z|x), a `Normal` of shape (n_rows, n_components). In training,
+              noise from the generator is added to the encoder's inputs. Without a generator there is no noise.
             - `decode(z)` returns the likelihood's raw output, (..., n_rows, n_outputs).
             - `likelihood.log_prob(observed, raw, weight)` returns log p(x|z), (..., n_rows).
-            - `kl(q, z)` returns KL(q || p) per row and block of components that are independent in p,
-              (n_rows, n_blocks). Where there is no closed form, it is estimated at `z`, which is drawn from `q`.
+            - `kl(q, z)` returns KL(q || p) per row and block of components, (n_rows, n_blocks). Blocks are
+              independent of each other in p. Without a closed form, the KL is estimated at `z`, a draw from `q`.
             - `log_prior(z)` returns log p(z), (..., n_rows).
-            - `untracked()` is the context in which to encode other rows than the batch's: layers that keep
-              statistics of batches (batch normalisation) do not count these rows.
-            - With classes, `classify(inputs)` returns their logits, (n_rows, n_classes), and
-              `encode_and_classify(inputs, generator)` both.
+            - `untracked()` is a context manager for encoding other rows than the batch's. Inside it, batch
+              normalisation does not update its running statistics.
+            - `classify(inputs)` returns class logits, (n_rows, n_classes), and
+              `encode_and_classify(inputs, generator)` returns q(z|x) and these logits.
         batch : Batch
             The rows.
         beta : float
@@ -106,19 +109,19 @@ class Objective(DeclaresCapabilities, BaseEstimator, ABC):
         Returns
         -------
         terms : Terms
-            In nats; the mean over rows is taken by the caller.
+            Terms per row, in nats. The caller takes the mean over rows.
         """
 
 
 def draw(q: Normal, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw z from q, reparametrised: gradients pass to q.
+    """Draw z from q with the reparametrisation trick, so that gradients flow to q.
 
     Parameters
     ----------
     q : Normal
         The posteriors, of shape (n_rows, n_components).
     shape : tuple of int
-        Of the draws in front of rows; () for one.
+        Shape of the draws, which comes before the rows; () for one draw.
     generator : torch.Generator
         The only source of randomness.
 

@@ -1,4 +1,4 @@
-"""The evidence lower bound."""
+"""Evidence lower bound."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class ELBO(Objective):
 
     .. math:: -\mathbb{E}_{q(z|x)} \log p(x|z) + \beta \, \mathrm{KL}(q(z|x) \| p(z))
 
-    The bound is that of Kingma and Welling (2014, eq. 3); a weight `beta` other than 1
-    is Higgins et al. (2017)'s, set by the estimator's `beta`.
+    With :math:`\beta = 1` this is the bound of Kingma and Welling (2014, eq. 3). Other values
+    give the beta-VAE of Higgins et al. (2017). The estimator's parameter `beta` sets the weight.
 
     See Also
     --------
     IWAE : A tighter bound.
-    FreeBits : With some KL that costs nothing.
+    FreeBits : The bound with a minimum KL per component.
 
     Examples
     --------

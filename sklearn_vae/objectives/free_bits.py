@@ -1,4 +1,4 @@
-"""The evidence lower bound with free bits."""
+"""Evidence lower bound with free bits."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 class FreeBits(Objective):
-    r"""Negative evidence lower bound in which each component has some nats of KL for nothing.
+    r"""Negative evidence lower bound with a minimum KL charge per component.
 
     .. math:: -\mathbb{E}_{q(z|x)} \log p(x|z)
         + \beta \sum_j \max(\lambda, \mathrm{mean}_x \mathrm{KL}(q(z_j|x) \| p(z_j)))
 
-    (Kingma et al. 2016, eq. 15), the mean over a batch: no component gains by carrying
-    less than :math:`\lambda`, so that those that are not needed yet do not collapse. Where the prior
-    does not make the components independent, they have their allowances together.
+    The mean is over a batch (Kingma et al. 2016, eq. 15). A component gains nothing from a KL
+    below :math:`\lambda`, so components that are not needed yet do not collapse. If the prior does
+    not make the components independent, they share the sum of their allowances.
 
     Parameters
     ----------
     free_bits : float, default=0.1
-        :math:`\lambda`, in nats per component.
+        The allowance :math:`\lambda`, in nats per component.
 
     See Also
     --------
-    ELBO : Without free bits.
+    ELBO : The bound without free bits.
 
     Examples
     --------

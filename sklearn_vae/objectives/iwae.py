@@ -1,4 +1,4 @@
-"""The importance-weighted bound."""
+"""Importance-weighted bound."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ class IWAE(Objective):
     .. math:: -\log \frac{1}{K} \sum_k w_k, \qquad
         w_k = p(x|z_k) \left( \frac{p(z_k)}{q(z_k|x)} \right)^\beta
 
-    (Burda, Grosse & Salakhutdinov 2016, eq. 8). It trains better densities, with posteriors
-    that are wider than with the ELBO: latents are no better as features. A step costs what
-    it costs to decode K draws per row.
+    (Burda, Grosse & Salakhutdinov 2016, eq. 8). It improves the density p(x). Posteriors are
+    wider than with the ELBO, so the latent variables are no better as features. A training step
+    decodes K draws per row.
 
     Parameters
     ----------
     n_draws : int, default=5
-        K.
+        Number K of draws per row.
     gradient : {"dreg", "plain"}, default="dreg"
-        Of the encoder. "dreg": doubly reparametrised (Tucker et al. 2019, eq. 8), whose noise
-        does not drown it as K grows. "plain": the bound's own.
+        Estimator of the encoder's gradient. "dreg": the doubly reparametrised gradient (Tucker
+        et al. 2019, eq. 8), whose signal-to-noise ratio does not decrease as K grows. "plain":
+        the gradient of the bound by automatic differentiation.
 
     See Also
     --------
@@ -40,7 +41,7 @@ class IWAE(Objective):
 
     Notes
     -----
-    A noise scale at its closed-form optimum is the ELBO's, from draws with equal weights.
+    An optimal noise scale is computed as for the ELBO, with equal weights for all draws.
 
     Examples
     --------
@@ -64,13 +65,13 @@ class IWAE(Objective):
         z = draw(q, (int(self.n_draws),), generator)
         log_p = model.likelihood.log_prob(batch.observed, model.decode(z), batch.weight)
         is_dreg = self.gradient == "dreg" and z.requires_grad
-        # The score of q has expectation 0, and the rest of its gradient comes through z.
+        # The gradient of log q with respect to its parameters is left out; gradients reach q through z only.
         log_q = (Normal(q.loc.detach(), q.scale.detach(), validate_args=False) if is_dreg else q).log_prob(z).sum(-1)
         kl = log_q - model.log_prior(z)
         log_w = log_p - beta * kl
         if is_dreg:
-            # What comes back to z has the weights once. The score, which q^beta has beta times, takes
-            # the weights less their squares from it: with beta 1 the squares remain, with 0 all.
+            # The gradient at z already contains the normalised importance weight w. The omitted score term, which
+            # enters beta times, contributes -(w - w^2): beta = 1 leaves w^2, and beta = 0 leaves w. Divided by w:
             share = 1 - beta + beta * log_w.detach().softmax(0)[..., None]
             z.register_hook(lambda gradient: share * gradient)
         bound = log_w.logsumexp(0) - math.log(self.n_draws)

@@ -1,4 +1,4 @@
-"""Classification and a generative model in one loss."""
+"""Joint loss of classification and a generative model."""
 
 from __future__ import annotations
 
@@ -13,39 +13,41 @@ from sklearn_vae.objectives.base import Batch, Objective, Terms
 if TYPE_CHECKING:
     from sklearn_vae._model.vae import VAE
 
-# Shares of a class in a batch that count as none.
-MIN_SHARE = 1e-6
+# Floor for the share of a class in a batch.
+MIN_CLASS_SHARE = 1e-6
 
 
 class Joint(Objective):
-    r"""Cross-entropy, consistency and a generative objective, on one encoder.
+    r"""Sum of cross-entropy, consistency loss and a generative objective on one encoder.
 
     .. math:: -\sum_k t_k \log p(k|x) + \lambda \, \mathrm{KL}(p(\cdot|x) \| p(\cdot|x + r))
         + \eta \, \mathrm{H}(p(\cdot|x)) + w \, \mathcal{L}(x)
 
-    with targets :math:`t`, the perturbation :math:`r` of a given length that changes the
-    prediction most (virtual adversarial training, Miyato et al. 2018, eq. 5, one power
-    step), the entropy of the prediction (Grandvalet and Bengio 2004), and a generative
-    loss such as the negative evidence lower bound. What `VAEClassifier` minimises.
+    Here :math:`t` are the targets. The perturbation :math:`r` has a given length and the
+    direction that changes the prediction most (virtual adversarial training, Miyato et al. 2018,
+    eq. 5, one power step). :math:`\mathrm{H}` is the entropy of the prediction (Grandvalet and
+    Bengio 2004). :math:`\mathcal{L}` is a generative loss, such as the negative evidence lower
+    bound. `VAEClassifier` minimises this sum.
 
     Parameters
     ----------
     objective : Objective
-        Gives the generative loss.
+        The generative objective, which gives :math:`\mathcal{L}`.
     generative_weight : float, default=1e-3
         The weight w, per nat.
     consistency_weight : float, default=1.0
         The weight :math:`\lambda`.
     consistency_radius : float, default=0.1
-        Length of r, as a share of the centred rows' median norm.
+        Length of r, relative to the median norm of the centred rows.
     entropy_weight : float, default=0.0
-        The weight :math:`\eta`. With it, and with labelled rows apart, the classes' shares in a batch's
-        predictions are kept near their shares among labelled rows (Krause, Perona and Gomes
-        2010, eq. 3): sure predictions could otherwise leave a class without rows.
+        The weight :math:`\eta`. If it is above 0 and the batch has additional labelled rows, the
+        loss also contains the KL between the class shares of the labelled rows and of the
+        predictions (Krause, Perona and Gomes 2010, eq. 3). Without this term, low-entropy
+        predictions could leave a class without rows.
 
     See Also
     --------
-    sklearn_vae.VAEClassifier : Makes it from its own parameters.
+    sklearn_vae.VAEClassifier : Estimator that constructs this objective from its parameters.
     ELBO : The usual generative loss.
 
     Examples
@@ -67,16 +69,16 @@ class Joint(Objective):
 
     @property
     def generative(self) -> bool:  # type: ignore[override]
-        """Whether the generative loss has a part in it, and makes a model of the data."""
+        """True if the generative loss has a positive weight and fits p(x, z) to the data."""
         return self.generative_weight > 0 and self.objective.generative
 
     def __call__(self, model: Any, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
-        """Return the loss, and the parts of the generative one, per row."""
+        """Return the loss per row, and the reconstruction term and KL of the generative loss."""
         inputs = batch.observed.inputs
         q, logits = model.encode_and_classify(inputs, generator)
         loss = cross_entropy(logits, batch.target)
         terms = Terms(loss, torch.zeros_like(loss), torch.zeros_like(loss))
-        # What is held out is judged by its labels alone.
+        # For held-out rows, only the classification loss counts.
         if self.generative_weight and model.training:
             terms = self.objective(_Encoded(model, inputs, generator, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
@@ -96,10 +98,10 @@ class Joint(Objective):
 
 
 class _Encoded:
-    """A model that has encoded a batch already.
+    """Wrapper of a model that has already encoded a batch.
 
-    The first request to encode these very rows in this way is answered with the known posterior. A
-    second one gets noise of its own. All else is the model's.
+    The first call of `encode` with the same inputs and generator returns the stored posterior. All other calls
+    encode again, with new noise. All other attributes are the model's.
     """
 
     def __init__(self, model: Any, inputs: Tensor, generator: torch.Generator, q: Normal):
@@ -110,29 +112,29 @@ class _Encoded:
         return getattr(self._model, name)
 
     def encode(self, inputs: Tensor, generator: torch.Generator | None = None) -> Normal:
-        # Without a generator no noise is wanted, and perhaps none was added.
-        is_request = inputs is self._inputs and (generator is self._generator or not self._model.input_noise)
-        if self._q is None or not is_request:
+        # A call without a generator asks for no noise. The stored posterior has none if `input_noise` is 0.
+        is_same_call = inputs is self._inputs and (generator is self._generator or not self._model.input_noise)
+        if self._q is None or not is_same_call:
             return self._model.encode(inputs, generator)
         q, self._q = self._q, None
         return q
 
 
 def cross_entropy(logits: Tensor, target: Tensor | None) -> Tensor:
-    """Return -sum_k t_k log p_k per row, (n_rows,); 0 without targets."""
+    """Return -sum_k t_k log p_k per row, (n_rows,), or zeros if there are no targets."""
     if target is None:
         return logits.new_zeros(len(logits))
     return -(target * logits.log_softmax(-1)).sum(-1)
 
 
 def imbalance(logits: Tensor, target: Tensor) -> Tensor:
-    """Return KL(p || p') of the classes' mean shares in targets and in predictions."""
+    """Return KL(p || p') between the mean class shares of the targets and of the predictions."""
     shares, predicted = target.mean(0), logits.softmax(-1).mean(0)
-    return divergence(shares.clamp_min(MIN_SHARE).log(), predicted.clamp_min(MIN_SHARE).log())
+    return divergence(shares.clamp_min(MIN_CLASS_SHARE).log(), predicted.clamp_min(MIN_CLASS_SHARE).log())
 
 
 def divergence(logits: Tensor, other: Tensor) -> Tensor:
-    """Return KL(p || p') of two categorical distributions per row, (n_rows,)."""
+    """Return KL(p || p') per row between two categorical distributions, (n_rows,)."""
     log_p = logits.log_softmax(-1)
     return (log_p.exp() * (log_p - other.log_softmax(-1))).sum(-1)
 
@@ -140,10 +142,10 @@ def divergence(logits: Tensor, other: Tensor) -> Tensor:
 def adversarial_direction(
     model: VAE, inputs: Tensor, logits: Tensor, radius: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Return the unit vectors along which the predictions change most, (n_rows, n_inputs).
+    """Estimate the unit vectors along which the predictions change most, (n_rows, n_inputs).
 
-    One step of the power method for the Hessian of the divergence at 0, from a random
-    direction, by finite differences of a tenth of the radius.
+    The estimate is one step of the power method for the Hessian of the divergence at 0. It starts
+    from a random direction and uses a finite difference of a tenth of the radius.
     """
     d = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype, device=inputs.device)
     d = (d * (0.1 * radius / d.norm(dim=-1, keepdim=True))).requires_grad_()

@@ -1,4 +1,4 @@
-"""Priors p(z): one file each."""
+"""Priors p(z), one file for each."""
 
 from sklearn_vae.priors.base import Prior, PriorModule
 from sklearn_vae.priors.mixture import Mixture

@@ -1,4 +1,4 @@
-"""What every prior p(z) is: a specification that builds a torch module."""
+"""Base classes of priors p(z): the specification and its torch module."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.distributions import Distribution, Normal
 
 from sklearn_vae._capabilities import DeclaresCapabilities
 
-# Encoder inputs, (n_rows, n_inputs) -> q(z|x), (n_rows, n_components).
+# Function from encoder inputs (n_rows, n_inputs) to q(z|x), a Normal of shape (n_rows, n_components).
 Encode = Callable[[Tensor], Normal]
-# Draws of a prior that estimate the density of each component.
+# Number of draws from a prior for the kernel density estimate of each component.
 N_MARGINAL_DRAWS = 2048
 
 
@@ -32,28 +32,29 @@ class Prior(BaseEstimator, ABC):
         n_components : int
             Number of latent variables.
         n_inputs : int
-            Number of columns of the encoder's input.
+            Width of the encoder's input.
         generator : torch.Generator
-            The only source of randomness of initial weights.
+            The only source of randomness for initial weights.
 
         Returns
         -------
         module : PriorModule
-            The prior, to be trained with the networks.
+            The module, which is trained together with the networks.
         """
 
 
 class PriorModule(DeclaresCapabilities, nn.Module, ABC):
-    """Distribution p(z) as a torch module. It may depend on the encoder, to which the model binds it once.
+    """Distribution p(z) as a torch module.
 
-    A new prior is `forward` and `sample`; `log_prob`, `kl` and `marginal_kl` follow from them, and are
-    overridden where a closed form is faster or exact.
+    A prior may depend on the encoder, which the model passes to `bind` once. A subclass defines
+    `forward` and `sample`. `log_prob`, `kl` and `marginal_kl` have defaults that call these two;
+    a subclass may override the defaults with a closed form that is faster or exact.
 
     Attributes
     ----------
     is_standard_normal : bool
         Class attribute. True if the prior is N(0, I) and has no parameters, so that training may use the
-        closed-form gradient of its KL. Not inherited: a subclass may override the KL.
+        closed-form gradient of its KL. A subclass does not inherit it, because it may override the KL.
     """
 
     capabilities: ClassVar[tuple[str, ...]] = ("is_standard_normal",)
@@ -61,23 +62,23 @@ class PriorModule(DeclaresCapabilities, nn.Module, ABC):
     encode: Encode
 
     def bind(self, encode: Encode) -> None:
-        """Keep the encoder; the model calls this once, when it is built.
+        """Store the encoder. The model calls this method once, when it is built.
 
         Parameters
         ----------
         encode : callable
-            Encoder inputs (n_rows, n_inputs) -> q(z|x).
+            Maps encoder inputs (n_rows, n_inputs) to q(z|x).
         """
         self.encode = encode
 
     def start_at(self, rows: Callable[[int], Tensor]) -> None:
-        """Set parameters from the data, before training.
+        """Set initial parameters from the training rows.
 
         Parameters
         ----------
         rows : callable
-            Number -> as many training rows, or all where there are fewer, drawn at random,
-            as the encoder's inputs.
+            Maps a number n to the encoder's inputs of n different training rows, drawn at random.
+            If there are fewer than n rows, it returns all.
         """
 
     @abstractmethod
@@ -87,7 +88,7 @@ class PriorModule(DeclaresCapabilities, nn.Module, ABC):
         Returns
         -------
         p : torch.distributions.Distribution
-            With z, of shape (n_components,), as its event.
+            Distribution with event shape (n_components,).
         """
 
     @abstractmethod
@@ -123,16 +124,17 @@ class PriorModule(DeclaresCapabilities, nn.Module, ABC):
         return self().log_prob(z)
 
     def kl(self, q: Normal, z: Tensor) -> Tensor:
-        """Return KL(q || p) in nats per row and block of components that are independent in p.
+        """Return KL(q || p) in nats per row and block of components.
 
-        By default it is estimated, for all components in one block, at `z`.
+        Blocks are groups of components that are independent of each other in p. The default has one
+        block with all components, and estimates the KL as log q(z) - log p(z) at the draw `z`.
 
         Parameters
         ----------
         q : Normal
             The posteriors, of shape (n_rows, n_components).
         z : Tensor of shape (n_rows, n_components)
-            Drawn from `q`.
+            One draw from `q` per row.
 
         Returns
         -------
@@ -144,15 +146,15 @@ class PriorModule(DeclaresCapabilities, nn.Module, ABC):
     def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
         """Return KL(q(z_j) || p(z_j)) per row and component.
 
-        By default it is estimated at `z`, with p(z_j) as a kernel density estimate from 2048 draws of
-        the prior, of Scott's width. The estimate is for diagnostics: training does not use it.
+        The default estimates it at the draw `z`. There, p(z_j) is a kernel density estimate from 2048
+        draws of the prior, with Scott's bandwidth. Only diagnostics use this method, not training.
 
         Parameters
         ----------
         q : Normal
             The posteriors, of shape (n_rows, n_components).
         z : Tensor of shape (n_rows, n_components)
-            Drawn from `q`.
+            One draw from `q` per row.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What priors that are mixtures of Gaussians share."""
+"""Base class of priors that are mixtures of Gaussians."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sklearn_vae.priors.base import PriorModule
 
 
 class DiagonalMixture(PriorModule):
-    """A mixture of K Gaussians with diagonal covariances."""
+    """Mixture of K Gaussians with diagonal covariances."""
 
     @abstractmethod
     def parameters_of(self) -> tuple[Tensor, Normal]:
-        """Return the mixture's log-weights (K,) and its Gaussians (K, n_components)."""
+        """Return the log-weights (K,) and the Gaussians (K, n_components) of the mixture."""
 
     def forward(self) -> MixtureSameFamily:
         """Return the mixture."""
@@ -26,7 +26,7 @@ class DiagonalMixture(PriorModule):
         return MixtureSameFamily(weights, Independent(gaussians, 1, validate_args=False), validate_args=False)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw a Gaussian for each row, and z from it."""
+        """Draw a Gaussian for each sample, then z from this Gaussian."""
         log_weight, gaussians = self.parameters_of()
         k = torch.multinomial(log_weight.exp(), n_samples, replacement=True, generator=generator)
         loc, scale = gaussians.loc[k], gaussians.scale[k]
@@ -35,9 +35,9 @@ class DiagonalMixture(PriorModule):
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) in nats, (..., n_rows).
 
-        The squares are multiplied out, so that a matrix product replaces an array of
-        (..., n_rows, K, n_components). Where Gaussians are narrow nearly all of it cancels:
-        it is made in float64, around the Gaussians' mean.
+        The squared distances are expanded, so that one matrix product replaces an array of shape
+        (..., n_rows, K, n_components). For narrow Gaussians the expanded terms nearly cancel.
+        They are therefore computed in float64, after subtracting the mean of the Gaussians' means.
         """
         log_weight, gaussians = self.parameters_of()
         center, scale, dtype = gaussians.loc.detach().mean(0), gaussians.scale.double(), z.dtype
@@ -49,10 +49,10 @@ class DiagonalMixture(PriorModule):
         return log_p.to(dtype).logsumexp(-1)
 
     def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
-        """Return the estimate at `z` of KL(q(z_j) || p(z_j)), (n_rows, n_components)."""
+        """Estimate KL(q(z_j) || p(z_j)) at `z`, in nats, (n_rows, n_components)."""
         log_weight, gaussians = self.parameters_of()
         log_p = torch.full_like(z, -math.inf)
-        # One Gaussian at a time: (n_rows, K, n_components) may be large.
+        # The loop avoids an array of shape (n_rows, K, n_components), which may be large.
         for log_w, loc, scale in zip(log_weight, gaussians.loc, gaussians.scale, strict=True):
             log_p = log_p.logaddexp(log_w + Normal(loc, scale, validate_args=False).log_prob(z))
         return q.log_prob(z) - log_p

@@ -1,4 +1,4 @@
-"""A learned mixture of Gaussians as prior."""
+"""Learned mixture of Gaussians as prior."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 
 
 class Mixture(Prior):
-    r"""A mixture of Gaussians, :math:`p(z) = \sum_k \pi_k N(z; m_k, \mathrm{diag}(s_k^2))`.
+    r"""Mixture of Gaussians, :math:`p(z) = \sum_k \pi_k N(z; m_k, \mathrm{diag}(s_k^2))`.
 
-    Weights, means and scales are learned with the networks (Dilokthanakul et al. 2016, the
-    mixture alone). Their KL to the posterior is estimated with the draw that is decoded.
+    Weights, means and scales are trained together with the networks. Only the mixture prior is
+    taken from Dilokthanakul et al. (2016). The KL between posterior and prior is estimated with
+    the draw that the decoder gets.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class Mixture(Prior):
 
     See Also
     --------
-    VampPrior : A mixture of posteriors.
+    VampPrior : Mixture of posteriors.
     StandardNormal : The usual prior.
 
     Examples
@@ -53,7 +54,7 @@ class Mixture(Prior):
 
 
 class MixtureModule(DiagonalMixture):
-    """Learned weights, means and scales."""
+    """Mixture with learned weights, means and scales."""
 
     def __init__(self, n_mixture_components: int, n_components: int):
         super().__init__()
@@ -63,9 +64,10 @@ class MixtureModule(DiagonalMixture):
 
     @torch.no_grad()
     def start_at(self, rows: Callable[[int], Tensor]) -> None:
-        """Start at a kernel density estimate of the rows' posteriors, of Scott's width, shrunk to keep their variance.
+        """Set each Gaussian to the posterior of one training row, widened as in a kernel density estimate.
 
-        With fewer rows than Gaussians the others start at N(0, I).
+        The kernel has Scott's bandwidth. Means and variances are shrunk, so that the mixture keeps the variance of
+        the posteriors. If there are fewer rows than Gaussians, the remaining Gaussians start at N(0, I).
         """
         n, d = self.loc.shape
         q = self.encode(rows(n))

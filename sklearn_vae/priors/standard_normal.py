@@ -1,4 +1,4 @@
-"""The standard normal prior."""
+"""Standard normal prior."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sklearn_vae.priors.base import Prior, PriorModule
 class StandardNormal(Prior):
     """Independent standard normal components, p(z) = N(0, I).
 
-    The prior of Kingma and Welling (2014). Its KL to the posterior has a closed form for
-    each component.
+    This is the prior of Kingma and Welling (2014). The KL between posterior and prior has a
+    closed form for each component.
 
     See Also
     --------
-    Mixture : A learned mixture of Gaussians.
-    VampPrior : A mixture of posteriors.
+    Mixture : Learned mixture of Gaussians.
+    VampPrior : Mixture of posteriors.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class StandardNormal(Prior):
 
 
 class StandardNormalModule(PriorModule):
-    """N(0, I); its buffers follow the model's device and precision."""
+    """N(0, I), with buffers that follow the model's device and precision."""
 
     is_standard_normal = True
     loc: Tensor

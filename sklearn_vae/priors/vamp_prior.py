@@ -1,4 +1,4 @@
-"""The variational mixture of posteriors as prior."""
+"""Variational mixture of posteriors as prior."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 
 
 class VampPrior(Prior):
-    r"""The posteriors of learned pseudo-inputs, mixed: :math:`p(z) = \frac{1}{K} \sum_k q(z|u_k)`.
+    r"""Mixture of the posteriors of learned pseudo-inputs, :math:`p(z) = \frac{1}{K} \sum_k q(z|u_k)`.
 
-    The prior that is best for the bound is the mean of all rows' posteriors; this one
-    stands for it with K rows that are trained with the networks, from training rows drawn at random
-    (Tomczak & Welling 2018, eq. 11).
+    The prior that maximises the bound is the average of the posteriors of all training rows.
+    This prior approximates it with K pseudo-inputs (Tomczak & Welling 2018, eq. 11). They start
+    at random training rows and are trained together with the networks.
 
     Parameters
     ----------
     n_pseudo_inputs : int, default=100
-        K. Each step, and each chunk of rows that is scored, encodes all of them.
+        The number K of pseudo-inputs. All of them are encoded in each training step, and for
+        each chunk of rows that is scored.
 
     See Also
     --------
-    Mixture : A mixture with parameters of its own.
+    Mixture : Mixture of Gaussians with learned weights, means and scales.
     StandardNormal : The usual prior.
 
     Examples
@@ -50,12 +51,12 @@ class VampPrior(Prior):
         self.n_pseudo_inputs = n_pseudo_inputs
 
     def build(self, n_components: int, n_inputs: int, generator: torch.Generator) -> PriorModule:
-        """Make the torch module for rows of `n_inputs` columns, as the likelihood observes them."""
+        """Make the torch module for encoder inputs of width `n_inputs`."""
         return VampPriorModule(int(self.n_pseudo_inputs), n_inputs)
 
 
 class VampPriorModule(DiagonalMixture):
-    """Pseudo-inputs, in the encoder's input space."""
+    """Mixture of the posteriors of pseudo-inputs, which are points in the encoder's input space."""
 
     def __init__(self, n_pseudo_inputs: int, n_inputs: int):
         super().__init__()
@@ -63,12 +64,12 @@ class VampPriorModule(DiagonalMixture):
 
     @torch.no_grad()
     def start_at(self, rows: Callable[[int], Tensor]) -> None:
-        """Start at training rows; with fewer rows than pseudo-inputs, at each more than once."""
+        """Start at training rows. If there are fewer rows than pseudo-inputs, rows are repeated."""
         drawn = rows(len(self.pseudo_inputs))
         index = torch.arange(len(self.pseudo_inputs), device=drawn.device) % len(drawn)
         self.pseudo_inputs.copy_(drawn[index])
 
     def parameters_of(self) -> tuple[Tensor, Normal]:
-        """Return equal log-weights, and the posteriors of the pseudo-inputs."""
+        """Return equal log-weights and the posteriors of the pseudo-inputs."""
         q = self.encode(self.pseudo_inputs)
         return q.loc.new_full((len(q.loc),), -math.log(len(q.loc))), q

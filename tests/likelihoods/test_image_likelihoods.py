@@ -17,7 +17,7 @@ from sklearn_vae._data.ppca import fit_moments, fit_ppca
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Observed
 from sklearn_vae.likelihoods.continuous_bernoulli import (
-    SMALL,
+    SERIES_LIMIT,
     invert_mean,
     log_normalizer_of,
     mean_of,
@@ -28,7 +28,23 @@ from sklearn_vae.likelihoods.unit_interval import MARGIN
 
 # On both sides of where series take over, and far out.
 PARAMETERS = np.array(
-    [0.0, 1e-30, 1e-8, 1e-4, 0.03, SMALL * 0.999, SMALL * 1.001, 0.3, 1.0, 2.9, 7.0, 25.0, 60.0, 300.0, 1000.0]
+    [
+        0.0,
+        1e-30,
+        1e-8,
+        1e-4,
+        0.03,
+        SERIES_LIMIT * 0.999,
+        SERIES_LIMIT * 1.001,
+        0.3,
+        1.0,
+        2.9,
+        7.0,
+        25.0,
+        60.0,
+        300.0,
+        1000.0,
+    ]
 )
 PARAMETERS = np.concatenate([-PARAMETERS[::-1], PARAMETERS])
 UNIT_INTERVAL = [Bernoulli(), Bernoulli(dynamic_binarization=True), ContinuousBernoulli(), DiscretizedLogistic()]
@@ -108,7 +124,7 @@ def test_continuous_bernoulli_log_normalizer_has_a_second_derivative():
 
 
 @pytest.mark.parametrize("function", [log_normalizer_of, mean_of, variance_of])
-@pytest.mark.parametrize("side", [-SMALL, SMALL])
+@pytest.mark.parametrize("side", [-SERIES_LIMIT, SERIES_LIMIT])
 def test_continuous_bernoulli_series_join_closed_forms(function, side):
     a = torch.tensor([np.nextafter(side, 0), side], dtype=torch.float64)
     inside, outside = function(a)
@@ -366,9 +382,9 @@ def test_discretized_logistic_approaches_the_gaussian_density_of_fine_levels():
 @pytest.mark.parametrize(
     ("likelihood", "dtype", "value", "message"),
     [
-        (DiscretizedLogistic(17, 16), np.float64, 3.5, r"the 17 values 0, 1, ..., 16, got 3.5; give levels"),
+        (DiscretizedLogistic(17, 16), np.float64, 3.5, r"the 17 values 0, 1, ..., 16, got 3.5; set levels"),
         (DiscretizedLogistic(17, 16), np.float32, 0.1, r"got 0.1; .* use likelihood='gaussian' or 'continuous_bern"),
-        (DiscretizedLogistic(3, 16), np.uint8, 9, r"the 3 values 0, 8, ..., 16, got 9; give levels and max_value"),
+        (DiscretizedLogistic(3, 16), np.uint8, 9, r"the 3 values 0, 8, ..., 16, got 9; set levels and max_value"),
         (DiscretizedLogistic(17, 16), np.float64, 17, r"expected values in \[0, 16\], got values from 0 to 17; give"),
         (DiscretizedLogistic(17), np.uint8, 17, r"expected values in \[0, 16\], got values from 0 to 17"),
         (ContinuousBernoulli(), np.float64, 16, r"ContinuousBernoulli: expected values in \[0, 1\], got values from 0"),

@@ -677,7 +677,10 @@ POSTERIOR = re.escape(
         (lambda h: (h[:, :1], h[:, :1].exp()), r"got a tuple of shape \(2, 1\), shape \(2, 1\)"),
         (lambda h: (h, h.exp().numpy()), r"got a tuple of shape \(2, 2\), a ndarray"),
         (lambda h: (h, 1.0), r"got a tuple of shape \(2, 2\), a float"),
-        (lambda h: torch.distributions.Normal(h, h.exp()), "got a Normal; change what the encoder's forward returns"),
+        (
+            lambda h: torch.distributions.Normal(h, h.exp()),
+            "got a Normal; change the return value of the encoder's forward",
+        ),
         (lambda h: None, "got a NoneType"),
         (
             lambda h: (h, torch.full_like(h, -1.5)),
@@ -688,7 +691,7 @@ POSTERIOR = re.escape(
         (lambda h: h.argmax(-1, keepdim=True), "expected the encoder to return float32 for float32, got int64"),
         (
             lambda h: (h, h.exp().double()),
-            "float32 for float32, got float32, float64; keep the precision that comes in",
+            "float32 for float32, got float32, float64; keep the precision of the input",
         ),
         (lambda h: h.float(), "expected the encoder to return float64 for float64, got float32"),
         (lambda h: h @ torch.eye(2), "return float64 for float64 .* it failed: RuntimeError: .* same dtype"),
