@@ -14,7 +14,7 @@ from sklearn_vae.likelihoods.base import LikelihoodModule
 from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitIntervalModule
 
 # Largest |a| for power series. There the closed forms lose digits, as differences of large numbers.
-SERIES_LIMIT = 0.1
+CUTOFF = 0.1
 # Coefficients of (mean - 1/2) / a and of the variance, as power series in a^2.
 MEAN_SERIES = (1 / 12, -1 / 720, 1 / 30240)
 VARIANCE_SERIES = (1 / 12, -1 / 240, 1 / 6048)
@@ -157,7 +157,7 @@ def _split(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Each part holds a harmless constant outside its region, because autograd differentiates both branches.
     """
-    small = a.abs() < SERIES_LIMIT
+    small = a.abs() < CUTOFF
     return small, torch.where(small, a, 0.0), torch.where(small, 1.0, a)
 
 

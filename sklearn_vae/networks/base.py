@@ -30,8 +30,8 @@ class Network(BaseEstimator, ABC):
         Number of principal coordinates that the networks may work in if the likelihood is
         isotropic. None: the networks need the columns themselves.
     uses_global_generator : bool
-        True if building or training the networks draws from torch's global generator. This
-        generator is then seeded before each of these operations and restored afterwards.
+        True if the networks draw from torch's global generator in training. This generator is
+        then seeded before each training step and restored afterwards.
     """
 
     principal_coordinates: int | None = None
@@ -63,7 +63,7 @@ class Network(BaseEstimator, ABC):
             If True, the decoder must return zeros before training. Its output is then added to
             a linear map that starts at probabilistic PCA.
         generator : torch.Generator
-            The only source of randomness.
+            The only source of randomness for initial weights.
 
         Returns
         -------
@@ -209,7 +209,7 @@ def check_precision(role: str, module: nn.Module, n_in: int) -> None:
 
 def wrong_output(role: str, n_in: int, expected: str, out: Any) -> ValueError:
     """Return the error for an unexpected output."""
-    change = f"the {role}'s last layer" if isinstance(out, Tensor) else f"the return value of the {role}'s forward"
+    change = f"the {role}'s last layer" if isinstance(out, Tensor) else f"what the {role}'s forward returns"
     return ValueError(
         f"network, tried on two rows: expected the {role} to return {expected} for an input of shape (2, {n_in}), "
         f"got {_described(out)}; change {change}."

@@ -17,7 +17,7 @@ from sklearn_vae._data.ppca import fit_moments, fit_ppca
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Observed
 from sklearn_vae.likelihoods.continuous_bernoulli import (
-    SERIES_LIMIT,
+    CUTOFF,
     invert_mean,
     log_normalizer_of,
     mean_of,
@@ -28,23 +28,7 @@ from sklearn_vae.likelihoods.unit_interval import MARGIN
 
 # On both sides of where series take over, and far out.
 PARAMETERS = np.array(
-    [
-        0.0,
-        1e-30,
-        1e-8,
-        1e-4,
-        0.03,
-        SERIES_LIMIT * 0.999,
-        SERIES_LIMIT * 1.001,
-        0.3,
-        1.0,
-        2.9,
-        7.0,
-        25.0,
-        60.0,
-        300.0,
-        1000.0,
-    ]
+    [0.0, 1e-30, 1e-8, 1e-4, 0.03, CUTOFF * 0.999, CUTOFF * 1.001, 0.3, 1.0, 2.9, 7.0, 25.0, 60.0, 300.0, 1000.0]
 )
 PARAMETERS = np.concatenate([-PARAMETERS[::-1], PARAMETERS])
 UNIT_INTERVAL = [Bernoulli(), Bernoulli(dynamic_binarization=True), ContinuousBernoulli(), DiscretizedLogistic()]
@@ -124,7 +108,7 @@ def test_continuous_bernoulli_log_normalizer_has_a_second_derivative():
 
 
 @pytest.mark.parametrize("function", [log_normalizer_of, mean_of, variance_of])
-@pytest.mark.parametrize("side", [-SERIES_LIMIT, SERIES_LIMIT])
+@pytest.mark.parametrize("side", [-CUTOFF, CUTOFF])
 def test_continuous_bernoulli_series_join_closed_forms(function, side):
     a = torch.tensor([np.nextafter(side, 0), side], dtype=torch.float64)
     inside, outside = function(a)

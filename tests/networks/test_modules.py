@@ -677,10 +677,7 @@ POSTERIOR = re.escape(
         (lambda h: (h[:, :1], h[:, :1].exp()), r"got a tuple of shape \(2, 1\), shape \(2, 1\)"),
         (lambda h: (h, h.exp().numpy()), r"got a tuple of shape \(2, 2\), a ndarray"),
         (lambda h: (h, 1.0), r"got a tuple of shape \(2, 2\), a float"),
-        (
-            lambda h: torch.distributions.Normal(h, h.exp()),
-            "got a Normal; change the return value of the encoder's forward",
-        ),
+        (lambda h: torch.distributions.Normal(h, h.exp()), "got a Normal; change what the encoder's forward returns"),
         (lambda h: None, "got a NoneType"),
         (
             lambda h: (h, torch.full_like(h, -1.5)),
