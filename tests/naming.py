@@ -1,4 +1,4 @@
-"""Names: of parametrised tests, and of everything that is public."""
+"""Names of parametrised tests, and lists of all public names."""
 
 import importlib
 import inspect
@@ -9,7 +9,7 @@ import sklearn_vae
 
 
 def shown(value):
-    """Show a value without the addresses that its repr may have, so that names are alike in every process."""
+    """Show a value without memory addresses in its repr, so that test names are the same in every process."""
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 

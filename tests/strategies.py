@@ -1,4 +1,4 @@
-"""Random tables, labels, weights and parameters: what users may bring, sound or not."""
+"""Hypothesis strategies for tables, labels, weights and parameters, valid and invalid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ powers = st.integers(-30, 30).map(lambda exponent: 10.0**exponent)
 
 
 class Table(NamedTuple):
-    """Rows, and what fit may refuse them for."""
+    """Rows, and the reasons for which fit may refuse them."""
 
     recipe: str
     X: Any
@@ -86,7 +86,7 @@ WRONG = [missing_cell, infinite_cell]
 def tables(
     draw, likelihood: str = "gaussian", n_features: int | None = None, containers: list[str] = CONTAINERS
 ) -> Table:
-    """Draw rows that the likelihood may have, mostly."""
+    """Draw rows that are mostly in the support of the likelihood."""
     n = draw(st.integers(5, 40) | st.integers(1, 5))
     n_features = n_features or draw(st.integers(1, 12) | st.sampled_from([16, 150]))
     seed, dtype, container = draw(seeds), draw(st.sampled_from(DTYPES)), draw(st.sampled_from(containers))
@@ -108,13 +108,13 @@ def tables(
 
 
 def in_unit_interval(X: np.ndarray, likelihood: str, seed: int) -> np.ndarray:
-    """Round to the values that the likelihood takes, now and then to zeros and ones."""
+    """Round to the likelihood's values, and sometimes to zeros and ones."""
     n_levels = 2 if likelihood == "bernoulli" and seed % 2 else 256
     return np.rint(X * (n_levels - 1)) / (n_levels - 1) if likelihood != "continuous_bernoulli" else X
 
 
 def as_dtype(X: np.ndarray, dtype: str) -> np.ndarray:
-    """Convert, into the type's range; what is not finite stays so where the type has it."""
+    """Convert to the type and clip to its range; NaN and infinity stay if the type has them."""
     if dtype in ("bool", "object"):
         return np.median(X) < X if dtype == "bool" else X.astype(object)
     if dtype.startswith("float"):
@@ -128,7 +128,7 @@ def as_dtype(X: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def as_container(X: np.ndarray, container: str) -> Any:
-    """Give the rows as users have them."""
+    """Return the rows in one of the containers that users have."""
     if container == "fortran":
         return np.asfortranarray(X)
     if container == "strided":
@@ -252,7 +252,7 @@ CLASSIFIER = {
 
 @st.composite
 def parameters(draw, likelihood: str, own: dict[str, st.SearchStrategy]) -> dict[str, Any]:
-    """Draw values of up to ten parameters; the others stay small or at their defaults."""
+    """Draw values of up to ten parameters; the others have small values or their defaults."""
     choices = {**SHARED, "likelihood": st.sampled_from(LIKELIHOODS[likelihood]), **own}
     names = draw(st.lists(st.sampled_from(sorted(choices)), max_size=10, unique=True))
     drawn = {name: draw(choices[name]) for name in names}
@@ -277,7 +277,7 @@ def classifier_parameters(likelihood: str) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def labels(draw, n: int) -> np.ndarray:
-    """Draw labels of rows, with classes of one row, with rows of none, and now and then with too few classes."""
+    """Draw labels: some classes have one row, some rows have no label, and sometimes there are too few classes."""
     rng = np.random.default_rng(draw(seeds))
     n_classes, kind = (
         draw(st.sampled_from([2, 3, 5, 2, 3, 1])),
@@ -285,7 +285,7 @@ def labels(draw, n: int) -> np.ndarray:
     )
     codes = rng.integers(0, n_classes, n) if draw(st.booleans()) else np.arange(n) % n_classes
     if draw(st.booleans()):
-        # All but the first have one row.
+        # All classes but the first have one row.
         codes = np.where(np.arange(n) < n_classes, np.arange(n), 0)
     unlabelled = rng.random(n) < draw(st.sampled_from([0, 0, 0, 0.3, 0.5, 0.9]))
     if kind == "bool":
@@ -299,12 +299,12 @@ def labels(draw, n: int) -> np.ndarray:
 
 @st.composite
 def class_weights(draw, y: np.ndarray) -> dict | str | None:
-    """Draw weights of classes, very different ones too, of which one is 1."""
+    """Draw class weights, which may differ widely; one of them is 1."""
     classes = [label for label in dict.fromkeys(y.tolist()) if label != -1]
     drawn = {label: draw(st.sampled_from([0, 1e-30, 1, 1e30])) for label in classes[1:]}
     return draw(st.sampled_from([None, None, "balanced", dict.fromkeys(classes[:1], 1) | drawn]))
 
 
-# For any parameter: wrong for nearly all of them.
+# Values that are wrong for nearly every parameter.
 NONSENSE: list[Any] = [None, "nonsense", "", -1, 0, -0.5, 2.5, float("nan"), float("inf"), True, (), {}, [1.5], b"auto"]
 NONSENSE += [[[1, 2], [3, 4]], np.array([0.5, 1]), np.float32("nan"), 1j, object(), float, np.array("auto"), {"a": 1}]

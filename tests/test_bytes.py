@@ -1,4 +1,4 @@
-"""Rows of unsigned bytes: what is fitted to them is what is fitted to the same values in float32, batch by batch."""
+"""Unsigned bytes and the same values in float32 give the same fit, without a float copy of all rows."""
 
 import tracemalloc
 
@@ -25,7 +25,7 @@ from sklearn_vae.likelihoods import LIKELIHOODS
 DIGITS = load_digits()
 CLASS = (DIGITS.target[:240] % 3).astype(int)
 FEW = np.where(np.arange(240) % 4 == 0, CLASS, -1)
-# Of bytes with which float32 computes without rounding, and of 64 and 4 columns: more and fewer than a graph takes.
+# Bytes with which float32 computes without rounding; 64 and 4 columns are more and fewer than the graph takes.
 IMAGES = (DIGITS.data[:240] * 15).astype(np.uint8)
 NARROW = IMAGES[:, 18:22].copy()
 WEIGHT = np.arange(240) % 3 / 2.0
@@ -39,7 +39,7 @@ def small(cls=VAETransformer, **params):
 
 
 def results(vae, X):
-    """All that a fitted estimator says of rows, and draws."""
+    """Return all results of a fitted estimator on rows, and its draws."""
     Z = vae.transform(X)
     said = {"transform": Z, "score_samples": vae.score_samples(X), "inverse_transform": vae.inverse_transform(Z)}
     if isinstance(vae, VAEClassifier):
@@ -48,7 +48,7 @@ def results(vae, X):
 
 
 def assert_equal(of_bytes, of_floats, X):
-    """Bit by bit, in float32."""
+    """Results agree bit by bit, in float32."""
     said, expected = results(of_bytes, X), results(of_floats, X.astype(np.float32))
     for name, value in said.items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
@@ -118,7 +118,7 @@ def test_warm_start_on_bytes(cls):
 
 @pytest.mark.parametrize("first", [np.uint8, np.float32, np.float64])
 def test_bytes_and_floats_take_turns(first):
-    """A model fitted to the one embeds the other, and goes on from it."""
+    """A model that is fitted to one type embeds the other and continues training with it."""
     vae = small().partial_fit(IMAGES.astype(first))
     for method in (vae.transform, vae.score_samples):
         np.testing.assert_array_equal(method(IMAGES), method(IMAGES.astype(np.float32)))
@@ -134,7 +134,7 @@ def test_integers_of_other_types_are_float64(dtype):
     np.testing.assert_array_equal(vae.transform(X), expected.transform(X.astype(np.float64)))
 
 
-# What becomes of the array
+# The user's array, and memory
 
 
 @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
@@ -149,7 +149,7 @@ def test_bytes_are_not_changed(cls, likelihood):
 
 
 class LargestFloat(TorchDispatchMode):
-    """Remembers the number of cells of the largest floating tensor that torch makes."""
+    """Record the size of the largest floating-point tensor that torch creates."""
 
     largest = 0
 
@@ -163,7 +163,7 @@ class LargestFloat(TorchDispatchMode):
 
 @pytest.fixture
 def few_at_a_time(monkeypatch):
-    """Chunks and batches that are small beside a small array."""
+    """Make chunks and batches small compared with a small array."""
     for module in (_engine, _inference, _ppca):
         monkeypatch.setattr(module, "CHUNK_SIZE", 2**13)
     for module in (_engine, _classify):
@@ -172,10 +172,10 @@ def few_at_a_time(monkeypatch):
 
 @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
 def test_no_float_copy_of_all_bytes_is_made(few_at_a_time, likelihood):
-    """Neither by torch, nor by numpy, in training or inference."""
+    """Neither torch nor numpy makes one, in training or inference."""
     X = np.random.default_rng(0).integers(0, 256, (6000, 200), dtype=np.uint8)
     vae = small(likelihood=likelihood, max_iter=1, n_draws=2)
-    vae.fit(X[:100])  # What is allocated once, at first use.
+    vae.fit(X[:100])  # The first call makes the allocations that occur once per process.
     tracemalloc.start()
     with LargestFloat() as mode:
         vae.fit(X).transform(X)
@@ -187,7 +187,7 @@ def test_no_float_copy_of_all_bytes_is_made(few_at_a_time, likelihood):
 
 
 def test_no_float_copy_of_all_bytes_is_made_with_few_labels(few_at_a_time):
-    """Neighbours are searched among principal components, 32 of 400 columns."""
+    """Neighbours are searched in 32 principal components of 400 columns."""
     X = np.random.default_rng(0).integers(0, 256, (3000, 400), dtype=np.uint8)
     y = np.where(np.arange(3000) % 50 < 2, np.arange(3000) % 2, -1)
     vae = small(VAEClassifier, max_iter=1, n_draws=2, n_mixture_components=1)
@@ -224,7 +224,7 @@ def test_bytes_in_a_data_frame():
 
 
 def test_bytes_in_a_pipeline():
-    """A scaler makes float64 of them; without one they come through."""
+    """A scaler converts bytes to float64; without one they reach the estimator as bytes."""
     scaled = make_pipeline(StandardScaler(), small()).fit(IMAGES)
     assert scaled.transform(IMAGES).dtype == np.float64
     pipeline = make_pipeline(small(), LogisticRegression())

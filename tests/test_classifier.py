@@ -42,7 +42,7 @@ def small(n_components=2, **params):
 
 
 def marked(labels, labelled=SEVERAL, dtype=None):
-    """Labels with -1 where they are not known; an array of objects unless there is a dtype."""
+    """Return labels with -1 for unlabelled rows, as an object array unless a dtype is given."""
     y = np.array(list(labels), dtype=dtype or object)
     y[~labelled] = -1
     return y
@@ -161,7 +161,7 @@ LABELS = {
 @pytest.mark.parametrize("unlabelled", [False, True])
 @pytest.mark.parametrize("values", LABELS.values(), ids=LABELS)
 def test_classifier_scores_labels_that_fit_takes(iris, values, unlabelled):
-    """Of object arrays too, which is what fit asks for where labels and -1 are of different types."""
+    """Object arrays work too; fit requires them if labels and -1 have different types."""
     y = np.empty(3, dtype=object)
     y[:] = values
     y = marked(y[CLASS]) if unlabelled else y[CLASS]
@@ -330,7 +330,7 @@ def test_classifier_sample_follows_its_random_state(trained):
 
 
 def test_classifier_samples_classes_by_their_prior(iris):
-    """Of all rows, labelled or not: 100 of class 0, 25 of each other one."""
+    """The shares are those of all rows, labelled or not: 100 of class 0, 25 of each other class."""
     rows = np.r_[0:50, 0:50, 50:75, 100:125]
     vae = small(max_iter=30).fit(iris[rows], CLASS[rows])
     np.testing.assert_allclose(vae.class_prior_, [4 / 6, 1 / 6, 1 / 6])
@@ -401,7 +401,7 @@ def test_classifier_class_weights_take_labels_of_strings(rare):
 
 
 def test_classifier_class_weights_count_labelled_rows_alone(iris):
-    """Classes with equally many labels are balanced, however many rows have none."""
+    """Classes with equally many labels are balanced, however many rows are unlabelled."""
     y = marked(CLASS, dtype=int)
     plain, balanced = (small(class_weight=weight).fit(iris, y) for weight in (None, "balanced"))
     np.testing.assert_allclose(plain.predict_proba(iris), balanced.predict_proba(iris), atol=1e-6)
@@ -438,7 +438,7 @@ def test_classifier_early_stopping_keeps_the_best_validation(iris, labelled):
 
 
 def test_classifier_early_stopping_ends_a_fit(iris):
-    """Labels at random leave nothing to learn that holds for other rows."""
+    """Random labels contain nothing that generalises to other rows."""
     y = np.random.default_rng(0).integers(0, 3, 150)
     vae = small(early_stopping=True, max_iter=100, n_iter_no_change=1, learning_rate_init=0.05)
     assert vae.set_params(unlabelled="ignore").fit(iris, y).n_iter_ < 100
@@ -563,7 +563,7 @@ def test_classifier_that_ignores_unlabelled_rows_asks_no_neighbours(iris):
 
 
 def test_classifier_learns_moons_from_unlabelled_rows():
-    """Five labels of each moon; what a network of these labels alone cannot know."""
+    """Five labels per moon; a network trained on these labels alone cannot find the moons."""
     with_rows, without = [], []
     for seed in range(2):
         X, y = make_moons(200, noise=0.05, random_state=seed)
@@ -577,7 +577,7 @@ def test_classifier_learns_moons_from_unlabelled_rows():
 
 
 def test_classifier_is_not_hurt_by_unlabelled_rows_that_say_nothing():
-    """Neighbours of a row are of its class no more often than others are."""
+    """A row's neighbours belong to its class no more often than other rows do."""
     differences = []
     for seed in range(2):
         X, y = make_classification(
@@ -656,7 +656,7 @@ def test_classifier_learning_curve(iris):
 
 
 def test_classifier_cross_validates_with_labelled_folds(iris):
-    """A score is of labelled rows alone, so that it can be 1; unlabelled rows help to train."""
+    """Scores use labelled rows only, so that they can reach 1; unlabelled rows are used in training."""
     scores = cross_val_score(
         small(max_iter=15), iris, marked(CLASS, dtype=int), cv=LabelledKFold(2), error_score="raise"
     )
@@ -673,7 +673,7 @@ def test_classifier_grid_search_with_labelled_folds(iris):
 
 
 def work(vae, X, y):
-    """Everything that may draw a number; the results."""
+    """Call every method that may draw random numbers, and return the results."""
     vae = clone(vae).fit(X, y)
     return vae.predict_proba(X), vae.transform(X), vae.score_samples(X), *vae.sample(4), vae.sample(4, y=1)[0]
 

@@ -1,4 +1,4 @@
-"""Wrong labels, weights and parameters of a classifier get an error that says what was expected and what came."""
+"""Wrong labels, weights and parameters of a classifier raise an error that names the expected and the given value."""
 
 import re
 from datetime import date, datetime
@@ -21,7 +21,7 @@ def small(**params):
 
 
 def with_first(value):
-    """Names of which the first is another object."""
+    """An array of names whose first entry is not a string."""
     y = NAMES.astype(object)
     y[0] = value
     return y
@@ -153,7 +153,7 @@ def test_warm_start_with_another_model(iris, before, after):
 
 # Weights
 
-# Beyond what float32 can square, and below.
+# Squares of these values overflow or underflow in float32.
 WRONG_WEIGHTS = [(-1, 1, 1), (np.nan, 1, 1), (np.inf, 1, 1), (0, 0, 0)]
 WRONG_WEIGHTS += [(1e308,) * 3, (1e39, 1, 1), (1e20,) * 3, (1e-20,) * 3, (5e-324, 0, 0)]
 
@@ -162,7 +162,7 @@ WRONG_WEIGHTS += [(1e308,) * 3, (1e39, 1, 1), (1e20,) * 3, (1e-20,) * 3, (5e-324
     ("weight", "message"),
     [
         (CLASS == 0, "expected labels of at least two classes in y.* got 1 class"),
-        # Older versions of scikit-learn let them through to our own check.
+        # Older versions of scikit-learn accept these values, so our own check raises the error.
         (
             np.zeros(150),
             "Sample weights must contain at least one non-zero|at least two rows with a positive sample_weight",

@@ -1,6 +1,6 @@
-"""What every likelihood, prior, network and objective does: one contract per family, over its registry.
+"""Contracts of likelihoods, priors, networks and objectives: one per family, tested over its registry.
 
-A new component is tested here from the moment it is in its family's registry.
+A new component is tested here as soon as it is in its family's registry.
 """
 
 import copy
@@ -34,7 +34,7 @@ from sklearn_vae.objectives import ELBO, IWAE, OBJECTIVES, Autoencoder, FreeBits
 from sklearn_vae.priors import PRIORS, PriorModule
 
 FAMILIES = [sklearn_vae.likelihoods, sklearn_vae.priors, sklearn_vae.networks, sklearn_vae.objectives]
-# Nine columns are a small image, too.
+# Nine columns can also be a 3 x 3 image.
 N_ROWS, N_FEATURES, N_COMPONENTS = 12, 9, 2
 
 
@@ -115,7 +115,7 @@ def built(network, zero_output=False, seed=0):
 
 
 def model_with(objective, X, **params):
-    """A textbook-start model of this objective, with nothing at zero, in float64."""
+    """A model with random initial weights and this objective, with no parameter at zero, in float64."""
     vae = VAETransformer(
         N_COMPONENTS, hidden_layer_sizes=(6,), init="random", objective=objective, max_iter=0, random_state=0, **params
     )
@@ -223,7 +223,7 @@ def test_likelihood_gradients_are_finite(likelihood):
 
 @over_likelihoods
 def test_likelihood_log_prob_sums_over_columns_of_its_distribution(likelihood):
-    """A row's log-probability, but for the constant of the units, is its distribution's, summed over cells."""
+    """Up to the constant of the units, a row's log-probability is the sum of its distribution's over cells."""
     X = binary_rows()
     module, _ = started(likelihood, X)
     y, raw = module.observe(torch.from_numpy(X)), normal(N_ROWS, module.n_outputs)
@@ -264,7 +264,7 @@ def test_likelihood_mask_of_ones_changes_nothing(likelihood, training, weighted)
 @over_likelihoods
 @pytest.mark.parametrize("training", [False, True])
 def test_likelihood_leaves_out_cells_that_were_not_observed(likelihood, training):
-    """Whatever stands in their place, and also from the parameters with a closed form."""
+    """Their values do not matter, and they do not enter parameters with a closed form either."""
     X = torch.from_numpy(binary_rows())
     mask = torch.rand(X.shape, generator=generator()) < 0.7
     totals, optima = [], []
@@ -373,12 +373,12 @@ def test_likelihood_state_dict_round_trip(likelihood):
 
 
 def rows_of(observed, index):
-    """What is observed of some of the rows."""
+    """Return the observed values of some of the rows."""
     return Observed(*(None if part is None else part[index] for part in observed))
 
 
 def fit_optima(module, y, raw, weight=None):
-    """Return the sums of closed-form parameters over these rows alone, which the module then has."""
+    """Reset the sums of closed-form parameters to those of these rows alone, and return them."""
     for sums in module.optima():
         sums.zero_()
     module.train().log_prob(y, raw, weight)
@@ -389,7 +389,7 @@ def fit_optima(module, y, raw, weight=None):
 @over_likelihoods
 @pytest.mark.parametrize("weighted", [False, True])
 def test_likelihood_closed_form_parameters_are_at_their_optimum(likelihood, weighted):
-    """The sums over rows put them where no step up or down raises the rows' total."""
+    """At the parameters that follow from the sums, no step up or down raises the rows' total log-probability."""
     X = torch.from_numpy(binary_rows())
     module, _ = started(likelihood, X.numpy())
     weight = torch.linspace(0, 2, N_ROWS, dtype=torch.float64) if weighted else None
@@ -422,7 +422,7 @@ def test_likelihood_rows_count_by_their_weight_in_closed_form_parameters(likelih
 
 @over_likelihoods
 def test_likelihood_batches_count_by_their_weight_in_closed_form_parameters(likelihood):
-    """Sums over batches are kept, and what follows from them is what a batch is scored with."""
+    """Sums over batches are kept, and a batch is scored with the parameters that follow from them."""
     X = torch.from_numpy(binary_rows())
     module, _ = started(likelihood, X.numpy())
     y, raw, weight = module.observe(X), normal(N_ROWS, module.n_outputs), torch.linspace(0, 30, N_ROWS).double()
@@ -527,7 +527,7 @@ def test_prior_kl_equals_monte_carlo(prior):
 
 @over_priors
 def test_prior_kl_to_itself_is_zero(prior):
-    """At every draw, also where it is estimated."""
+    """This holds at every draw, also if the KL is estimated."""
     module = started_prior(prior, 1)
     z = module.sample(1000, generator())
     own = type("Own", (), {"log_prob": lambda self, z: module.log_prob(z)[..., None]})()
@@ -637,7 +637,7 @@ def test_objective_terms_are_finite_and_per_row(objective, likelihood):
 
 @pytest.mark.parametrize("objective", [Autoencoder(), ELBO(), FreeBits(0), IWAE(1), IWAE(1, "plain")], ids=shown)
 def test_objective_is_linear_in_beta(objective):
-    """So are free bits without an allowance, and one importance sample."""
+    """Free bits without an allowance, and IWAE with one draw, equal the ELBO."""
     X = torch.from_numpy(binary_rows())
     model = model_with(objective, X.numpy())
     terms = {beta: model(X, beta=beta, generator=generator()) for beta in (0.0, 1.0, 2.5)}

@@ -1,4 +1,4 @@
-"""Docstrings are complete by numpydoc's rules, as scikit-learn selects them, and tell of what there is."""
+"""Docstrings satisfy numpydoc's rules, as scikit-learn selects them, and agree with the code."""
 
 import inspect
 import re
@@ -19,7 +19,7 @@ CLASSES = [value for _, value in PUBLIC if inspect.isclass(value)]
 # scikit-learn's own rules, sklearn/tests/test_docstrings.py. RT02: names of returned values are
 # given. GL01, GL02: where the first and the last line are.
 IGNORED = {"RT02", "GL01", "GL02"}
-# No extended summary, no See Also, no example: asked of what users construct, not of methods.
+# Extended summary, See Also and example are required for classes that users construct, not for methods.
 OF_ESTIMATORS = {"ES01", "SA01", "EX01"}
 
 
@@ -41,7 +41,7 @@ def own_methods(cls):
 
 
 def errors(path, ignored):
-    """What numpydoc finds wrong; parameters of a property are those of the function that it returns."""
+    """Return numpydoc's errors; parameters of a property are those of the function that it returns."""
     found = validate(path)["errors"]
     return [f"{path}: {code} {message}" for code, message in found if code not in ignored]
 

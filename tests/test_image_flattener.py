@@ -15,7 +15,7 @@ from sklearn.utils import estimator_checks
 
 from sklearn_vae import ImageFlattener, VAEClassifier, VAETransformer
 
-# scikit-learn's suite leaves an estimator alone that takes no rows; these of its checks need none.
+# scikit-learn's suite skips estimators that do not take rows; these of its checks need no rows.
 CHECKS = [
     "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_cloneable",
@@ -63,7 +63,7 @@ def test_columns_are_in_c_order_of_channels_height_width(shape):
     assert flattener.image_shape_ == shape and not hasattr(flattener, "n_features_in_")
     np.testing.assert_array_equal(flattener.transform(X), X.reshape(5, -1))
     np.testing.assert_array_equal(flattener.inverse_transform(X.reshape(5, -1)), X)
-    # What torch's layers of images take, too.
+    # torch's image layers take this type, too.
     tensor = torch.from_numpy(flattener.transform(X)).unflatten(1, flattener.image_shape_)
     np.testing.assert_array_equal(tensor, X)
 

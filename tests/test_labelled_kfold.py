@@ -61,7 +61,7 @@ def test_labelled_k_fold_follows_its_random_state():
 
 
 def test_labelled_k_fold_is_judged_by_labelled_rows_alone():
-    """Of a classifier that is always right the score is 1; folds of scikit-learn count -1 as errors."""
+    """A classifier that is always right scores 1; with scikit-learn's folds, rows with -1 count as errors."""
     X = np.eye(3)[CODES] * (CODES >= 0)[:, None]
 
     class Known(LogisticRegression):

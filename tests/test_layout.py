@@ -1,4 +1,4 @@
-"""The floors of the package: imports point down, and component families do not know each other."""
+"""The layers of the package: imports point down, and component families do not import each other."""
 
 import ast
 from pathlib import Path
@@ -31,7 +31,7 @@ def part_of(path):
 
 
 def imported(path):
-    """The parts of the package that a file imports when it runs, not for its types alone."""
+    """The parts of the package that a file imports at run time, not only for type checking."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":

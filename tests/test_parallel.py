@@ -1,4 +1,4 @@
-"""Searches in processes and in threads give the serial results, and leave torch's threads alone."""
+"""Searches in processes and threads give the serial results and do not change torch's number of threads."""
 
 import warnings
 

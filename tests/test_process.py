@@ -1,4 +1,4 @@
-"""The process around a call: torch's settings, interrupts, forks and memory change nothing, and are left alone."""
+"""Process state: results do not depend on torch's settings, interrupts or forks, and calls do not change them."""
 
 import contextlib
 import copy
@@ -60,7 +60,7 @@ def default_device():
 
 SETTINGS = {
     "float64": lambda: default_dtype(torch.float64),
-    # Stands for a GPU.
+    # A substitute for a GPU.
     "device": default_device,
     "with device": lambda: torch.device("meta"),
     "inference mode": torch.inference_mode,
@@ -71,7 +71,7 @@ SETTINGS = {
 
 
 def settings_of_now():
-    """What users may have set, and a call must leave as it is."""
+    """Settings that users may have changed and that a call must not change."""
     return (
         torch.get_default_dtype(),
         torch.get_default_device(),
@@ -84,7 +84,7 @@ def settings_of_now():
 
 
 def fitted_results(vae, data):
-    """What a fit has found."""
+    """Return the results of a fit."""
     return vae.transform(data), np.array(vae.loss_curve_), np.array(vae.kl_per_component_)
 
 
@@ -123,7 +123,7 @@ def test_settings_of_the_process_change_no_result_and_are_left_as_they_are(name,
         before = settings_of_now()
         found = function(name, FITTED[name], data, y)
         assert settings_of_now() == before
-    # Bit for bit, types too.
+    # Values are equal bit by bit, and types are equal.
     assert pickle.dumps(found) == pickle.dumps(expected)
 
 
@@ -151,7 +151,7 @@ def test_settings_are_left_as_they_are_by_an_error_in_the_middle(setting, error,
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("outer", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_outermost_call_restores_what_an_interrupt_has_left(mode, outer):
-    """An interrupt between an inner context's entrance and its body leaves the mode on."""
+    """Without care, an interrupt between entering an inner context and its body would leave the mode on."""
     with outer():
         before = settings_of_now()
         left = mode()

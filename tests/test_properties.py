@@ -1,4 +1,4 @@
-"""On any rows and parameters fit gives finite, valid results or refuses for a reason that the case has.
+"""For any rows and parameters, fit gives finite, valid results or an error that fits the case.
 
 ``HYPOTHESIS_PROFILE=long python -m pytest tests/test_properties.py`` draws some 3,000 cases at random; by default the
 cases are few, and the same each time.
@@ -127,7 +127,7 @@ def has_outlier(table):
 
 
 def is_wide(table, scale):
-    """Whether columns vary by so much that a noise of this scale cannot be told from none."""
+    """Return whether columns vary so much that float32 cannot distinguish noise of this scale from none."""
     # The unit of constant columns is 1.
     return table.finite and max(1.0, np.ptp(table.values, axis=0).max()) > 1e8 * scale
 
@@ -138,7 +138,7 @@ def n_classes(y, weight):
 
 
 def is_extreme(params):
-    """Whether a parameter is so far from sense that training may leave the range of numbers."""
+    """Return whether a parameter is so extreme that training may overflow."""
     limits = {"learning_rate_init": 0.05, "alpha": 10, "input_noise": 10, "generative_weight": 10}
     limits |= {"consistency_weight": 10, "consistency_radius": 100, "entropy_weight": 10}
     large = any(not isinstance(params.get(k, 0), str) and params.get(k, 0) > v for k, v in limits.items())
@@ -146,7 +146,7 @@ def is_extreme(params):
 
 
 def fitted_or_refused(estimator, table, weight=None, *y, method="fit", may_diverge=False):
-    """Fit; return None where it is refused for a reason that the case has."""
+    """Fit; return None if fit raises one of the errors that the case may have."""
     try:
         return getattr(estimator, method)(table.X, *y, sample_weight=weight)
     except (ValueError, TypeError) as error:
@@ -177,7 +177,7 @@ def assert_is_finite(value, shape, dtype=np.float64, least=0):
 
 
 def assert_kl_is_positive(estimator, n_rows, weight):
-    r"""Closed forms are not negative, but for rounding; estimates are in expectation.
+    r"""Closed forms are at least 0 up to rounding; estimates are at least 0 in expectation.
 
     Of n draws, :math:`E \exp(-\sum_i \log q(z_i) / p(z_i)) \le 1`, so that their mean is below -30 / n with a
     probability of less than exp(-30); with weights up to the largest one n is their sum over it.
@@ -197,7 +197,7 @@ def assert_results_are_valid(estimator, X):
     assert_is_finite(Z, (n, estimator._n_features_out), dtype)
     assert_is_finite(estimator.inverse_transform(Z), (n, d), dtype)
     if hasattr(estimator, "sample"):
-        # What is far away has a density that float32 cannot express.
+        # float32 cannot represent the density of rows that are far away.
         is_far = dtype == np.float32 and distance(estimator, X) > 1e15
         assert_is_finite(estimator.score_samples(X), (n,), dtype, -np.inf if is_far else 0)
         drawn = estimator.sample(3, random_state=0)
@@ -212,7 +212,7 @@ def assert_results_are_valid(estimator, X):
 
 
 def distance(estimator, X):
-    """Return how far the rows are from those of the fit, at most, in units of these."""
+    """Return the largest distance of the rows from the training rows, in the units of the fit."""
     likelihood = estimator.module_.likelihood
     center, unit = (getattr(likelihood, name, torch.zeros(())).double().numpy() for name in ("center", "unit"))
     return np.abs(np.asarray(X, dtype=np.float64) - center).max() / unit
@@ -242,7 +242,7 @@ def assert_results_are_equal(estimator, other, X):
 
 @watchdog()
 def check(vae, table, weight, *y):
-    """Fit, and ask for everything that a user may."""
+    """Fit, and call every public method."""
     if fitted_or_refused(vae, table, weight, *y) is not None:
         assert_fitted_state_is_finite(vae)
         assert_kl_is_positive(vae, len(table.values), weight)
@@ -274,7 +274,7 @@ def test_classifier_is_valid_or_refuses(data, family):
 @cases(0.5)
 @given(st.data(), families)
 def test_going_on_is_valid_or_refused(data, family):
-    """With other rows of the same width, by a warm start or chunk by chunk; rows a world apart may be too much."""
+    """Training continues with other rows of the same width; it may refuse rows on a very different scale."""
     first = data.draw(tables(family, containers=["array"]))
     second = data.draw(tables(family, first.values.shape[1], ["array"]))
     vae = VAETransformer(**data.draw(transformer_parameters(family)), warm_start=data.draw(st.booleans()))
@@ -292,7 +292,7 @@ def test_going_on_is_valid_or_refused(data, family):
 @cases(0.5)
 @given(st.data(), families)
 def test_new_rows_are_mapped_or_refused(data, family):
-    """Also rows that are nothing like those of the fit, if float32 can tell how far away they are."""
+    """This includes rows unlike the training rows, if float32 can represent their distance."""
     table = data.draw(tables(family, containers=["array"]))
     new = data.draw(tables(family, table.values.shape[1], ["array"]))
     vae = VAETransformer(**data.draw(transformer_parameters(family)))
@@ -312,7 +312,7 @@ def test_new_rows_are_mapped_or_refused(data, family):
 @cases(0.5)
 @given(st.data(), st.integers(-90, 90), st.sampled_from(["float32", "float64"]), st.integers(2, 40), st.integers(1, 40))
 def test_unit_of_the_data_does_not_matter(data, exponent, dtype, n, d):
-    """Powers of two round nothing: float32 and float64 rows give what they give on the scale of 1."""
+    """Scaling by powers of two is exact, so results are those at scale 1, for float32 and float64 rows."""
     X = np.random.default_rng(data.draw(seeds)).normal(size=(n, d)).astype(dtype)
     params = {"n_components": data.draw(st.integers(1, 5)), "hidden_layer_sizes": (4,), "max_iter": 2}
     params |= {"random_state": 0, "early_stopping": False}
@@ -334,7 +334,7 @@ def nested_parameters(estimator):
 @cases(1.5)
 @given(st.data())
 def test_wrong_parameter_is_named(data):
-    """A value of a wrong type or range is taken, where it happens to be right, or its parameter is named."""
+    """A value of the wrong type or range raises an error that names its parameter, unless it happens to be valid."""
     components = {
         "likelihood": data.draw(st.sampled_from([g[1 if len(g) < 10 else 2] for g in LIKELIHOODS.values()])),
         "prior": data.draw(st.sampled_from([p for p in PRIORS if not isinstance(p, str)])),

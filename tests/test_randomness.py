@@ -1,4 +1,4 @@
-"""random_state decides everything: which calls agree, which differ, and to what precision."""
+"""random_state determines all results: which calls agree, which differ, and to what precision."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_sample_draws_the_same_rows_at_each_call_with_a_number(iris):
 
 
 def test_candidates_of_a_search_have_the_same_seed(iris):
-    """A search clones a number into every candidate; fits differ by what is searched alone."""
+    """A search clones an integer into every candidate, so fits differ only by the searched parameters."""
     search = GridSearchCV(ESTIMATORS["transformer"](random_state=3), {"verbose": [False, 0]}, cv=2).fit(iris)
     scores = [search.cv_results_[f"split{fold}_test_score"] for fold in range(2)]
     for of_fold in scores:

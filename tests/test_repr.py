@@ -1,4 +1,4 @@
-"""What estimators look like: as text, and as HTML."""
+"""Representations of estimators as text and HTML."""
 
 import html
 import inspect
@@ -32,7 +32,7 @@ def shown_names(estimator):
 
 @pytest.fixture(scope="module")
 def estimators(iris):
-    """Of both kinds, before and after a fit."""
+    """Estimators of both kinds, before and after a fit."""
     y = np.arange(150) % 3
     return {
         "unfitted transformer": VAETransformer(likelihood=Gaussian()),

@@ -1,4 +1,4 @@
-"""The interfaces that components are added on: a toy of each kind, written as a user would."""
+"""Interfaces for new components: one small example of each kind, written as a user would write it."""
 
 from dataclasses import replace
 from itertools import chain
@@ -26,7 +26,7 @@ from sklearn_vae.priors.standard_normal import StandardNormalModule
 
 
 class DoubleExponential(Prior):
-    """Independent Laplace components of unit variance: a prior that brings no more than it must."""
+    """Independent Laplace components of unit variance: a prior with only the required methods."""
 
     def build(self, n_components, n_inputs, generator):
         return DoubleExponentialModule(n_components)
@@ -56,7 +56,7 @@ def test_a_prior_is_its_distribution_and_its_draws(iris, cls):
 
 
 class GeneratedRows(Rows):
-    """Rows of a linear model with noise that are made when they are asked for, and held nowhere."""
+    """Rows of a noisy linear model, generated on request and never stored."""
 
     n_features, dtype, device = 6, torch.float32, torch.device("cpu")
 
@@ -84,13 +84,13 @@ def test_rows_may_come_from_anywhere():
     dense = DenseRows(rows[torch.arange(200)]["x"])
     vae = VAETransformer(2, hidden_layer_sizes=(8,), max_iter=5, random_state=0)
     runs = [vae._run(vae._procedure(X, TransformerRules(200), Progress(vae)), X, None) for X in (rows, dense)]
-    # Sums over blocks of other sizes round otherwise.
+    # Sums over blocks of other sizes have other rounding errors.
     np.testing.assert_allclose(runs[0].scores, runs[1].scores, rtol=1e-4)
     assert len(runs[0].scores) > 1 and len(runs[0].curve) == len(runs[1].curve)
 
 
 class WeightDecay(Objective):
-    """Half the squared decoder: a loss whose gradient is plain to see."""
+    """Half the squared norm of the decoder's weights: a loss with a known gradient."""
 
     def __call__(self, model, batch, beta, generator):
         loss = sum(0.5 * p.square().sum() for p in model.decoder.parameters()).expand(len(batch.observed.cells))
@@ -98,7 +98,7 @@ class WeightDecay(Objective):
 
 
 class WeightDecayStep(Step):
-    """The gradient is the weights."""
+    """The gradient equals the weights."""
 
     n_calls = 0
 
@@ -135,7 +135,7 @@ def test_a_step_is_taken_for_the_models_that_it_supports(iris, monkeypatch):
 
 
 class Shifted(OptimalGaussian):
-    """Sees columns as they are, moved by one; declares nothing."""
+    """Likelihood whose inputs are the columns plus one; it declares no capability."""
 
     def observe(self, x, generator=None):
         observed = super().observe(x, generator)
@@ -155,7 +155,7 @@ def test_a_subclass_has_none_of_the_capabilities_that_it_does_not_declare(iris):
     likelihood = vae.module_.likelihood
     assert not any(getattr(likelihood, name) for name in likelihood.capabilities)
     assert (likelihood.column_log_scale == 0).all()
-    # What few rows are computed with is what many are computed with.
+    # Few rows and many rows are computed with the same values.
     np.testing.assert_allclose(vae.transform(iris[:2]), vae.transform(iris)[:2], atol=1e-6)
 
 
@@ -170,7 +170,7 @@ def test_capabilities_are_declared_again_by_subclasses(cls):
 
 
 class Poisson(Likelihood):
-    """Counts: a likelihood that brings no more than it must."""
+    """Likelihood of counts with only the required methods."""
 
     def build(self, n_features, n_coordinates):
         return PoissonModule(n_features, n_features)

@@ -1,4 +1,4 @@
-"""scikit-learn's own suite: what parametrize_with_checks runs, and what it leaves out."""
+"""scikit-learn's estimator checks: those of parametrize_with_checks, and some that it leaves out."""
 
 import pytest
 from sklearn.utils import estimator_checks
@@ -32,7 +32,7 @@ LEFT_OUT = [
 
 
 def expected_failures(estimator):
-    """Return the checks that cannot hold, and why; they fail the suite if they pass."""
+    """Return the checks that are expected to fail, with reasons; an unexpected pass fails the suite."""
     failures = {
         "check_sample_weight_equivalence_on_dense_data": (
             "Training draws mini-batches, noise and held-out rows at random, one draw per row. A row of weight 3 is "
@@ -71,7 +71,7 @@ def test_scikit_learn_check_that_is_left_out(check, estimator):
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=repr)
 def test_classifier_classes_of_scikit_learn_without_minus_one(estimator):
-    """What check_classifiers_classes asks, for classes of which none is the mark of unlabelled rows."""
+    """Run the test of check_classifiers_classes with classes that do not include -1, the label of unlabelled rows."""
     # A name for which the check leaves the labels -1 and 1 out.
     estimator_checks.check_classifiers_classes("LabelSpreading", estimator)
 

@@ -1,4 +1,4 @@
-"""Sequences of calls: a call that is refused leaves no trace, or an unfitted estimator."""
+"""Sequences of calls: a call that raises leaves the estimator unchanged or unfitted."""
 
 import os
 import pickle
@@ -110,7 +110,7 @@ class States(RuleBasedStateMachine):
         return DATA[i], LABELS[i], WEIGHTS[i]
 
     def both(self, call):
-        """Call both; if that is refused, it is refused to both."""
+        """Call both; if one call raises, both raise."""
         outcomes = []
         for estimator in (self.estimator, self.twin):
             with warnings.catch_warnings():
@@ -123,7 +123,7 @@ class States(RuleBasedStateMachine):
         assert outcomes[0] == outcomes[1]
 
     def refused(self, call, errors):
-        """Call the estimator alone; afterwards it is as it was, or unfitted."""
+        """Call only the estimator, which must be unchanged or unfitted afterwards."""
         with pytest.raises(errors):
             call(self.estimator)
         if not self.estimator.__sklearn_is_fitted__():

@@ -132,7 +132,7 @@ def test_inverse_transform_undoes_the_latent_scale(iris, n_components):
 
 
 def test_latent_scale_of_an_unused_component_is_small(iris):
-    """Iris has four columns, so that of six components two have nothing to say."""
+    """Iris has four columns, so two of six components are unused."""
     vae = small(6, whiten=False, max_iter=0).fit(iris)
     Z = vae.transform(iris)
     assert np.isfinite(Z).all()
@@ -238,7 +238,7 @@ def test_grid_search_over_nested_parameters(digits):
 
 
 def test_grid_search_without_a_target_uses_the_likelihood(iris):
-    """Of data in three dimensions it finds three components."""
+    """Three components are found in three-dimensional data."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 10)) + 0.1 * rng.normal(size=(300, 10))
     search = GridSearchCV(small(max_iter=0), {"n_components": [1, 2, 3]}, cv=3).fit(X)
@@ -265,7 +265,7 @@ def test_fit_leaves_component_specifications_alone(iris):
 
 
 def work(vae, X):
-    """Everything that may draw a number; the results."""
+    """Call every method that may draw random numbers, and return the results."""
     vae = clone(vae).fit(X)
     return vae.transform(X), vae.score_samples(X), vae.sample(4), vae.sample(4, random_state=3)
 
@@ -350,7 +350,7 @@ def test_score_samples_finds_outliers(fitted, iris):
 
 
 def test_transformer_refused_refit_leaves_no_earlier_model(digits):
-    """A model of other columns would be behind the new width."""
+    """Otherwise the old model would be used with the new number of columns."""
     vae = VAETransformer(2, max_iter=1, random_state=0).fit(digits)
     vae.set_params(beta=lambda step: -1.0)
     with pytest.raises(ValueError, match="expected beta"):

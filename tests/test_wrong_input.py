@@ -1,4 +1,4 @@
-"""Wrong input gets an error that says what was expected, what came and what to do, before training."""
+"""Wrong input raises an error before training that says what was expected, what was given and what to do."""
 
 import numpy as np
 import pandas as pd
@@ -328,7 +328,7 @@ def test_integers_that_torch_does_not_know_are_integers(iris, params):
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", "cpu:x"])
 def test_wrong_device(iris, device):
-    """The message names the parameter and what came, whatever torch would say."""
+    """The message names the parameter and the given value, instead of torch's own message."""
     with pytest.raises(ValueError, match=f"device.*{device}"):
         small(device=device).fit(iris)
 
@@ -423,7 +423,7 @@ def test_nothing_is_written(iris, tmp_path, monkeypatch, capfd):
 
 
 def test_good_input_at_the_limits_is_taken(iris):
-    """What looks odd and is right: bounds of [0, 1], one column, integers, many components, tiny scales."""
+    """Unusual but valid input: bounds of [0, 1], one column, integers, many components, tiny scales."""
     for X, params in [
         ((iris > 3).astype(float), {"likelihood": "bernoulli"}),
         (iris[:, :1], {}),

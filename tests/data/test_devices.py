@@ -45,7 +45,7 @@ def test_to_tensor_keeps_the_array_alive():
 
 
 def records(dtype):
-    """Rows of a record array, of which each item begins with one byte of something else."""
+    """Rows of a record array whose items start with one byte of another field."""
     array = np.zeros(4, dtype=[("id", "u1"), ("x", dtype, 3)])
     array["x"] = np.arange(12).reshape(4, 3)
     return array["x"]
@@ -127,7 +127,7 @@ def in_new_thread(function):
 
 
 def overlap():
-    """Two threads enter one after the other, and leave in the same order; what each sees then."""
+    """Two threads enter one after the other and leave in the same order; return the settings that each sees."""
     entered, left = (threading.Event(), threading.Event()), threading.Event()
     seen = {}
 
@@ -157,7 +157,7 @@ def overlap():
 
 @pytest.mark.usefixtures("two_threads")
 def test_limit_threads_holds_when_another_thread_leaves():
-    """Also where the thread has not computed anything yet: torch sets a thread's number at its first operation."""
+    """This includes a new thread, because torch sets a thread's number of threads at its first operation."""
     seen = overlap()
     assert seen["first"] == 1 and seen["second"] == 1
 

@@ -25,7 +25,7 @@ def solve(X, n_components, weight=None, n_axes=0):
 
 
 def covariance(ppca):
-    """W W' + s2 I in the data's units: what the model says, whatever the signs of its axes."""
+    """The model's covariance W W' + s2 I in the data's units, which does not depend on the signs of the axes."""
     W, unit = loadings(ppca), ppca.moments.unit
     return unit**2 * (W @ W.T + ppca.noise_variance * np.eye(len(W)))
 
@@ -95,7 +95,7 @@ def test_ppca_of_constant_data_is_its_mean(value):
 
 @pytest.mark.parametrize(("dtype", "value"), [(np.float32, 1e26), (np.float64, 1e45)])
 def test_constant_data_far_from_zero_are_fitted(dtype, value):
-    """The mean is rounded, by more than any unit that does not go with it."""
+    """The mean has a rounding error, which exceeds any unit that does not scale with it."""
     X = np.tile(value * np.random.default_rng(0).normal(size=16), (39, 1)).astype(dtype)
     weight = np.random.default_rng(1).random(39)
     vae = VAETransformer(2, hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(X, sample_weight=weight)
@@ -127,7 +127,7 @@ NOISES = [Gaussian(1e-5), Gaussian(0.1), Gaussian(), Gaussian(per_column=True), 
 @pytest.mark.parametrize("n_components", [1, 4, 7])
 @pytest.mark.parametrize("likelihood", NOISES, ids=str)
 def test_transformer_of_next_to_no_noise_starts_and_trains(likelihood, n_components):
-    """A given noise may be below what rounding leaves of 1, and data of low rank have none."""
+    """A fixed noise may be smaller than the rounding error of 1, and data of low rank have no noise."""
     X = np.rint(1e4 * low_rank(d=4, rank=2, noise=0.0)) + 1e6
     for max_iter in (0, 2):
         vae = start(n_components, hidden_layer_sizes=(4,), likelihood=likelihood).set_params(max_iter=max_iter).fit(X)

@@ -1,4 +1,4 @@
-"""Training rows, whatever holds them."""
+"""Training rows in every container."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Small data, and what axes show."""
+"""Small data, and helpers that read axes."""
 
 import numpy as np
 from sklearn.datasets import load_digits, load_iris

@@ -1,4 +1,4 @@
-"""What all displays do: where they draw, and of which step."""
+"""Common behaviour of all displays: the axes that they draw on, and the pipeline step that they draw."""
 
 import subprocess
 import sys
@@ -144,7 +144,7 @@ def pixels(figure):
 @pytest.mark.parametrize("name", ["table", "classifier", "image_classifier"])
 @pytest.mark.parametrize("display", [*WITH_X, *WITHOUT_X])
 def test_display_takes_lists_where_it_takes_arrays(display, name, request):
-    """What `from_estimator` stores, given again as lists, is drawn alike."""
+    """The values that `from_estimator` stores give the same drawing if they are passed as lists."""
     is_image = name == "image_classifier"
     args = (request.getfixturevalue(name), IMAGES if is_image else FRAME)[: 1 + (display in WITH_X)]
     labels = SPECIES if name == "classifier" else np.arange(len(IMAGES)) % 3 if is_image else None

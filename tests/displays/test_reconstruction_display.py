@@ -47,7 +47,7 @@ def test_reconstruction_cuts_colours_at_the_range_of_the_data(caplog):
     np.testing.assert_array_equal(image[:4, :4], X[0] / 255)
     np.testing.assert_array_equal(image[5:9, :4], (back[0] > 0).astype(float))
     np.testing.assert_array_equal(image[4], 1.0)
-    # matplotlib cuts values too, but tells of it.
+    # matplotlib clips values too, but warns.
     assert not caplog.records
 
 

@@ -31,7 +31,7 @@ def generator(seed=0):
 
 @pytest.fixture
 def observed(monkeypatch):
-    """What `BernoulliModule.observe` returned, with whether it had a generator and whether it trained."""
+    """Record each result of `BernoulliModule.observe`, whether it had a generator, and whether it was training."""
     seen, observe = [], BernoulliModule.observe
 
     def record(self, x, generator=None):
@@ -88,7 +88,7 @@ def test_dynamic_binarization_without_it_training_sees_grey_values(images, obser
 
 
 def test_dynamic_binarization_validation_scores_are_comparable(images):
-    """A model's score is the same at each call: held-out rows are drawn alike."""
+    """A model's score is the same at each call, because held-out rows get the same draws."""
     vae = small(likelihood=Bernoulli(dynamic_binarization=True), early_stopping=True, max_iter=8).fit(images)
     rows = DenseRows(torch.from_numpy(images))
     assert evaluate(vae.module_, rows, 1.0)[0] == evaluate(vae.module_, rows, 1.0)[0]

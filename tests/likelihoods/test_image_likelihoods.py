@@ -26,7 +26,7 @@ from sklearn_vae.likelihoods.continuous_bernoulli import (
 from sklearn_vae.likelihoods.discretized_logistic import MIN_SCALE
 from sklearn_vae.likelihoods.unit_interval import MARGIN
 
-# On both sides of where series take over, and far out.
+# Values on both sides of the cutoff for series, and large values.
 PARAMETERS = np.array(
     [0.0, 1e-30, 1e-8, 1e-4, 0.03, CUTOFF * 0.999, CUTOFF * 1.001, 0.3, 1.0, 2.9, 7.0, 25.0, 60.0, 300.0, 1000.0]
 )
@@ -144,7 +144,7 @@ def test_continuous_bernoulli_density_has_its_mass_and_moments(max_value):
 
 
 def test_continuous_bernoulli_log_prob_equals_torch():
-    """Where torch does not clip the probability."""
+    """This holds at parameters for which torch does not clip the probability."""
     X = np.random.default_rng(0).random((50, 5))
     module, raw = started(ContinuousBernoulli(), X), 5 * torch.randn(50, 5, generator=generator(), dtype=torch.float64)
     expected = TorchContinuousBernoulli(logits=raw).log_prob(torch.from_numpy(X)).sum(1)
@@ -224,7 +224,7 @@ def test_discretized_logistic_probabilities_sum_to_one_and_give_the_mean(n_level
 
 @pytest.mark.parametrize("n_levels", [2, 17, 256])
 def test_discretized_logistic_probabilities_of_rows_sum_to_one(n_levels):
-    """Over all pairs of values of two columns, of different means and scales."""
+    """The sum is over all pairs of values of two columns with different means and scales."""
     values = np.arange(n_levels) / (n_levels - 1)
     X = np.array(list(itertools.product(values, values)))
     module = started(DiscretizedLogistic(n_levels), X)
@@ -237,7 +237,7 @@ def test_discretized_logistic_probabilities_of_rows_sum_to_one(n_levels):
 @pytest.mark.parametrize("per_column", [False, True])
 def test_discretized_logistic_log_prob_equals_scipy(digits, per_column):
     module = started(DiscretizedLogistic(17, 16, per_column), digits)
-    # Beside smaller scales scipy's probabilities underflow.
+    # For smaller scales, scipy's probabilities underflow.
     module.log_scale.data.clamp_min_(-math.log(2 * float(module.unit)))
     raw = torch.randn(digits.shape, generator=generator(), dtype=torch.float64)
     loc = raw.numpy() * float(module.unit) + module.center.numpy()
@@ -311,7 +311,7 @@ def test_discretized_logistic_samples_have_its_probabilities():
 
 
 def test_discretized_logistic_mean_has_its_derivative():
-    """`latent_scale_` takes it forwards, as two passes backwards."""
+    """`latent_scale_` uses it in a Jacobian-vector product, which takes two backward passes."""
     module = started(DiscretizedLogistic(17, 16), levels_of(17, 16.0))
     raw = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None]
     slope = torch.autograd.functional.jvp(module.mean, raw, torch.ones_like(raw))[1]
@@ -401,7 +401,7 @@ def test_parameters_that_a_discretized_logistic_cannot_have(images, params):
 
 @over_unit_interval
 def test_bytes_are_divided_by_the_largest(images, likelihood):
-    """Everything is as with X / 255, but for the units of what comes out."""
+    """Results are those of X / 255, in other units."""
     X = images / np.float32(255)
     of_bytes, of_floats = small(likelihood=likelihood).fit(images), small(likelihood=likelihood).fit(X)
     assert of_bytes.module_.likelihood.observe(torch.from_numpy(images[:3])).inputs.dtype == torch.float32

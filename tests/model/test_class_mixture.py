@@ -1,4 +1,4 @@
-"""p(y) and p(z|y): a density that integrates to one, its samples, and what it makes of log p(x)."""
+"""The class mixture p(y) p(z|y): it integrates to one, its samples, and log p(x) with it."""
 
 import math
 
@@ -101,7 +101,7 @@ def test_class_mixture_keeps_leading_dimensions():
 
 
 def test_class_mixture_before_its_fit_is_standard_normal():
-    """As is a model that is built for weights to be loaded into."""
+    """A model that is built for loading weights has this state."""
     z = torch.from_numpy(draws(2)[0][:5])
     expected = stats.norm.logpdf(z.numpy()).sum(-1)
     np.testing.assert_allclose(ClassMixture(3, 4, 2).double().log_prob(z), expected, rtol=1e-6)
@@ -195,7 +195,7 @@ def test_best_mixture_has_the_smallest_bic_that_was_tried(n_mixture_components):
 
 @pytest.mark.parametrize("scale", [1e3, 1e14])
 def test_best_mixture_of_posteriors_far_from_the_prior(scale):
-    """Where rounding is more than the smallest variance, and where rows differ by rounding alone."""
+    """Rounding errors exceed the smallest variance, or rows differ only by rounding errors."""
     z = scale * np.random.default_rng(0).normal(size=(40, 3)) @ [[1, 1, 1], [0, 1e-9, 0], [0, 0, 1e-9]]
     assert np.isfinite(best_mixture(z, 5, 0).bic(z))
     equal = scale + 1e-3 * np.random.default_rng(0).normal(size=(40, 1))
@@ -211,7 +211,7 @@ def test_class_mixture_refit_forgets_its_earlier_components():
 
 
 def test_class_mixture_of_equal_draws_is_a_density():
-    """Rows that are all alike have a variance of MIN_VARIANCE."""
+    """Identical rows get a variance of MIN_VARIANCE."""
     mixture = fitted_mixture([np.zeros((20, 1)), np.ones((20, 1))], [0.5, 0.5], n_mixture_components=1)
     value = float(mixture.log_prob_classes(torch.zeros(1, 1, dtype=torch.float64))[0, 0])
     assert value == pytest.approx(stats.norm(0, math.sqrt(MIN_VARIANCE)).logpdf(0), rel=1e-6)

@@ -1,4 +1,4 @@
-"""There is one fitted model: every method follows it, in every precision."""
+"""Every method uses the one fitted model, in every precision."""
 
 import copy
 import functools

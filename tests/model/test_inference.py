@@ -1,4 +1,4 @@
-"""Models applied to rows: in chunks, and few of them in numpy."""
+"""Inference on rows: in chunks, and in numpy for few rows."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a fitted estimator leaves on disk, and what comes back."""
+"""Saving and loading fitted estimators."""
 
 import copy
 import io
@@ -38,7 +38,7 @@ def decoder(n_components, n_features):
 
 
 class Sizes(nn.Module):
-    """Counts what it has seen: a buffer that a start would not give back."""
+    """Layer that counts its inputs in a buffer, which a new model would not restore."""
 
     def __init__(self, n_features):
         super().__init__()
@@ -97,7 +97,7 @@ def results(vae, X):
 
 
 class _Lookups(pickle.Unpickler):
-    """Loads a pickle and notes the packages whose classes and functions it looks up."""
+    """Unpickler that records the packages whose classes and functions it looks up."""
 
     def __init__(self, stream):
         super().__init__(io.BytesIO(stream))
@@ -250,7 +250,7 @@ def test_estimator_of_a_device_that_is_not_here_loads_on_the_cpu(iris):
         restored.fit(iris)
 
 
-# What skops loads, and what it runs
+# skops: types that it loads, and code that it runs
 
 NETWORK_CODE = """
 from torch import nn
@@ -265,7 +265,7 @@ def decoder(n_components, n_features):
 
 @pytest.fixture
 def network_module(tmp_path, monkeypatch):
-    """A module of a user's own with factories, which notes when they are called."""
+    """A user's module with factories, which records when they are called."""
     (tmp_path / "own_network.py").write_text(NETWORK_CODE)
     monkeypatch.syspath_prepend(str(tmp_path))
     import own_network

@@ -1,4 +1,4 @@
-"""States that were damaged or changed: an error that names the field, or an estimator that works.
+"""Damaged or changed states give an error that names the field, or an estimator that works.
 
 ``HYPOTHESIS_PROFILE=long python -m pytest tests/model/test_tampered_states.py`` changes every field in every way; by
 default
@@ -26,7 +26,7 @@ from sklearn_vae.priors import Mixture, VampPrior
 X = np.random.default_rng(0).random((24, 4))
 Y = np.array(["ant", "bee", -1], dtype=object)[np.arange(24) % 3]
 SMALL = {"hidden_layer_sizes": (3,), "max_iter": 2, "n_draws": 2, "random_state": 0}
-# Of each field by default.
+# Number of changes of each field by default.
 N_CHANGES = 10**6 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 3
 
 
@@ -84,7 +84,7 @@ def get(state, path):
 
 
 def put(state, path, value):
-    """Change a field in place; a tuple is made anew."""
+    """Change a field in place; a tuple is replaced by a new one."""
     holder = get(state, path[:-1])
     if isinstance(holder, tuple):
         put(state, path[:-1], tuple(value if i == path[-1] else old for i, old in enumerate(holder)))
@@ -108,7 +108,7 @@ def array_changes(a):
 
 
 def changes(value):
-    """Yield what a field might be changed to, and how."""
+    """Yield changed values of a field, with a description of the change."""
     if isinstance(value, np.ndarray):
         yield from array_changes(value)
     elif isinstance(value, bool):
@@ -285,7 +285,7 @@ LARGE = {
 
 @pytest.mark.parametrize(("name", "sizes"), LARGE.values(), ids=LARGE)
 def test_large_sizes_are_refused_before_memory_is_taken(states, name, sizes):
-    """Sizes that a file declares elsewhere, too, are compared with its weights."""
+    """Sizes that a file also declares elsewhere are compared with its weights."""
     estimator, stream = states[name]
     state = pickle.loads(stream)
     vars(state["_architecture"]).update(sizes)

@@ -160,7 +160,7 @@ def test_encode_without_input_noise_is_the_same_in_training(iris):
 
 @pytest.mark.parametrize("shape", [(50, 300), (20, 140), (200, 330)])
 def test_principal_coordinates_of_fewer_rows_than_coordinates(shape):
-    """There are as many coordinates as rows at most, and more than 128 columns."""
+    """There are more than 128 columns, and at most as many coordinates as rows."""
     X = np.random.default_rng(0).normal(size=shape)
     vae = VAETransformer(2, max_iter=2, random_state=0).fit(X)
     assert vae.module_.likelihood.n_outputs == min(128, len(X))

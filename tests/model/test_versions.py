@@ -1,4 +1,4 @@
-"""What a state says of the versions it was saved with, and what loading it elsewhere says of that."""
+"""Versions that are stored with a state, and the warnings when it is loaded with other versions."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ over_kinds = pytest.mark.parametrize("kind", ["transformer", "classifier"])
 
 
 def saved_with(vae, **versions):
-    """A state that says it was saved with other versions."""
+    """Return a state that declares other versions."""
     state = vae.__getstate__()
     return {**state, "_versions": state["_versions"] | {k.replace("_", "-"): v for k, v in versions.items()}}
 

@@ -1,4 +1,4 @@
-"""Convolutional networks: shapes of images, their start and what they gain on images."""
+"""Convolutional networks: image shapes, initial weights, and better results on images."""
 
 import pickle
 
@@ -23,7 +23,7 @@ def built(network, n_columns, zero_output=False, seed=0):
 
 
 def small(**params):
-    """A fit of a moment."""
+    """Return an estimator with a very short fit."""
     options = {"network": "conv", "max_iter": 2, "early_stopping": False, "random_state": 0}
     return VAETransformer(2, **{**options, **params})
 
@@ -37,7 +37,7 @@ def test_conv_takes_any_height_and_width(shape, dtype):
     assert features.ndim == 2 and len(features) == 4
     raw = decoder(torch.ones(4, 3, dtype=dtype))
     assert raw.shape == (4, n_columns) and raw.dtype == dtype
-    # No column is outside of what the last layers reach.
+    # Every column is reached by the last layers.
     assert (raw != decoder(torch.zeros(4, 3, dtype=dtype))).all()
 
 
@@ -57,7 +57,7 @@ def test_conv_sees_every_column_as_the_image_has_it(shape):
 
 
 def test_conv_is_a_convolution():
-    """What the first layer makes of an image, two pixels further, is two pixels further."""
+    """Shifting an image by two pixels shifts the first layer's output accordingly."""
     encoder, _ = built(Conv(), 144)
     image = torch.zeros(1, 12, 12)
     image[:, 4:7, 4:7] = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""A user's own torch modules: each way to give one, their parameters, and what is said where one is wrong."""
+"""User-defined torch modules: all ways to pass one, their parameters, and errors for wrong ones."""
 
 import copy
 import operator
@@ -66,7 +66,7 @@ class Factory:
 
 
 class Returns(nn.Module):
-    """Anything, made of what a linear layer returns."""
+    """Encoder that returns a function of a linear layer's output."""
 
     def __init__(self, function, n_in=4, n_out=2):
         super().__init__()
@@ -77,7 +77,7 @@ class Returns(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A decoder that takes (n_rows, n_components) and no draws in front of it."""
+    """A decoder that takes (n_rows, n_components), without axes for draws."""
 
     def __init__(self, n_components, n_features):
         super().__init__()
@@ -98,7 +98,7 @@ def small_classifier(**params):
 
 
 def observed(vae, X):
-    """What the encoder sees of the rows."""
+    """Return the encoder's inputs for the rows."""
     return vae.module_.likelihood.observe(torch.from_numpy(np.asarray(X, dtype=np.float32))).inputs
 
 
@@ -127,7 +127,7 @@ def test_modules_takes_classes_factories_and_instances(iris, encoder, decoder, i
 
 @pytest.mark.parametrize("encoder", WAYS + WAYS_TO_LATENTS, ids=shown)
 def test_modules_go_on_training(iris, encoder):
-    """The model is seen to be the same at each call, whatever the way that it was given."""
+    """Each call recognises the model as unchanged, whatever the way that it was passed."""
     vae = small(network=Modules(encoder, columns)).partial_fit(iris)
     before = vae.transform(iris)
     restored = pickle.loads(pickle.dumps(vae))
@@ -284,7 +284,7 @@ class Gives:
 
 @pytest.mark.parametrize("kind", ["arguments", "factories"])
 def test_modules_leave_what_factories_give_untrained(iris, kind):
-    """Folds and later fits would go on from it."""
+    """Otherwise folds and later fits would continue from it."""
     layer = nn.Linear(8, 8)
     if kind == "arguments":
         network = Modules(taking_a_layer, columns, encoder__layer=layer)
@@ -407,7 +407,7 @@ def assert_same_statistics(first, second):
 @over_layers
 @pytest.mark.parametrize("more", MORE_ROWS.values(), ids=MORE_ROWS)
 def test_statistics_are_those_of_the_batch_alone(iris, more, layer):
-    """Rows that pass besides change nothing, and gradients go through all of them."""
+    """Additional rows do not change the statistics, and gradients flow through all rows."""
     make, params = more
     model = training_model(layer, make, init="random", **params)
     before, alone = statistics(model), copy.deepcopy(model)
@@ -425,7 +425,7 @@ def test_statistics_are_those_of_the_batch_alone(iris, more, layer):
 
 @over_layers
 def test_untracked_rows_pass_as_tracked_ones(iris, layer):
-    """By the statistics of their own in training, as a batch of their own."""
+    """In training, they are normalised by their own statistics, as a separate batch."""
     model = training_model(layer, small_classifier)
     y, before = observed(SimpleNamespace(module_=model), iris[:20]), statistics(model)
     with model.untracked():
@@ -472,7 +472,7 @@ def test_running_statistics_are_the_datas(iris, vae, n_labelled):
 )
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
 def test_batch_normalisation_of_one_row_names_the_network_and_batch_size(iris, params, role):
-    """A VampPrior of one pseudo-input is encoded as one row; three rows in batches of two leave one over."""
+    """A VampPrior with one pseudo-input encodes one row, and three rows in batches of two leave a batch of one."""
 
     def layers(n_in, n_out=8):
         return nn.Sequential(nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out))
@@ -549,7 +549,7 @@ def test_posterior_encoder_leaves_pca_through_its_gate(iris, make):
 @pytest.mark.parametrize("init", ["ppca", "random"])
 @pytest.mark.parametrize("generative_weight", [0, 0.1])
 def test_posterior_encoder_classifies(iris, init, generative_weight):
-    """Classes are read off loc and scale, also where nothing else moves the gate."""
+    """Class logits depend on loc and scale, even if nothing else moves the gate."""
     network = Modules(Posterior, columns, encoder__width=32)
     params = {"generative_weight": generative_weight, "consistency_weight": 0, "max_iter": 60}
     vae = small_classifier(network=network, init=init, **params).fit(iris, CLASS)
@@ -559,7 +559,7 @@ def test_posterior_encoder_classifies(iris, init, generative_weight):
 
 
 def test_posterior_encoder_learns(iris):
-    """On its own feet it comes near the networks that the model reads the posterior off."""
+    """Without linear maps it scores close to networks that return features."""
     params = {"init": "random", "max_iter": 100}
     own = small(network=Modules(Posterior, columns, encoder__width=32), **params).fit(iris)
     read = small(network=Modules(features, columns, encoder__width=32), **params).fit(iris)
@@ -717,7 +717,7 @@ def test_decoder_that_returns_what_it_should_not(iris, function, message):
 
 
 class Broken(Exception):
-    """An error of the user's own."""
+    """A user-defined exception."""
 
 
 def fail(error):
@@ -760,7 +760,7 @@ def test_class_of_networks_in_place_of_an_instance(iris):
 
 
 def test_wrong_module_is_found_before_training(iris):
-    """Two rows are all that the encoder has seen when the decoder's shape is refused."""
+    """The encoder has seen only two rows when the decoder's shape raises an error."""
     seen = []
 
     def encoder(n_features):
@@ -773,7 +773,7 @@ def test_wrong_module_is_found_before_training(iris):
 
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
 def test_module_that_writes_to_its_input(iris, role):
-    """Rows and latents are read again; a model of what a layer left of them would be wrong without a word."""
+    """Rows and latents are read again, so a layer that changes them would silently give a wrong model."""
     modules = {"encoder": nn.Linear(4, 6), "decoder": nn.Linear(2, 4)}
     modules[role] = nn.Sequential(nn.ReLU(inplace=True), modules[role])
     with pytest.raises(ValueError, match=f"expected the {role} to leave its input as it is, .* use inplace=False"):

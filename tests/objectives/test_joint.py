@@ -25,7 +25,7 @@ def normal(*shape, seed=0):
 
 
 class Distance(Objective):
-    """The divergence of the batch's posteriors from those that a second request returns, and from the prior."""
+    """Objective: divergence of the batch's posteriors from those of a second call, and from the prior."""
 
     def __init__(self, request):
         self.request = request
@@ -191,7 +191,7 @@ def test_joint_adds_the_generative_loss_of_its_objective(model, batch, objective
 @pytest.mark.parametrize("input_noise", [0.0, 0.3])
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 def test_joint_encodes_what_its_objective_asks_for(model, batch, request_, input_noise, monkeypatch):
-    """An objective gets from the model what it gets without the classes."""
+    """An objective gets the same values from the model with and without classes."""
     monkeypatch.setattr(model.train(), "input_noise", input_noise)
     objective = Distance(request_)
     terms = Joint(objective, **{**PLAIN, "generative_weight": 0.25})(model, batch, 1.0, generator())
@@ -286,7 +286,7 @@ def test_joint_gradient_is_finite(model, batch, scale):
 
 
 def test_joint_target_of_consistency_gets_no_gradient(model, batch):
-    """The prediction at the row itself is what its neighbourhood is drawn to, and not the reverse."""
+    """Predictions near a row are pulled to the prediction at the row, and not the reverse."""
     model.train().zero_grad()
     y = batch.observed.inputs.clone().requires_grad_()
     logits = model.classify(y).detach()

@@ -40,7 +40,7 @@ def batch_of(model, X, **known):
 
 
 def is_generative_part(name):
-    """Whether a parameter is none of the encoder's."""
+    """Return whether a parameter does not belong to the encoder."""
     return "decoder" in name or name.startswith(("likelihood", "prior"))
 
 
@@ -77,7 +77,7 @@ def test_iwae_of_one_draw_is_the_elbo_in_expectation_where_its_kl_has_a_closed_f
 
 
 def test_iwae_plain_gradient_of_one_draw_is_the_elbos(iris):
-    """Of the bound that is estimated at the draw, as with a mixture."""
+    """The bound is estimated at the draw, as with a mixture prior."""
     model = fitted(iris, Mixture(3))
     batch = batch_of(model, iris)
     for found, expected in zip(*(gradients(model, o, batch) for o in (IWAE(1, "plain"), ELBO())), strict=True):
@@ -139,7 +139,7 @@ def test_iwae_is_exact_with_one_draw_where_the_posterior_is():
     ("prior", "beta"), [("standard_normal", b) for b in (0.0, 0.5, 1.0, 2.0)] + [(p, 1.0) for p in MIXTURES], ids=shown
 )
 def test_iwae_gradients_have_the_same_expectation(iris, prior, beta):
-    """Doubly reparametrised or not: the encoder's differ by noise alone, whatever the weight of the KL."""
+    """The encoder's doubly reparametrised and plain gradients differ only by noise, for every weight of the KL."""
     model = fitted(iris[::10], prior, n_components=1, hidden_layer_sizes=(3,))
     batch = batch_of(model, iris[::10].repeat(40, axis=0))
     differences = torch.stack(
@@ -165,7 +165,7 @@ def test_iwae_gradients_of_decoder_and_prior_do_not_depend_on_the_encoders(iris,
 
 
 def test_iwae_doubly_reparametrised_gradient_has_less_noise(iris):
-    """Fewer than half the variance with many draws, and the more draws the less."""
+    """The variance ratio is below one half with many draws, and falls with more draws."""
     model = fitted(iris[::10], max_iter=60)
     batch, ratios = batch_of(model, iris[::10]), []
     for n_draws in (3, 64):
@@ -202,7 +202,7 @@ def test_iwae_noise_scale_is_the_error_over_rows_and_draws(iris, weighted, per_c
 
 
 def test_iwae_without_gradients_has_the_same_value(iris):
-    """As for held-out rows."""
+    """This is the situation for held-out rows."""
     model = fitted(iris, VampPrior(4))
     batch = batch_of(model, iris)
     expected = IWAE(5)(model, batch, 1.0, generator())
@@ -213,7 +213,7 @@ def test_iwae_without_gradients_has_the_same_value(iris):
 
 @pytest.mark.parametrize("objective", [IWAE(3), FreeBits(0.2)], ids=shown)
 def test_objective_in_a_joint_loss_adds_its_own_gradient(objective):
-    """What the encoder learns of the classes is not changed by what draws send back."""
+    """The classification gradient of the encoder does not change with the rescaled gradients of draws."""
     X, y = np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) % 2
     model = VAEClassifier(2, hidden_layer_sizes=(6,), max_iter=5, random_state=0).fit(X, y).module_
     model = model.double().requires_grad_(True).train()
@@ -268,7 +268,7 @@ def terms_and_gradients(model, batch, *objectives):
 
 @pytest.mark.parametrize("beta", [0.5, 1.0])
 def test_free_bits_charge_the_larger_of_allowance_and_mean_kl(iris, beta):
-    """Component by component, by the mean over the batch and not by rows."""
+    """The allowance applies to each component's mean over the batch, not to single rows."""
     model = fitted(iris, max_iter=60)
     batch = batch_of(model, iris)
     kl = kl_of(model, batch)
@@ -312,7 +312,7 @@ def test_free_bits_keep_components_that_large_noise_would_collapse():
 
 
 def test_free_bits_weigh_rows(iris):
-    """Which side of the allowance a component is on is told by the weighted mean."""
+    """The weighted mean decides whether a component is above its allowance."""
     model = fitted(iris, max_iter=60, n_components=1)
     batch = batch_of(model, iris)
     kl = model.kl(model.encode(batch.observed.inputs), None).detach()[:, 0]

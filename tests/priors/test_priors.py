@@ -1,4 +1,4 @@
-"""Priors that are mixtures: densities, starts, gradients, bounds, and what they do to a model."""
+"""Mixture priors: densities, initial values, gradients, bounds, and their effect on a model."""
 
 import copy
 import math
@@ -198,7 +198,7 @@ def test_vamp_prior_of_all_rows_is_the_aggregate_posterior(trained):
 
 
 def test_vamp_prior_of_all_rows_costs_at_most_the_log_of_their_number(trained):
-    """It is the information that z has about the row: between 0 and log n, at most log n at every single draw."""
+    """It is the mutual information of z and the row, between 0 and log n; each draw contributes at most log n."""
     model, y, q, z = trained
     kl = q.log_prob(z).sum(-1) - aggregate(model, y).log_prob(z)
     assert kl.max() <= math.log(len(y)) + 1e-9
@@ -210,7 +210,7 @@ def test_vamp_prior_of_all_rows_has_the_smallest_kl(trained):
     model, y, q, z = trained
     best = aggregate(model, y).log_prob(z)
     variance = q.loc.var(0, correction=0) + q.variance.mean(0)
-    # The best of all Gaussians, a mixture at its start, and the posteriors of a tenth of the rows.
+    # The best single Gaussian, an initial mixture, and the posteriors of a tenth of the rows.
     others = [Independent(Normal(q.loc.mean(0), variance.sqrt()), 1).log_prob(z), model.log_prior(z)]
     for prior in (Mixture(10), VampPrior(15)):
         module = prior.build(2, y.shape[1], generator()).double().requires_grad_(False)
@@ -218,7 +218,7 @@ def test_vamp_prior_of_all_rows_has_the_smallest_kl(trained):
         module.start_at(lambda n: y[:: len(y) // n][:n])
         others.append(module.log_prob(z))
     for other in others:
-        # Draws of a row are averaged first: rows are what varies.
+        # Average over the draws of a row first, because the standard error is over rows.
         gap = (best - other).mean(1)
         assert gap.mean() > 5 * gap.std() / len(gap) ** 0.5 > 0
 
@@ -261,7 +261,7 @@ def test_mixture_of_one_starts_as_the_standard_normal(iris, prior):
 
 
 def test_mixture_start_leaves_unused_components_at_unit_variance(iris):
-    """A third component has nothing to say of columns that lie in a plane."""
+    """A third component carries no information about columns that lie in a plane."""
     X = iris[:, :2] @ np.array([[1.0, 0, 0.5, 2], [0, 1, 0.5, -1]])
     model = started(X, Mixture(100), 3)
     variance = model.prior.log_scale.exp().square().mean(0) + model.prior.loc.var(0)
@@ -343,7 +343,7 @@ def test_vamp_prior_trains_the_encoder_at_pseudo_inputs(iris):
 
 
 def test_vamp_prior_of_a_copy_has_the_copys_encoder(iris):
-    """As the moving average of a model has."""
+    """Moving averages of weights are kept in a deep copy of the model."""
     model, z = started(iris, VampPrior(7)), normal(9, 2)
     copied, before = copy.deepcopy(model), model.log_prior(z)
     model.linear.encoder.weight.mul_(2)
@@ -353,7 +353,7 @@ def test_vamp_prior_of_a_copy_has_the_copys_encoder(iris):
 
 @pytest.mark.parametrize("prior", [Mixture(10), VampPrior(20)], ids=shown)
 def test_mixture_fits_clusters_better_than_the_standard_normal(prior):
-    """By 0.6 nats per row and more on held-out rows, over several seeds."""
+    """The gain on held-out rows was at least 0.6 nats per row over several seeds."""
     X, held_out = clusters(300, 0), clusters(300, 100)
     vae = VAETransformer(2, max_iter=30, **QUICK)
     plain, mixed = (clone(vae).set_params(prior=p).fit(X).score(held_out) for p in ("standard_normal", prior))

@@ -1,4 +1,4 @@
-"""What labels say, and how experts' predictions are put together."""
+"""Labels, and the combination of experts' predictions."""
 
 from types import SimpleNamespace
 
@@ -23,14 +23,14 @@ def labels_of(codes, class_weight=None, weight=None):
 
 
 def many(n_rows=300, seed=0):
-    """Three classes of which one is rare, among as many unlabelled rows; one class has one row."""
+    """Three classes among as many unlabelled rows; one class is rare, and one has a single row."""
     codes = np.random.default_rng(seed).choice([-1, 0, 1, 2], n_rows, p=[0.5, 0.3, 0.15, 0.05])
     codes[17] = 3
     return labels_of(codes)
 
 
 def opinions(quality, codes, n_classes, seed=0):
-    """Log-probabilities of an expert: noise, and as much as its quality of the truth."""
+    """Log-probabilities of an expert: noise plus the truth times the expert's quality."""
     noise = np.random.default_rng(seed).normal(size=(len(codes), n_classes))
     return log_softmax(noise + quality * np.eye(n_classes)[codes], axis=-1)
 
@@ -138,7 +138,7 @@ def test_fit_exponents_silences_noise_and_hears_the_truth():
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_fit_exponents_calibrates_an_expert_alone(temperature):
-    """Of an expert whose classes are drawn from its probabilities to a power, it finds the power."""
+    """If classes are drawn from an expert's probabilities raised to a power, the fit finds this power."""
     rng = np.random.default_rng(0)
     logits = 2 * rng.normal(size=(2000, 3))
     p = softmax(logits / temperature, axis=-1)
@@ -169,7 +169,7 @@ def test_fit_exponents_are_the_best_of_all_that_were_tried():
 
 
 def test_fit_exponents_weigh_rows_by_their_truth():
-    """A row of weight 5 is five rows."""
+    """A row with weight 5 counts as five rows."""
     codes, weight = np.arange(40) % 3, np.where(np.arange(40) < 10, 5, 1)
     log_p, log_prior = opinions(1, codes, 3), np.log(np.full(3, 1 / 3))
     weighted, loss = fit_exponents([log_p], np.eye(3)[codes] * weight[:, None], log_prior, (1.0,))

@@ -56,7 +56,7 @@ def test_neighbour_graph_equals_brute_force(moons, k):
 
 @pytest.mark.parametrize("exponent", [-100, 100])
 def test_neighbour_graph_does_not_depend_on_the_unit(exponent):
-    """Of many columns in float32, whose squares would overflow or vanish."""
+    """There are many float32 columns, whose squares would overflow or underflow."""
     X = np.random.default_rng(0).normal(size=(30, 20)).astype(np.float32)
     graph = neighbour_graph(np.ldexp(X, exponent), 5, 0)
     np.testing.assert_array_equal(graph.toarray(), neighbour_graph(X, 5, 0).toarray())
@@ -179,7 +179,7 @@ def test_spread_labels_do_not_depend_on_the_names_of_classes(moons):
 
 
 def test_spread_labels_say_the_prior_of_rows_out_of_reach():
-    """A component of the graph without a label tells nothing."""
+    """A component of the graph without a label carries no information."""
     block = np.ones((4, 4)) - np.eye(4)
     graph = sparse.csr_array(sparse.block_diag([block, block, block]))
     codes = np.array([0, -1, -1, -1, 1, -1, -1, -1, -1, -1, -1, -1])
@@ -190,7 +190,7 @@ def test_spread_labels_say_the_prior_of_rows_out_of_reach():
 
 
 def test_spread_labels_scale_classes_to_the_prior():
-    """Class mass normalisation: labels are as many as they are, and the shares follow the prior."""
+    """Class mass normalisation: class shares follow the prior, whatever the numbers of labels."""
     X = np.random.default_rng(0).normal(size=(200, 2))
     y = (X[:, 0] > 0).astype(int)
     graph, codes = neighbour_graph(X, 8, 0), np.where(y == 0, hidden(y, 1), hidden(y, 9))

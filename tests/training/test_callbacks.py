@@ -1,4 +1,4 @@
-"""What scikit-learn's callbacks see of a fit, and what they can do."""
+"""scikit-learn callbacks: the events that they receive, and their effect on a fit."""
 
 import pickle
 import re
@@ -28,7 +28,7 @@ def small_classifier(**params):
 
 
 class Recorder:
-    """Keeps the path of tasks at each event, and stops runs after a number of epochs."""
+    """Callback that records the path of tasks at each event and stops runs after a number of epochs."""
 
     def __init__(self, n_epochs=None):
         self.n_epochs = n_epochs

@@ -37,7 +37,7 @@ def repeated_activation(n):
 
 
 def hooked_layer(n):
-    """Return an encoder, one of whose layers is told of its gradient."""
+    """Return an encoder in which one layer has a gradient hook."""
     activation = nn.ReLU()
     activation.register_full_backward_hook(lambda *_: None)
     return nn.Sequential(nn.Linear(n, 8), activation)
@@ -147,7 +147,7 @@ def test_closed_form_gradient_of_scales_out_of_range_is_zero(shift):
 
 @pytest.mark.parametrize("end", LOG_SCALE_RANGE)
 def test_closed_form_gradient_of_scales_at_an_end_of_the_range_is_autograds(end):
-    """That is where training starts if a fixed noise is next to nothing."""
+    """Training starts there if a fixed noise is tiny."""
     trainer, x = make_trainer()
     with torch.no_grad():
         trainer.model.encoder_head.weight.zero_()
@@ -171,11 +171,11 @@ def test_a_step_has_autograds_gradient(params, weighted):
     trainer, x = make_trainer(n_features=16, **params)
     weight = torch.rand(N_ROWS, generator=torch.Generator().manual_seed(2)) if weighted else None
     batch = {"x": x, "weight": weight} if weighted else {"x": x}
-    # Modules of a user's may draw from torch's global generator, which is seeded from the trainer's.
+    # A user's modules may draw from torch's global generator, which is seeded from the trainer's generator.
     trainer.model.uses_global_generator = False
     state = copy.deepcopy(trainer.model.state_dict())
     _, expected = by_autograd(trainer, x, 1.0, weight)
-    # Spectral normalisation goes on with each pass.
+    # Spectral normalisation changes its buffers in each pass.
     trainer.model.load_state_dict(state)
     trainer.generator.manual_seed(1)
     trainer.differentiate(batch)
@@ -206,7 +206,7 @@ def test_a_model_with_two_parameters_in_one_memory_is_left_to_autograd():
 @pytest.mark.parametrize("component", ["objective", "prior", "likelihood"])
 @pytest.mark.parametrize("declared", [False, True])
 def test_a_users_subclass_is_left_to_autograd_unless_it_declares_the_capability(component, declared):
-    """A subclass may override what the capability rests on."""
+    """A subclass may override the methods that the capability depends on."""
     trainer, _ = make_trainer()
     base = getattr(trainer.model, component)
     names = {"objective": "is_elbo", "prior": "is_standard_normal", "likelihood": "has_gradient"}

@@ -1,4 +1,4 @@
-"""How fits start, stop, go on and weigh their rows."""
+"""Start, stopping and continuation of fits, and sample weights."""
 
 import copy
 import math
@@ -54,7 +54,7 @@ def test_early_stopping_keeps_the_best_validation(iris, route):
 
 
 def test_early_stopping_never_leaves_the_start_for_something_worse(iris, route):
-    """Steps far too long make everything worse: what is kept is the start."""
+    """Far too large steps make everything worse, so the initial model is kept."""
     X = np.random.default_rng(0).normal(size=(100, 6))
     vae = small(max_iter=8, learning_rate_init=0.5, warmup_steps=0, averaging=0.0).fit(X)
     start = small(max_iter=0).fit(X)
@@ -72,7 +72,7 @@ def test_early_stopping_beats_the_start_where_data_are_nonlinear(route):
 
 @pytest.mark.parametrize("n_iter_no_change", [1, 3])
 def test_early_stopping_stops_after_its_patience(monkeypatch, iris, n_iter_no_change):
-    """No improvement is large enough to go on for."""
+    """No improvement is large enough to continue training."""
     monkeypatch.setattr(_recipe, "MAX_SMALL_ROWS", 20)
     vae = small(max_iter=200, tol=1e6, n_iter_no_change=n_iter_no_change).fit(iris)
     assert len(vae.validation_scores_) == 1 + n_iter_no_change
@@ -354,7 +354,7 @@ def test_curves_are_weighted_means_over_the_rows_that_are_trained_on(iris, make,
 
 
 def test_validation_scores_of_folds_are_weighted_means_over_their_rows():
-    """A fold counts as its rows do."""
+    """A fold counts with the weight of its rows."""
     rng = np.random.default_rng(0)
     X, weight = rng.random((60, 3)), 10.0 ** rng.uniform(-2, 2, 60)
     vae = small(objective=Given(of_rows=True), likelihood="bernoulli", max_iter=1)
@@ -409,7 +409,7 @@ def test_beta_as_a_constant_function_equals_the_number(iris):
 
 
 def test_beta_judges_held_out_rows_by_its_last_value(iris):
-    """A warm-up must not be preferred where the KL term is still light."""
+    """Early stopping must not prefer epochs of the warm-up, where the KL weight is still small."""
     start = [small(max_iter=2, beta=beta).fit(iris).validation_scores_[0] for beta in (1.0, 0.0)]
     warm_up = small(max_iter=2, beta=lambda step: float(step > 0)).fit(iris)
     assert warm_up.validation_scores_[0] == pytest.approx(start[0])

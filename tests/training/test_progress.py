@@ -1,4 +1,4 @@
-"""What a fit says while it goes on, and what is kept of it."""
+"""Progress output of a fit, and the records that are kept."""
 
 import importlib.util
 import re

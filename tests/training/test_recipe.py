@@ -109,7 +109,7 @@ def test_partial_fit_takes_chunks_of_one_row(size):
 
 
 def test_statistics_of_chunks_are_those_of_many_rows():
-    """A last chunk of one row has no spread of its own."""
+    """A last chunk of one row has no variance."""
     vae = VAETransformer(**QUICK, learning_rate_init=1e-12).partial_fit(X)
     scale, kl = vae.latent_scale_, vae.kl_per_component_
     vae.partial_fit(X[:1])

@@ -159,7 +159,7 @@ def test_trainer_follows_the_schedules_of_learning_rate_and_beta(iris, rows):
 
 
 def test_trainer_decays_networks_and_not_linear_maps(iris, rows):
-    """With no gradient to speak of, decay is what is left: Adam's step is bounded by the learning rate."""
+    """Without a gradient only weight decay remains, because Adam's step is bounded by the learning rate."""
     trainers = {decay: trainer_of(iris, weight_decay=decay, batch_size=150) for decay in (0.0, 50.0)}
     for trainer in trainers.values():
         trainer.run_epoch(rows)
@@ -187,7 +187,7 @@ class Counting(nn.Module):
 
 @pytest.mark.parametrize("layer", [nn.BatchNorm1d, Counting])
 def test_trainer_average_has_the_statistics_of_the_model(iris, rows, layer):
-    """Counts too, and tensors that a layer sets anew."""
+    """This includes counts, and tensors that a layer replaces."""
     network = Modules(lambda n: nn.Sequential(layer(n), nn.Linear(n, 5)), lambda n, d: nn.Linear(n, d))
     vae = VAETransformer(2, network=network, init="random", max_iter=0, random_state=0).fit(iris)
     trainer = Trainer(vae.module_.requires_grad_(True), settings(), torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""A model's weights in one piece of memory."""
+"""A model's weights in one flat tensor."""
 
 import copy
 
@@ -15,7 +15,7 @@ X = np.random.default_rng(0).normal(size=(40, 6))
 
 
 class Tied(nn.Module):
-    """A layer that is used twice, one that is frozen, and one that lies in memory the other way round."""
+    """A layer that is used twice, a frozen layer, and a layer with transposed memory layout."""
 
     def __init__(self):
         super().__init__()
