@@ -27,7 +27,10 @@ test-oldest:
 
 # Lines of the package that no test reaches.
 coverage: $(VENV)/.test
-	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal --cov
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --quiet --numprocesses 2 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
