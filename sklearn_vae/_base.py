@@ -1,4 +1,4 @@
-"""What both estimators share: parameters, fitting, inference, persistence."""
+"""Base class of both estimators: parameters, fitting, inference and persistence."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ from sklearn_vae.networks.mlp import check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
-# Of rows that are taken as they are; bytes become float32 by the batch.
+# Types of X that are not converted by validation; uint8 values become float32 batch by batch.
 DTYPES = [np.float64, np.float32, np.uint8]
-# Of a row's weight, as a share of the largest.
-SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
-# Fields of the architecture that cannot change while training goes on, and the parameters that they come from.
+# Minimum positive sample weight relative to the largest one; smaller weights count as 0.
+MIN_RELATIVE_WEIGHT = float(np.finfo(np.float32).tiny)
+# Fields of `Architecture` that must stay the same when training continues, with the estimator parameters that set them.
 STRUCTURE = {
     "n_components": "n_components",
     "hidden_layer_sizes": "hidden_layer_sizes",
@@ -62,11 +62,11 @@ STRUCTURE = {
     "n_mixture_components": "n_mixture_components",
     "generative": "generative_weight",
 }
-# Fitted state beside the public attributes, which end in an underscore.
+# Private fitted attributes; public ones end in an underscore.
 PRIVATE_STATE = ("_architecture", "_fitted_model", "_training_state")
-# Fitted attributes that describe the training data; the others describe the model.
+# Fitted attributes set by data validation; all others describe the fitted model.
 DATA_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_")
-# Parameters that are components, and their names.
+# Estimator parameters that take a component, with the classes that their string values stand for.
 FAMILIES: dict[str, dict[str, Any]] = {
     "likelihood": LIKELIHOODS,
     "prior": PRIORS,
@@ -76,12 +76,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def check_generative(estimator: BaseVAE) -> bool:
-    """Return True if the objective makes a model of p(x), without which there is nothing to sample or score.
+    """Return True if the estimator has a generative model p(x), which sampling and densities need.
 
     Raises
     ------
     AttributeError
-        If it does not, which `available_if` makes the cause of its own.
+        If there is no generative model. `available_if` raises its own error from this one.
     """
     if hasattr(estimator, "_architecture"):
         generative = estimator._architecture.generative
@@ -90,13 +90,13 @@ def check_generative(estimator: BaseVAE) -> bool:
         generative = objective.generative and getattr(estimator, "generative_weight", 1) > 0
     if not generative:
         raise AttributeError(
-            "samples and densities need a model of the rows; objective='autoencoder' and generative_weight=0 make none."
+            "samples and densities need a model of the rows; objective='autoencoder' and generative_weight=0 have none."
         )
     return True
 
 
 class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
-    """What both estimators share; their constructors set the parameters."""
+    """Base class of the estimators, which define the constructors."""
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -129,12 +129,13 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     }
 
     def set_params(self, **params):
-        """Set parameters of the estimator, and of components that are instances.
+        """Set the parameters of the estimator and of its component instances.
 
         Parameters
         ----------
         **params : dict
-            Values by name; ``likelihood__scale`` is the parameter `scale` of `likelihood`.
+            Parameter names and values. ``likelihood__scale`` sets the parameter `scale` of the
+            instance given as `likelihood`.
 
         Returns
         -------
@@ -144,7 +145,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         Raises
         ------
         ValueError
-            If there is no such parameter, as those of a component that is given by its name.
+            If a parameter does not exist. A component given as a string has no parameters.
         """
         for key in params:
             name, has_parameter, parameter = key.partition("__")
@@ -159,7 +160,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     @isolate
     def transform(self, X):
-        """Return the posterior means of the rows.
+        """Return the posterior mean of each row.
 
         Parameters
         ----------
@@ -169,8 +170,8 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components)
-            Means of q(z|x), times `latent_scale_` with whiten=False. A row's values do
-            not depend on the other rows.
+            Means of q(z|x), multiplied by `latent_scale_` if whiten=False. The values of a
+            row do not depend on the other rows.
         """
         X = self._check_new_rows(X)
         Z = self._fitted_model.inference.means(X)
@@ -178,17 +179,17 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     @isolate
     def inverse_transform(self, Z):
-        """Return the decoder's mean for latent rows.
+        """Decode latent variables to the mean of p(x|z).
 
         Parameters
         ----------
         Z : array-like of shape (n_samples, n_components)
-            As ``transform`` returns them.
+            Latent variables, on the scale that ``transform`` returns.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            Mean of p(x|z), in the data's units.
+            Means of p(x|z), in the units of the training data.
         """
         check_is_fitted(self)
         Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z", order="C")
@@ -198,7 +199,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
                 f"expected Z with n_components={n_components} columns, as transform returns it, got {Z.shape[1]}."
             )
         if self._latent_scale is not None:
-            # A component that the decoder ignores has gain 0, and any value of it decodes alike.
+            # A scale of 0 means that the decoder ignores the component; its value is set to 0.
             Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
         return self._fitted_model.inference.map(VAE.reconstruct, Z)
 
@@ -207,9 +208,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     def score_samples(self, X):
         """Return the log-likelihood of each row.
 
-        It is estimated with `n_draws` importance samples from the posterior, and is in
-        expectation a lower bound that rises with `n_draws`. The draws are the same for
-        all rows and calls, so that a row's value does not depend on the other rows.
+        The log-likelihood is estimated with `n_draws` importance samples from the posterior.
+        The expected estimate is a lower bound of log p(x), which becomes tighter as `n_draws`
+        increases. All rows and calls use the same random numbers, so that the value of a row
+        does not depend on the other rows.
 
         Parameters
         ----------
@@ -219,8 +221,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            Values of log p(x) in nats, in the data's units; -inf where that is beyond the range of X's
-            type, as for float32 rows that are 1e19 standard deviations away.
+            Estimates of log p(x) in nats, for the density in the units of the training data.
+            -inf if the value overflows the dtype of `X`, e.g. for float32 rows at a distance of
+            1e19 standard deviations.
         """
         X = self._check_new_rows(X)
         self._validate_params()
@@ -234,7 +237,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     @property
     def module_(self) -> VAE:
-        """The fitted model, a torch module."""
+        """Fitted model, a torch module."""
         if "_fitted_model" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no module_ before fit.")
         return self._fitted_model.hand_out()
@@ -245,7 +248,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         self._fitted_model.hand_out()
 
     def __sklearn_is_fitted__(self):
-        """Return whether there is a model."""
+        """Return whether the estimator has a fitted model."""
         return "_fitted_model" in self.__dict__
 
     def __sklearn_tags__(self):
@@ -254,14 +257,14 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return tags
 
     def __getstate__(self):
-        """Return parameters, arrays, plain numbers and versions: neither torch objects nor training rows."""
+        """Return the state as parameters, arrays, numbers and versions, without torch objects and training rows."""
         state = dict(super().__getstate__(), _versions=versions())
         if "_fitted_model" in state:
             state["module_"] = to_arrays(state.pop("_fitted_model").model)
         return state
 
     def __setstate__(self, state):
-        """Check what was saved, and rebuild the model on its device, or on the CPU where this machine lacks that."""
+        """Validate a saved state and rebuild the model, on the CPU if `device` is not available."""
         state = dict(state)
         saved_with = state.pop("_versions", {})
         check_versions(saved_with)
@@ -293,15 +296,17 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return getattr(self, "latent_scale_", None)
 
     def _forget(self) -> dict[str, Any]:
-        """Forget all that was fitted, and return it by name."""
+        """Remove all fitted attributes and return them as a dict."""
         fitted = [name for name in self.__dict__ if name in PRIVATE_STATE or (name[0] != "_" and name[-1] == "_")]
         return {name: self.__dict__.pop(name) for name in fitted}
 
     @contextmanager
     def _fitting(self, goes_on: bool) -> Iterator[None]:
-        """Leave the estimator as it was if a fit that goes on fails, and unfitted if another fails.
+        """Remove the fitted attributes before a new fit; restore or remove them if fitting fails.
 
-        Nor do callbacks see attributes of an earlier fit.
+        If training continues from an earlier fit, a failure restores the earlier attributes.
+        Otherwise a failure leaves the estimator unfitted, and callbacks never see the
+        attributes of an earlier fit.
         """
         before = self._forget()
         if goes_on:
@@ -315,12 +320,12 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             raise
 
     def _set_fitted(self, attributes: dict[str, Any]) -> None:
-        """Set all that was fitted, in place of what there was."""
-        of_data = {name: value for name, value in self._forget().items() if name in DATA_ATTRIBUTES}
-        self.__dict__.update(of_data | attributes)
+        """Replace the fitted attributes, except those that data validation has set."""
+        data_attributes = {name: value for name, value in self._forget().items() if name in DATA_ATTRIBUTES}
+        self.__dict__.update(data_attributes | attributes)
 
     def _check_rows(self, X, reset: bool, y="no_validation"):
-        """Validate training rows, and labels where there are any; later chunks may have a single row."""
+        """Validate training rows, and labels if given; with reset=False, a single row is enough."""
         _refuse_images(X)
         checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=2 if reset else 1)
         X = checked if isinstance(y, str) else checked[0]
@@ -332,42 +337,43 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return checked
 
     def _check_weight(self, sample_weight, X: np.ndarray, unit: float | None = None) -> tuple[np.ndarray | None, float]:
-        """Validate weights of training rows.
+        """Validate the sample weights of training rows and divide them by a unit.
 
         Parameters
         ----------
         sample_weight : array-like of shape (n_samples,) or None
-            None stands for weights of 1.
+            None gives each row weight 1.
         X : ndarray of shape (n_samples, n_features)
         unit : float or None
-            What weights are divided by; None for the mean of these positive weights.
+            Divisor of the weights; None for the mean of the positive weights.
 
         Returns
         -------
         weight : ndarray of shape (n_samples,) or None
-            In the unit; None if all are 1.
+            Weights divided by `unit`; None if all quotients are 1.
         unit : float
+            Divisor of the weights.
         """
         if sample_weight is None and unit in (None, 1.0):
             return None, 1.0
-        least = 2 if unit is None else 1
+        min_positive = 2 if unit is None else 1
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         largest = float(weight.max()) or 1.0
-        # Weights that would underflow in float32, in which they are trained with, are those of no row.
+        # Training uses float32 weights: weights that would underflow are set to 0, which ignores their rows.
         weight = weight / largest
-        weight[weight < SMALLEST_WEIGHT] = 0
+        weight[weight < MIN_RELATIVE_WEIGHT] = 0
         n_positive = np.count_nonzero(weight)
-        if n_positive < least:
+        if n_positive < min_positive:
             raise ValueError(
-                f"expected at least {least} rows with a positive sample_weight, got {n_positive} of {len(X)}; "
-                f"less than {SMALLEST_WEIGHT:.0e} of the largest is taken for 0."
+                f"expected at least {'two rows' if min_positive == 2 else 'one row'} with a positive sample_weight, "
+                f"got {n_positive} of {len(X)}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0."
             )
         relative_unit = weight.sum() / n_positive if unit is None else unit / largest
         weight = weight / relative_unit
         if not weight.max() < np.finfo(np.float32).max:
             raise ValueError(
-                f"expected sample_weight of the size of the first call's, where the mean was {unit:.3g}, got weights "
-                f"of up to {largest:.3g}."
+                f"expected sample_weight of similar size as in the first call, where the mean was {unit:.3g}, got "
+                f"weights of up to {largest:.3g}."
             )
         return (None if (weight == 1).all() else weight), largest * relative_unit
 
@@ -379,7 +385,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return X
 
     def _rows(self, X: np.ndarray, weight: np.ndarray | None) -> Rows:
-        """Put the training rows on the device, once; rows without weight take no part."""
+        """Move the training rows to the device and select those with positive weight."""
         device = resolve_device(self.device)
         x = to_tensor(X).to(device)
         if weight is None:
@@ -389,7 +395,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return DenseRows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
 
     def _component(self, name: str, registry: dict):
-        """Look a name up, or clone the specification that was given, and validate its parameters."""
+        """Return a new component for a string parameter or a clone of an instance, with validated parameters."""
         value = getattr(self, name)
         component = registry[value]() if isinstance(value, str) else clone(value)
         if hasattr(component, "_parameter_constraints"):
@@ -417,47 +423,47 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         )
 
     def _n_components(self, n_features: int, rules: Rules) -> int:
-        """Return the number of latent variables, an integer of python's."""
+        """Return the number of latent variables as a Python int."""
         return int(self.n_components)
 
     def _same_architecture(self, rules: Rules) -> Architecture:
-        """Return the fitted architecture; raise ValueError if a parameter asks for another."""
+        """Return the fitted architecture with the current objective; raise ValueError if other parameters differ."""
         fitted = self._architecture
         new = self._new_architecture(2, fitted.n_features, False, rules)
         if type(new.likelihood) is type(fitted.likelihood):
-            # Every "auto" of the likelihood stays what the first data made of it.
-            taken = fitted.likelihood.get_params(deep=False)
-            asked = new.likelihood.get_params(deep=False)
-            new.likelihood.set_params(**{name: unless_auto(value, taken[name]) for name, value in asked.items()})
+            # Every "auto" of the likelihood keeps the value that the first call's data gave it.
+            resolved = fitted.likelihood.get_params(deep=False)
+            requested = new.likelihood.get_params(deep=False)
+            new.likelihood.set_params(**{name: unless_auto(value, resolved[name]) for name, value in requested.items()})
         auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
         for name, parameter in STRUCTURE.items():
-            asked, has = getattr(new, name), getattr(fitted, name)
-            if name not in auto and not same(asked, has):
-                got = f"{has!r}, but it now asks for {asked!r}"
-                if repr(asked) == repr(has):
-                    got = f"another {has!r} than it now asks for"
+            requested, current = getattr(new, name), getattr(fitted, name)
+            if name not in auto and not same(requested, current):
+                got = f"{requested!r}"
+                if repr(requested) == repr(current):
+                    got += " with other contents"
                 raise ValueError(
-                    f"expected {parameter} as in the first call, where the model got {got}; use warm_start=False or a "
-                    "new estimator to change it."
+                    f"expected {parameter} as in the first call, {current!r}, got {got}; use warm_start=False or a new "
+                    "estimator to change it."
                 )
         return replace(fitted, objective=new.objective)
 
     def _procedure(
         self, rows: Rows, rules: Rules, progress: Progress, goes_on: bool = False, passes: bool = False
     ) -> FitProcedure:
-        """Resolve every "auto" for these rows.
+        """Return the training procedure for these rows, with every "auto" resolved.
 
         Parameters
         ----------
         rows : Rows
         rules : TransformerRules or ClassifierRules
-            The rules behind every "auto".
+            Rules for the values of "auto".
         progress : Progress
         goes_on : bool
-            Whether the fitted architecture is used again.
+            Whether training continues with the fitted architecture.
         passes : bool
-            Whether rows come in chunks, with no end in sight: the learning rate then stays,
-            and the first chunk does not set principal coordinates for all.
+            Whether rows come in chunks (``partial_fit``). The learning rate then does not decay,
+            and the columns are not rotated to the principal coordinates of the first chunk.
         """
         if goes_on:
             architecture = self._same_architecture(rules)
@@ -470,7 +476,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return FitProcedure(architecture, recipe, stopping, Seeds.spawn(_seed(self.random_state)), progress)
 
     def _recipe(self, rules: Rules, passes: bool = False) -> Recipe:
-        """Return how to train: the parameters, with the rules in place of every "auto"."""
+        """Return the training parameters, with every "auto" replaced by its rule."""
         batch_size = min(unless_auto(self.batch_size, rules.batch_size), rules.n_rows)
         return Recipe(
             batch_size=batch_size,
@@ -486,7 +492,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     def _fitted_attributes(
         self, rows: Rows, weight_unit: float, procedure: FitProcedure, run: TrainingResult, n_rows: int | None = None
     ) -> dict[str, Any]:
-        """Return what is fitted, and what is measured on it; with `n_rows`, of the first call, on earlier rows too."""
+        """Return all fitted attributes.
+
+        With `n_rows`, the number of rows of the first ``partial_fit`` call, statistics include earlier rows.
+        """
         model, generative = run.model, procedure.architecture.generative
         check_finite(model.parameters(), "weights")
         earlier = {} if n_rows is None else self._training_state["statistics"]
@@ -525,7 +534,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return attributes
 
     def _sample(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
-        """Draw rows for the latents that `draw` makes with a generator; None stands for the estimator's own seed."""
+        """Sample p(x|z) for the latent variables that `draw` returns; None stands for `self.random_state`."""
         seed = _seed(self.random_state if random_state is None else random_state)
         inference = self._fitted_model.inference
         generator = torch.Generator(inference.device).manual_seed(seed)
@@ -534,30 +543,31 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
 
 def check_n_samples(n_samples) -> int:
-    """Return the number of rows to draw; raise ValueError for anything else."""
+    """Return the number of samples as an int; raise ValueError if it is not a positive integer."""
     if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
     return int(n_samples)
 
 
 def _refuse_images(X) -> None:
-    """Raise ValueError if rows have more than one axis each."""
+    """Raise ValueError if X has more than two dimensions."""
     if getattr(X, "ndim", 2) > 2:
         raise ValueError(
-            f"expected rows as an array of shape (n_samples, n_features), got shape {tuple(X.shape)}; images go in as "
-            "X.reshape(len(X), -1), or in a pipeline with ImageFlattener before."
+            f"expected rows as an array of shape (n_samples, n_features), got shape {tuple(X.shape)}; flatten "
+            "images with X.reshape(len(X), -1), or put an ImageFlattener before the estimator in a pipeline."
         )
 
 
 def _seed(random_state) -> int:
-    """Draw a seed; None asks the operating system, and leaves numpy's global generator alone."""
+    """Draw a seed; for None, from the operating system instead of numpy's global generator."""
     if random_state is None:
         return int.from_bytes(os.urandom(4), "little")
     return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))
 
 
 def unless_auto(value, rule):
-    """Return `value`, or what the rule says if it is "auto"; numpy's small integers would overflow in arithmetic."""
+    """Return `value`, or `rule` if `value` is "auto"."""
     if isinstance(value, Integral):
+        # Small integer types of numpy overflow in arithmetic.
         return int(value)
     return rule if isinstance(value, str) and value == "auto" else value

@@ -1,4 +1,4 @@
-"""VAEClassifier: classes, few labels and a generative model in one estimator."""
+"""VAEClassifier: semi-supervised classification and a generative model in one estimator."""
 
 from __future__ import annotations
 
@@ -30,228 +30,281 @@ from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import ClassifierRules, Recipe, Rules
 from sklearn_vae.objectives import Joint
 
-# Least and most that the largest class weight may be: its gradients are squared in float32.
-CLASS_WEIGHTS = (1e-15, 1e15)
+# Bounds on the largest class weight: outside them, squared gradients underflow or overflow in float32.
+CLASS_WEIGHT_RANGE = (1e-15, 1e15)
 
 
 class VAEClassifier(ClassifierMixin, BaseVAE):
-    r"""Variational autoencoder that classifies, with many labels or few.
+    r"""Variational autoencoder for classification with many or few labels.
 
-    One network encodes, classifies and decodes. Class logits are read off the encoder's
-    features, beside the posterior's mean and scale, and trained with cross-entropy,
-    virtual adversarial consistency [1]_ and, with a small weight, the evidence lower bound
-    [2]_. Rows with ``y == -1`` are unlabelled. What is said of them by neighbours, over
-    whose graph labels spread [3]_, and by a network that has seen the labelled rows alone,
-    is pooled with exponents for which held-out labels are most probable; if the
-    neighbours do not help with these, the result learns to predict what that network does.
-    See the user guide.
+    The classifier and the generative model share one encoder. Its features determine the class
+    logits and the mean and scale of the posterior. Training minimises the sum of the
+    cross-entropy, a consistency term (virtual adversarial training [1]_) and, with a small
+    weight, the negative evidence lower bound (ELBO) [2]_.
+
+    Rows with ``y == -1`` are unlabelled. Their classes are estimated by label spreading over a
+    nearest-neighbour graph [3]_ and by a network trained on the labelled rows. The two
+    estimates are combined with weights fitted on held-out labels, and the classifier learns
+    from these pseudo-labels. If label spreading does not improve the predictions of held-out
+    labels, the pseudo-labels are those of the network alone.
+
+    Below, the classes are called clustered if some rows are unlabelled and two conditions
+    hold: label spreading alone predicts held-out labels better than the network, and the
+    combination predicts them at least as well as the network. Several "auto" values depend on
+    this. See the user guide.
 
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Number of latent variables. "auto" is 16, but no more than half the columns and a
-        quarter of the rows.
+        Number of latent variables. "auto" is 16, but at most half the number of columns and a
+        quarter of the number of rows.
 
     generative_weight : float, default=1e-3
-        Weight of the evidence lower bound, per nat, beside the cross-entropy. 0 trains a
-        classifier alone, without ``sample`` and ``score_samples``.
+        Weight of the generative loss, the negative ELBO in nats per row. The cross-entropy has
+        weight 1. With 0, no generative model is trained: the classifier has no ``sample``
+        and ``score_samples``.
 
     consistency_weight : float or "auto", default="auto"
-        Weight of the divergence between predictions for a row and for the row moved to where
-        they change most. "auto" is 1 with fewer than 1000 rows, all labelled, else 2.
+        Weight of the consistency term. This term is the KL divergence between the predictions
+        for a row and for a perturbed row. The perturbation has length `consistency_radius`
+        and the direction that changes the predictions most. "auto" is 1 with fewer than 1000
+        rows that are all labelled, and 2 otherwise.
 
     consistency_radius : float or "auto", default="auto"
-        How far it is moved, as a share of the centred rows' median norm. "auto" is 0.2 where
-        labels or neighbours say enough for a long training, else 0.15.
+        Length of the perturbation in the consistency term, as a fraction of the median norm of
+        the centred rows. "auto" is 0.2 if the classes are clustered or if there are at least
+        1000 rows, all labelled. Otherwise it is 0.15.
 
     entropy_weight : float or "auto", default="auto"
-        Weight of the entropy of predictions. "auto" is 0.3 where the classes are clusters:
-        neighbours alone make held-out labels more probable than a network does, and both
-        together no less. Otherwise it is 0.
+        Weight of the entropy of the predicted class probabilities in the loss. "auto" is 0.3
+        if the classes are clustered, and 0 otherwise.
 
     unlabelled : {"auto", "ignore"}, default="auto"
-        Whether classes are guessed of unlabelled rows, if held-out labels say that this
-        helps; with one label per class nothing can be held out, and neighbours are believed.
-        "ignore" uses these rows for the generative model, and to learn there what a network
-        predicts that has seen the labelled rows alone; that takes neither consistency nor
-        entropy.
+        Use of label spreading for unlabelled rows.
+
+        - "auto": label spreading contributes to the pseudo-labels if it improves the
+          predictions of held-out labels. With one label per class, no labels can be held
+          out, and label spreading always contributes. If it does not contribute, training is
+          as with "ignore".
+        - "ignore": no label spreading. The pseudo-labels are the predictions of a network
+          trained on the labelled rows. The loss then has neither the consistency term nor the
+          entropy term.
+
+        Unlabelled rows train the generative model in both cases.
 
     n_neighbors : int, default=10
-        Number of neighbours of each row in the graph.
+        Number of neighbours of each row in the graph for label spreading.
 
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the cross-entropy, as elsewhere in scikit-learn.
+        Weights of the classes in the cross-entropy: a dict ``{label: weight}``, or "balanced"
+        for weights inversely proportional to the class frequencies among labelled rows. None
+        gives each class weight 1.
 
     n_mixture_components : int, default=10
-        Largest number of Gaussians in the mixture p(z|y) of a class. Mixtures of 1, 2, 5, 10,
-        20, 50, ... Gaussians, up to this number, are fitted until the BIC rises; the best is kept.
+        Maximum number of Gaussians in the mixture p(z|y) of each class, which is fitted after
+        training. Mixtures of 1, 2, 5, 10, 20, 50, ... Gaussians are fitted, up to this number,
+        until the BIC increases. The mixture with the lowest BIC is kept.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder has them reversed. "auto" is
-        (256, 128) up to 5000 rows and (512, 256) above. For network="mlp"; others have widths
-        of their own.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers. By default, the decoder has the same widths in
+        reverse order. "auto" is (256, 128) for up to 5000 rows and (512, 256) for more. Used
+        by network="mlp"; other networks define their own widths.
 
     likelihood : str or Likelihood, default="gaussian"
-        Distribution p(x|z) of the columns. "gaussian": any real columns, on any scale.
-        "bernoulli": zeros and ones, or probabilities of a one.
-        "continuous_bernoulli": any values in [0, 1].
-        "discretized_logistic": 256 equally spaced values in [0, 1].
-        Bytes with values above 1 are divided by 255 for the last three. An instance from
-        `sklearn_vae.likelihoods` has options, such as ``Gaussian(scale="learned")``.
+        Distribution p(x|z) of each column given the latent variables:
+
+        - "gaussian": real values on any scale.
+        - "bernoulli": zeros and ones, or probabilities of a one.
+        - "continuous_bernoulli": real values in [0, 1].
+        - "discretized_logistic": 256 equally spaced values in [0, 1].
+
+        For the last three, uint8 data with values above 1 are divided by 255. Instances from
+        `sklearn_vae.likelihoods` have options, e.g. ``Gaussian(scale="learned")``.
 
     prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
-        Distribution p(z) of the latent variables. "mixture": a learned mixture of Gaussians;
-        "vamp": a mixture of posteriors. `sklearn_vae.priors` has their options, such as
-        ``VampPrior(500)``. After training, mixtures for the classes take its place.
+        Distribution p(z) of the latent variables:
+
+        - "standard_normal": independent standard normal variables.
+        - "mixture": a mixture of Gaussians with learned parameters.
+        - "vamp": the VampPrior, a mixture of the posteriors of learned pseudo-inputs.
+
+        Instances from `sklearn_vae.priors` have options, e.g. ``VampPrior(500)``.
+        After training, one mixture per class replaces the prior in ``sample`` and
+        ``score_samples``.
 
     beta : float or callable, default=1.0
-        Weight of the KL term; a callable gets the number of steps made and returns
-        the weight (warm-up). Held-out rows are judged with its value at the last step.
+        Weight of the KL term in the loss. A callable takes the number of training steps
+        made so far and returns the weight, e.g. for KL warm-up.
 
     network : {"mlp", "conv"} or Network, default="mlp"
-        Encoder and decoder. "conv": convolutions on images, one per row. `sklearn_vae.networks.MLP`
-        and `Conv` have options; `Modules` takes your own torch modules.
+        Architecture of the encoder and the decoder. "mlp": fully connected networks. "conv":
+        convolutional networks; each row is a flattened image. Instances of
+        `sklearn_vae.networks.MLP` and `Conv` have options. `sklearn_vae.networks.Modules`
+        wraps your own torch modules.
 
     objective : {"elbo", "iwae", "free_bits", "autoencoder"} or Objective, default="elbo"
-        What training maximises beside the classes. "iwae": a tighter bound, for densities.
-        "free_bits": the ELBO, with some KL that costs nothing, against components that are
-        not used. "autoencoder" is the deterministic baseline: no noise, no KL; the classifier
-        then has no ``sample`` and ``score_samples``. `sklearn_vae.objectives` has options.
+        Generative objective, which training maximises beside the classification terms:
+
+        - "elbo": the evidence lower bound.
+        - "iwae": the importance-weighted bound, which is tighter. It suits density estimation.
+        - "free_bits": the ELBO without a penalty on a small KL divergence of each component, which
+          keeps more components in use.
+        - "autoencoder": a deterministic autoencoder without posterior noise and KL term. It
+          is a baseline and has no ``sample`` and ``score_samples``.
+
+        Instances from `sklearn_vae.objectives` have options.
 
     init : {"ppca", "random"}, default="ppca"
-        "ppca": encoder and decoder are linear maps plus networks; the maps and the noise
-        start at probabilistic PCA, the networks at zero. "random": networks alone, with
-        random weights, the textbook start.
+        Initialisation of the model. "ppca": the encoder and the decoder are each the sum of a
+        linear map and a neural network. The linear maps and the noise scale start at
+        probabilistic PCA, and the networks start with output zero. "random": the encoder and
+        the decoder are neural networks with random initial weights.
 
     whiten : bool, default=False
-        False: each column of ``transform`` is scaled to the size of its effect on the data, as
-        a PCA score is (see `latent_scale_`). True: columns are posterior means on the prior's
-        unit scale, on which components that hardly matter weigh as much as the others in
-        distances (kNN, RBF kernels).
+        Scale of the columns that ``transform`` returns. If False, each column is scaled by the
+        component's effect on the data (see `latent_scale_`), like a PCA score. If True,
+        columns are posterior means on the unit scale of the prior. Components with little
+        effect on the data then count as much as the others in distances (kNN, RBF kernels).
 
     max_iter : int or "auto", default="auto"
-        Number of epochs; 0 leaves the model at its start. "auto" is 30, but no more than
-        7000 steps, above 5000 rows; below, 200 to 400 steps but at least 15 epochs, or 300
-        steps but at least 40 epochs where there are 1000 rows, all labelled, or neighbours
-        say enough for a long training.
+        Number of epochs. With 0, the model keeps its initial weights. "auto" depends on the
+        rows:
+
+        - Above 5000 rows: 30 epochs, but at most 7000 steps.
+        - Up to 5000 rows, with clustered classes or at least 1000 rows that are all labelled:
+          300 steps, but at least 40 epochs.
+        - Otherwise: 200 to 400 steps, but at least 15 epochs.
 
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto" is 64 up to 5000 rows and 256 above.
+        Number of rows per training step. "auto" is 64 for up to 5000 rows and 256 for more.
 
     learning_rate_init : float or "auto", default="auto"
-        Learning rate of Adam, reached after `warmup_steps`. "auto" is 2e-3 up to 64 rows per
-        step and goes with the root of `batch_size` above.
+        Peak learning rate of Adam, reached after `warmup_steps`. "auto" is
+        2e-3 * sqrt(max(batch_size, 64) / 64).
 
     warmup_steps : int or "auto", default="auto"
-        Steps over which the learning rate rises linearly; "auto" is 10 up to 5000 rows and
-        100 above.
+        Number of steps in which the learning rate increases linearly to its peak. "auto" is 10
+        for up to 5000 rows and 100 for more.
 
     learning_rate_decay : float, default=0.5
-        Share of the steps up to `max_iter` over which, at the end, the learning rate falls
-        linearly to 0.
+        Fraction of the training schedule, at its end, in which the learning rate decreases
+        linearly to 0. The schedule has `max_iter` epochs.
 
     alpha : float or "auto", default="auto"
-        Decoupled weight decay of the networks; linear maps have none. "auto" is 0.1 for a
-        long training of up to 5000 rows; otherwise 3 for few rows, and it falls with their
-        number, as 500 / n where all are labelled.
+        Decoupled weight decay of the networks. Linear maps have no weight decay. "auto"
+        depends on the rows:
+
+        - Up to 5000 rows, with clustered classes or at least 1000 rows that are all labelled:
+          0.1.
+        - Below 1000 rows, all labelled: min(3, 500 / n_samples).
+        - Otherwise: min(3, 3e6 / n_samples**2).
 
     input_noise : float or "auto", default="auto"
-        Standard deviation of the noise that the encoder's input gets in training, in units
-        of the columns' root mean variance. "auto" is 0: consistency does better what noise
-        is for.
+        Standard deviation of the Gaussian noise added to the encoder's input in training. The
+        unit is the square root of the columns' mean variance. "auto" is 0, because
+        consistency training regularises better.
 
     averaging : float, default=0.998
-        Largest decay per step of the moving average of the weights, which is what is
-        kept. 0 keeps the last weights.
+        Maximum decay per step of the moving average of the weights. The fitted model has the
+        averaged weights. With 0, it has the weights of the last step.
 
     early_stopping : bool, default=False
-        Whether to set aside `validation_fraction` of the labelled rows of each class, and to
-        keep the weights of the epoch that predicts them best. A class keeps one row at least
-        to learn from.
+        Whether to hold out `validation_fraction` of the labelled rows of each class. Training
+        then stops when the validation score no longer improves, and the fitted model has the
+        weights of the epoch with the best score. At least one row per class is kept for
+        training.
 
     validation_fraction : float, default=0.1
-        Share of the labelled rows to set aside for early stopping.
+        Fraction of the labelled rows to hold out for early stopping.
 
     n_iter_no_change : int, default=8
-        Stop after this number of validations in a row without an improvement by `tol`. A
-        validation comes after every epoch, or every 25 steps where epochs are shorter.
+        Maximum number of consecutive validations without an improvement by `tol`; training
+        then stops. The model is validated after every epoch, or about every 25 steps if
+        epochs are shorter.
 
     tol : float, default=0.0
-        Smallest improvement of the validation score that counts, in nats per row.
+        Minimum improvement of the validation score, in nats per row.
 
     n_draws : int, default=64
-        Number of importance samples in ``score_samples``.
+        Number of importance samples per row in ``score_samples``.
 
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the last call.
+        Whether ``fit`` continues training from the weights of the previous call.
 
     device : str or torch.device, default="auto"
-        "auto": a CUDA device where there is one, otherwise the CPU.
+        Device for training and inference. "auto" is a CUDA device if one is available, and the
+        CPU otherwise.
 
     n_jobs : int, default=None
-        Number of threads. None is one, unless in a `joblib.parallel_config` context, and
-        gives the same result everywhere; -1 is all.
+        Number of CPU threads. None means 1 unless in a `joblib.parallel_config` context. -1
+        means all cores. One thread gives the same results on any number of cores.
 
     random_state : int, RandomState instance or None, default=None
-        The only source of randomness. None draws a fresh seed from the operating system.
+        Seed of all random numbers: initial weights, order of the rows, noise and held-out
+        rows. Pass an int for reproducible results. None takes a new seed from the operating
+        system.
 
     verbose : bool or int, default=False
-        1 or True prints a line per validation, and as often without one; 2 prints one per
-        epoch.
+        If 1 or True, print one line per validation; without early stopping, print lines at the
+        same interval. If 2, print one line per epoch.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted; -1 is none of them.
+        The sorted class labels, without -1.
     class_prior_ : ndarray of shape (n_classes,)
-        Shares of the classes among all training rows, unlabelled ones as predicted; only with
-        a generative model.
+        Class probabilities p(y): the fraction of each class among all training rows. Unlabelled
+        rows count with their predicted probabilities. Defined only with a generative model.
     module_ : torch.nn.Module
         The fitted model.
     n_iter_ : int
         Number of epochs run.
     best_iter_ : int
-        Number of epochs that the kept weights were trained for.
+        Number of training epochs of the fitted model.
     n_steps_ : int
-        Number of steps that the kept weights were trained for.
+        Number of training steps of the fitted model.
     loss_curve_ : list of float
         Mean training loss of each epoch, in nats per row.
     reconstruction_curve_ : list of float
-        The part of the generative loss that says how well rows are reconstructed, in nats per
-        row; 0 with generative_weight=0.
+        Mean reconstruction term of the generative loss, -log p(x|z), of each epoch, in nats
+        per row. 0 with generative_weight=0.
     kl_curve_ : list of float
-        Its KL term; 0 with generative_weight=0.
+        Mean KL term of the generative loss of each epoch before multiplication by `beta`, in
+        nats per row. 0 with generative_weight=0 or objective="autoencoder".
     validation_scores_ : list of float
-        Minus the mean loss of held-out labelled rows at each validation; only with early
-        stopping.
+        Negative mean cross-entropy of the held-out labelled rows at the start and at each
+        validation, in nats per row. Defined only with early stopping.
     validation_iter_ : list of float
-        Number of epochs before each validation; only with early stopping.
+        Number of epochs before each validation. Defined only with early stopping.
     best_validation_score_ : float
-        The largest of them; only with early stopping.
+        Maximum of `validation_scores_`. Defined only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
-        Noise variance in the data's units; only with a Gaussian or discretised logistic
-        likelihood.
+        Variance of the noise in p(x|z), in squared units of the data. Defined only with a
+        Gaussian or discretised logistic likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
-        Mean KL(q(z_j|x) || p(z_j)) over training rows, 8192 at most, in nats; only with a generative
-        model.
+        Mean KL(q(z_j|x) || p(z_j)) over at most 8192 training rows, in nats. Unused components
+        have a value near 0. Defined only with a generative model.
     latent_scale_ : ndarray of shape (n_components,)
-        What ``transform`` multiplies posterior means by; only with whiten=False.
+        Factors by which ``transform`` multiplies the posterior means; `VAETransformer` has the
+        formula. Defined only with whiten=False.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, where they are all strings.
+        Names of the columns seen in ``fit``. Defined only if all names are strings.
 
     See Also
     --------
-    VAETransformer : Without labels.
-    LabelledKFold : Cross-validation where some rows are unlabelled.
-    sklearn.semi_supervised.LabelSpreading : The graph alone.
+    VAETransformer : Variational autoencoder without labels.
+    LabelledKFold : Cross-validation splits for data with unlabelled rows.
+    sklearn.semi_supervised.LabelSpreading : Label spreading without a network.
 
     Notes
     -----
-    Scores count unlabelled rows as errors, ``score`` with a warning: score rows with a label.
-    Columns should be on comparable scales, as for PCA: put a scaler before it. Labelled
-    rows are taken to have the classes in the shares that all rows have them in.
+    ``score`` counts unlabelled rows as errors and warns; scikit-learn's scorers count them as
+    errors without a warning. Compute scores on labelled rows only, e.g. with `LabelledKFold`.
+
+    Columns should be on comparable scales, as for PCA: put a scaler before the classifier.
+    The classifier assumes that the class proportions of the labelled rows are those of all rows.
 
     References
     ----------
@@ -368,18 +421,18 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     @_fit_context(prefer_skip_nested_validation=True)
     @isolate
     def fit(self, X, y, sample_weight=None):
-        """Fit the model to rows, all or some of them labelled.
+        """Fit the model to rows of which some or all are labelled.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows; at least two. float32, float64 and uint8 arrays are
-            not copied; bytes are converted to float32 by the batch.
+            not copied; uint8 values are converted to float32 batch by batch.
         y : array-like of shape (n_samples,)
-            Labels: strings, booleans or integers. The integer -1, in an object array too,
-            marks an unlabelled row.
+            Labels: strings, booleans or integers. The integer -1 marks an unlabelled row,
+            also in an object array.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; rows of weight 0 take no part.
+            Weights of the rows. None gives each row weight 1. Rows with weight 0 are ignored.
 
         Returns
         -------
@@ -389,7 +442,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Raises
         ------
         ValueError
-            If parameters or data are not valid, there are fewer than two classes, or the
+            If parameters or data are invalid, there are fewer than two classes, or the
             loss becomes non-finite.
         TypeError
             If labels of several types cannot be compared.
@@ -410,7 +463,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     @isolate
     def predict_log_proba(self, X):
-        """Return the log-probabilities of the classes.
+        """Return the log-probability of each class for each row.
 
         Parameters
         ----------
@@ -420,13 +473,13 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Returns
         -------
         log_p : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            One column per class, in the order of `classes_`.
         """
         X = self._check_new_rows(X)
         return self._fitted_model.inference.map(VAE.log_proba, X)
 
     def predict_proba(self, X):
-        """Return the probabilities of the classes.
+        """Return the probability of each class for each row.
 
         Parameters
         ----------
@@ -436,7 +489,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
+            One column per class, in the order of `classes_`.
         """
         return np.exp(self.predict_log_proba(X))
 
@@ -457,21 +510,21 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return self.classes_[log_p.argmax(1)]
 
     def score(self, X, y, sample_weight=None):
-        """Return the accuracy on rows and their labels.
+        """Return the accuracy of the predictions for labelled rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows, with the columns that ``fit`` saw.
         y : array-like of shape (n_samples,)
-            Labels, of any kind that ``fit`` takes. Unlabelled rows (-1) count as errors.
+            True labels, of any type that ``fit`` accepts. Unlabelled rows (-1) count as errors.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Weights of the rows. None gives each row weight 1.
 
         Returns
         -------
         score : float
-            Share of the rows whose label is predicted, weighted.
+            Weighted fraction of the rows that are predicted correctly.
 
         Warns
         -----
@@ -493,28 +546,30 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     @available_if(check_generative)
     @isolate
     def sample(self, n_samples=1, y=None, random_state=None):
-        """Draw rows and their classes from the model, p(y) p(z|y) p(x|z).
+        """Draw samples and their classes from the generative model p(y) p(z|y) p(x|z).
 
         Parameters
         ----------
         n_samples : int, default=1
-            With an array `y`, its length, or 1 for as many rows as it has.
+            Number of samples. If `y` is an array, either its length or 1: one sample is
+            then drawn for each of its labels.
         y : label, array-like of shape (n_samples,) or None, default=None
-            The class of all rows, or of each. None draws classes from `class_prior_`.
+            One label for all samples, or the label of each sample. None draws the classes
+            from `class_prior_`.
         random_state : int, RandomState instance or None, default=None
-            None uses the estimator's `random_state`.
+            Seed of the samples. None uses the `random_state` of the estimator.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            In the data's units.
+            Samples, in the units of the training data.
         y : ndarray of shape (n_samples,)
             Labels from `classes_`.
 
         Raises
         ------
         ValueError
-            If a label is not in `classes_`, or `y` is not of length `n_samples`.
+            If a label is not in `classes_`, or the length of `y` differs from `n_samples`.
         """
         check_is_fitted(self)
         self._validate_params()
@@ -535,10 +590,11 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     def _check_labelled_rows(
         self, X, y, sample_weight, goes_on: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, float]:
-        """Validate training rows; return those with a positive weight, their class indices, weights and the unit."""
+        """Return the validated rows with positive weight, their class indices, their weights and the unit of weight."""
         if isinstance(self.objective, Joint):
             raise TypeError(
-                "expected objective to be generative, as ELBO() is, got a Joint; its weights are parameters."
+                "expected objective to be generative, e.g. ELBO(), got a Joint; set the weights of the joint loss by "
+                "the parameters of VAEClassifier."
             )
         if y is not None:
             refuse_missing(y)
@@ -555,7 +611,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
                 came = f"1 class, {classes.tolist()[0]!r}, and {np.sum(codes < 0)} unlabelled rows (-1)"
             raise ValueError(
                 f"expected labels of at least two classes in {where}, got {came}; "
-                "use VAETransformer for rows without labels, and another label than -1 for a class."
+                "use VAETransformer for rows without labels, and a label other than -1 for each class."
             )
         if goes_on and not np.array_equal(classes, self.classes_):
             raise ValueError(
@@ -565,25 +621,25 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return X, codes, weight, unit
 
     def _check_class_weight(self, codes: np.ndarray) -> np.ndarray:
-        """Return the weight of each row's class, 1 for unlabelled rows."""
+        """Return the class weight of each row; unlabelled rows have weight 1."""
         weight = np.ones(len(codes))
         weight[codes >= 0] = compute_sample_weight(self.class_weight, self.classes_[codes[codes >= 0]])
-        least, most = CLASS_WEIGHTS
+        least, most = CLASS_WEIGHT_RANGE
         if not (weight.min() >= 0 and weight.max() <= most and weight[codes >= 0].max() >= least):
             raise ValueError(
                 f"expected class_weight to be finite numbers of at least 0 and at most {most:g}, and one of at least "
-                f"{least:g} for a class that occurs, got {self.class_weight!r}; only their ratios to each other and to "
-                "1, the weight of all else in the loss, matter."
+                f"{least:g} for a class that occurs, got {self.class_weight!r}; choose weights relative to 1, the "
+                "weight of the cross-entropy with class_weight=None."
             )
         return weight
 
     def _codes(self, y, n_samples: int) -> torch.Tensor:
-        """Return the class indices of labels, one for each of the rows to draw."""
+        """Return the class index of each sample to draw, from the labels `y`."""
         wanted = np.full(n_samples, y) if np.ndim(y) == 0 else column_or_1d(y)
         if np.ndim(y) and (len(wanted) == 0 or n_samples not in (1, len(wanted))):
             raise ValueError(f"expected y to be a label or to have n_samples={n_samples} labels, got {len(wanted)}.")
         index = {label: code for code, label in enumerate(self.classes_.tolist())}
-        # Other objects may not be hashable.
+        # Labels of other types may not be hashable.
         known_types = (str, Real, np.bool_)
         unknown = [label for label in wanted.tolist() if not isinstance(label, known_types) or label not in index]
         if unknown:
@@ -617,7 +673,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     def _classifier_attributes(
         self, rows: Rows, weight_unit: float, labels: Labels, procedure: FitProcedure, run: TrainingResult
     ) -> dict[str, Any]:
-        """Return what is fitted, with the mixtures of the classes."""
+        """Return all fitted attributes; with a generative model, fit the class mixtures too."""
         attributes = self._fitted_attributes(rows, weight_unit, procedure, run)
         if procedure.architecture.generative:
             attributes["class_prior_"] = fit_class_mixture(run.model, rows, labels, procedure.seeds.mixtures)
@@ -636,6 +692,6 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         expert = self._procedure(labelled, ClassifierRules(n_labelled, n_labelled), progress, goes_on)
         objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
         expert = replace(expert, architecture=replace(procedure.architecture, objective=objective))
-        # Three calls with a random state that is an instance would draw three seeds.
+        # Each call of `_procedure` draws new seeds from a RandomState instance: all three share the first ones.
         clustered, expert = (replace(other, seeds=procedure.seeds) for other in (clustered, expert))
         return ClassifierProcedure(procedure, clustered, expert, self.n_neighbors, self.unlabelled == "auto")

@@ -1,4 +1,4 @@
-"""Images as rows, and back."""
+"""Transformer between images and rows of pixels."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from sklearn.utils.validation import check_is_fitted
 
 
 class ImageFlattener(TransformerMixin, BaseEstimator):
-    """Turn a batch of images into rows of pixels, and rows into images.
+    """Flatten images to rows of pixels, and restore images from rows.
 
-    The first step of a pipeline that starts from images. What follows it takes rows, and
-    `inverse_transform` of the pipeline gives images again.
+    An ImageFlattener is the first step of a pipeline that takes images. The later steps get
+    rows, and ``inverse_transform`` of the pipeline returns images.
 
     Parameters
     ----------
     channels : {"first", "last"}, default="first"
-        Where the channels of four-dimensional input are: (n_samples, n_channels, height,
-        width), or (n_samples, height, width, n_channels). Images without channels are
-        (n_samples, height, width) either way.
+        Position of the channel axis in four-dimensional input. "first": shape (n_samples,
+        n_channels, height, width). "last": shape (n_samples, height, width, n_channels).
+        Images without channels have shape (n_samples, height, width) in both cases.
 
     Attributes
     ----------
     image_shape_ : tuple of int
-        (height, width) or (n_channels, height, width), the order of the columns, whatever
-        `channels` is: what `sklearn_vae.networks.Conv` takes as its `image_shape`.
+        Shape (height, width) or (n_channels, height, width) of an image, independent of
+        `channels`. Columns are in C order of this shape. It is a valid `image_shape` for
+        `sklearn_vae.networks.Conv`.
 
     See Also
     --------
-    sklearn.feature_extraction.image.PatchExtractor : Cuts images into patches.
+    sklearn.feature_extraction.image.PatchExtractor : Extract patches from images.
 
     Notes
     -----
-    Columns are the pixels in C order of `image_shape_`: the channels one after the other,
-    each row by row. The type of the values stays what it is, so that bytes stay bytes, and
-    values are not looked at: NaN passes. Nothing is copied where the memory layout allows,
-    which it does except for several channels that come last in C order: the results of
-    `transform` and `inverse_transform` then are views of their input, and writing to one
-    changes the other.
+    Columns are the pixels in C order of `image_shape_`: one channel after the other, each row
+    by row. The dtype does not change, so uint8 images give uint8 rows. Values are not
+    validated, and NaN is allowed.
+
+    ``transform`` and ``inverse_transform`` return views of their input where the memory layout
+    allows it; writing to the result then changes the input. They copy C-ordered images with
+    several channels in the last axis.
 
     Examples
     --------
@@ -66,12 +68,13 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the images' shape.
+        """Learn the shape of the images.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, height, width) or (n_samples, n_channels, height, width)
-            Images; with ``channels="last"`` (n_samples, height, width, n_channels).
+            Images. With ``channels="last"``, the second shape is (n_samples, height, width,
+            n_channels).
         y : None
             Ignored.
 
@@ -83,14 +86,14 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` has neither three nor four dimensions, or images have no pixel.
+            If `X` does not have three or four dimensions, or if images have no pixels.
         """
         X = self._check_images(X)
         images = self._channels_first(X)
         if images.ndim not in (3, 4):
             raise ValueError(
-                f"expected images as an array of shape {self._shapes()}, got shape {X.shape}; a single image goes in "
-                "as images[None], and rows of pixels need no ImageFlattener."
+                f"expected images as an array of shape {self._shapes()}, got shape {X.shape}; pass a single image "
+                "as image[None]. Rows of pixels need no ImageFlattener."
             )
         if not images[0].size:
             raise ValueError(f"expected images of at least one pixel, got shape {X.shape}.")
@@ -98,17 +101,17 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        """Return the images as rows.
+        """Flatten images to rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, height, width) or (n_samples, n_channels, height, width)
-            Images of the shape that `fit` saw.
+            Images of the shape seen in ``fit``.
 
         Returns
         -------
         X_rows : ndarray of shape (n_samples, n_channels * height * width)
-            Pixels in C order of `image_shape_`, of the type of `X`; a view where possible.
+            Pixels in C order of `image_shape_`, with the dtype of `X`; a view of `X` if possible.
         """
         check_is_fitted(self)
         X = self._check_images(X)
@@ -117,22 +120,22 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
             fitted = self._channels_last(np.empty((0, *self.image_shape_))).shape[1:]
             raise ValueError(
                 f"expected images of shape {fitted}, as ImageFlattener was fitted to, got an array of shape {X.shape}; "
-                "its first axis is that of the images."
+                "the first axis must be n_samples."
             )
         return images.reshape(len(images), -1)
 
     def inverse_transform(self, X):
-        """Return rows as images.
+        """Restore images from rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_channels * height * width)
-            Rows, as ``transform`` returns them.
+            Rows in the format of ``transform``.
 
         Returns
         -------
         X_images : ndarray of shape (n_samples, height, width) or (n_samples, n_channels, height, width)
-            Images as `fit` saw them, of the type of `X`; a view where possible.
+            Images in the format seen in ``fit``, with the dtype of `X`; a view of `X` if possible.
         """
         check_is_fitted(self)
         X = check_array(X, ensure_all_finite=False, estimator=self, input_name="X")
@@ -145,21 +148,21 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
         return self._channels_last(X.reshape(len(X), *self.image_shape_))
 
     def get_feature_names_out(self, input_features=None):
-        """Return the columns' names, by the pixels' places.
+        """Return column names, which contain the index of each pixel.
 
         Parameters
         ----------
         input_features : None
-            Ignored: images have no names of columns.
+            Ignored, because images have no column names.
 
         Returns
         -------
         names : ndarray of str
-            `pixel_<row>_<column>` or `pixel_<channel>_<row>_<column>`.
+            Names `pixel_<row>_<column>` or `pixel_<channel>_<row>_<column>`.
         """
         check_is_fitted(self)
-        places = itertools.product(*map(range, self.image_shape_))
-        return np.array(["_".join(["pixel", *map(str, place)]) for place in places], dtype=object)
+        indices = itertools.product(*map(range, self.image_shape_))
+        return np.array(["_".join(["pixel", *map(str, index)]) for index in indices], dtype=object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -170,10 +173,11 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
         return tags
 
     def _check_images(self, X) -> np.ndarray:
-        """Return an array of numbers; n_features_in_ is not set for images, as nowhere in scikit-learn."""
+        """Return a numeric array. Like scikit-learn for images, do not set n_features_in_."""
         return check_array(X, ensure_2d=False, allow_nd=True, ensure_all_finite=False, estimator=self, input_name="X")
 
     def _channels_first(self, X: np.ndarray) -> np.ndarray:
+        """Move the channel axis from the last to the second position with channels="last"."""
         return np.moveaxis(X, -1, 1) if self.channels == "last" and X.ndim == 4 else X
 
     def _channels_last(self, images: np.ndarray) -> np.ndarray:
@@ -181,5 +185,6 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
         return np.moveaxis(images, 1, -1) if self.channels == "last" and images.ndim == 4 else images
 
     def _shapes(self) -> str:
+        """Return the accepted input shapes for error messages."""
         four = "n_channels, height, width" if self.channels == "first" else "height, width, n_channels"
         return f"(n_samples, height, width) or (n_samples, {four})"

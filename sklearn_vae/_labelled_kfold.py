@@ -1,4 +1,4 @@
-"""Cross-validation where some rows have no label."""
+"""Stratified cross-validation for partially labelled data."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from sklearn_vae._data.labels import refuse_missing, split_labels
 
 
 class LabelledKFold(BaseCrossValidator):
-    """Stratified folds of the labelled rows; unlabelled rows are always in the training part.
+    """Stratified k-fold cross-validator for partially labelled data.
 
-    Rows are unlabelled where ``y == -1``. A test fold then has labelled rows only, which
-    every scorer of scikit-learn can judge, and no unlabelled row is lost to training.
+    Rows with ``y == -1`` are unlabelled. Every training set contains all unlabelled rows, and
+    test sets contain labelled rows only, so that every scorer of scikit-learn can be used.
 
     Parameters
     ----------
     n_splits : int, default=5
-        Number of folds; at least 2.
+        Number of folds. Must be at least 2.
     shuffle : bool, default=False
-        Whether to shuffle each class's rows before they are split.
+        Whether to shuffle the labelled rows of each class before splitting.
     random_state : int, RandomState instance or None, default=None
-        Of the shuffling.
+        Seed of the shuffling. Used only with shuffle=True.
 
     See Also
     --------
-    sklearn.model_selection.StratifiedKFold : Folds where all rows are labelled.
+    sklearn.model_selection.StratifiedKFold : Stratified folds for fully labelled data.
 
     Examples
     --------
@@ -56,17 +56,17 @@ class LabelledKFold(BaseCrossValidator):
         Returns
         -------
         n_splits : int
-            The parameter.
+            Number of folds.
         """
         return self.n_splits
 
     def split(self, X, y, groups=None):
-        """Yield the training and the test rows of each fold.
+        """Yield the indices of training and test rows for each fold.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows, of which only the number matters.
+            Rows. Only their number is used.
         y : array-like of shape (n_samples,)
             Labels; -1 marks an unlabelled row.
         groups : object
@@ -75,9 +75,9 @@ class LabelledKFold(BaseCrossValidator):
         Yields
         ------
         train : ndarray
-            Indices of all unlabelled rows and of the labelled ones outside the fold, sorted.
+            Sorted indices of all unlabelled rows and of the labelled rows outside the fold.
         test : ndarray
-            Indices of labelled rows.
+            Sorted indices of the labelled rows in the fold.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""VAETransformer: a variational autoencoder where scikit-learn users put PCA."""
+"""VAETransformer: nonlinear dimensionality reduction with a variational autoencoder."""
 
 from __future__ import annotations
 
@@ -23,170 +23,210 @@ from sklearn_vae.objectives.base import Parts
 class VAETransformer(BaseVAE):
     r"""Variational autoencoder for nonlinear dimensionality reduction.
 
-    A generative model :math:`p(z)\,p(x|z)` and an approximate posterior :math:`q(z|x)`,
-    both neural networks, trained together on the evidence lower bound of [1]_.
-    ``transform`` returns posterior means. By default training starts at the closed-form
-    solution of probabilistic PCA [2]_ and decides from held-out rows how far to leave
-    it, so that nothing needs tuning.
+    A variational autoencoder [1]_ consists of a generative model :math:`p(z)\,p(x|z)` and an
+    approximate posterior :math:`q(z|x)`. The decoder network parametrises :math:`p(x|z)` and
+    the encoder network :math:`q(z|x)`. Both are trained together to maximise the evidence
+    lower bound (ELBO). ``transform`` returns posterior means.
+
+    By default, training starts at the closed-form solution of probabilistic PCA [2]_, and
+    held-out rows determine how long it continues. The default parameters need no tuning.
 
     Parameters
     ----------
     n_components : int, default=8
         Number of latent variables.
 
-    hidden_layer_sizes : array-like of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder has them reversed. "auto" is
-        (256, 128) up to 5000 rows and (512, 256) above. For network="mlp"; others have widths
-        of their own.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Widths of the encoder's hidden layers. By default, the decoder has the same widths in
+        reverse order. "auto" is (256, 128) for up to 5000 rows and (512, 256) for more. Used
+        by network="mlp"; other networks define their own widths.
 
     likelihood : str or Likelihood, default="gaussian"
-        Distribution p(x|z) of the columns. "gaussian": any real columns, on any scale.
-        "bernoulli": zeros and ones, or probabilities of a one.
-        "continuous_bernoulli": any values in [0, 1].
-        "discretized_logistic": 256 equally spaced values in [0, 1].
-        Bytes with values above 1 are divided by 255 for the last three. An instance from
-        `sklearn_vae.likelihoods` has options, such as ``Gaussian(scale="learned")``.
+        Distribution p(x|z) of each column given the latent variables:
+
+        - "gaussian": real values on any scale.
+        - "bernoulli": zeros and ones, or probabilities of a one.
+        - "continuous_bernoulli": real values in [0, 1].
+        - "discretized_logistic": 256 equally spaced values in [0, 1].
+
+        For the last three, uint8 data with values above 1 are divided by 255. Instances from
+        `sklearn_vae.likelihoods` have options, e.g. ``Gaussian(scale="learned")``.
 
     prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
-        Distribution p(z) of the latent variables. "mixture": a learned mixture of Gaussians;
-        "vamp": a mixture of posteriors. `sklearn_vae.priors` has their options.
+        Distribution p(z) of the latent variables:
+
+        - "standard_normal": independent standard normal variables.
+        - "mixture": a mixture of Gaussians with learned parameters.
+        - "vamp": the VampPrior, a mixture of the posteriors of learned pseudo-inputs.
+
+        Instances from `sklearn_vae.priors` have options, e.g. ``VampPrior(500)``.
 
     beta : float or callable, default=1.0
-        Weight of the KL term [3]_; a callable gets the number of steps made and returns
-        the weight (warm-up). Held-out rows are judged with its value at the last step.
+        Weight of the KL term in the loss [3]_. A callable takes the number of training steps
+        made so far and returns the weight, e.g. for KL warm-up. The validation score
+        uses the value at the last step of the schedule.
 
     network : {"mlp", "conv"} or Network, default="mlp"
-        Encoder and decoder. "conv": convolutions on images, one per row. `sklearn_vae.networks.MLP`
-        and `Conv` have options; `Modules` takes your own torch modules.
+        Architecture of the encoder and the decoder. "mlp": fully connected networks. "conv":
+        convolutional networks; each row is a flattened image. Instances of
+        `sklearn_vae.networks.MLP` and `Conv` have options. `sklearn_vae.networks.Modules`
+        wraps your own torch modules.
 
     objective : {"elbo", "iwae", "free_bits", "autoencoder"} or Objective, default="elbo"
-        What training maximises. "iwae": a tighter bound, for densities. "free_bits": the
-        ELBO, with some KL that costs nothing, against components that are not used.
-        "autoencoder" is the deterministic baseline: no noise, no KL; it has no ``sample``,
-        ``score_samples`` and ``score``. `sklearn_vae.objectives` has options.
+        Objective that training maximises:
+
+        - "elbo": the evidence lower bound.
+        - "iwae": the importance-weighted bound, which is tighter. It suits density estimation.
+        - "free_bits": the ELBO without a penalty on a small KL divergence of each component, which
+          keeps more components in use.
+        - "autoencoder": a deterministic autoencoder without posterior noise and KL term. It
+          is a baseline and has no ``sample``, ``score_samples`` and ``score``.
+
+        Instances from `sklearn_vae.objectives` have options.
 
     init : {"ppca", "random"}, default="ppca"
-        "ppca": encoder and decoder are linear maps plus networks; the maps and the noise
-        start at probabilistic PCA, the networks at zero. "random": networks alone, with
-        random weights, the textbook start.
+        Initialisation of the model. "ppca": the encoder and the decoder are each the sum of a
+        linear map and a neural network. The linear maps and the noise scale start at
+        probabilistic PCA, and the networks start with output zero. "random": the encoder and
+        the decoder are neural networks with random initial weights.
 
     whiten : bool, default=False
-        False: each column of ``transform`` is scaled to the size of its effect on the data, as
-        a PCA score is (see `latent_scale_`). True: columns are posterior means on the prior's
-        unit scale, on which components that hardly matter weigh as much as the others in
-        distances (kNN, RBF kernels).
+        Scale of the columns that ``transform`` returns. If False, each column is scaled by the
+        component's effect on the data (see `latent_scale_`), like a PCA score. If True,
+        columns are posterior means on the unit scale of the prior. Components with little
+        effect on the data then count as much as the others in distances (kNN, RBF kernels).
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. 0 leaves the model at its start. "auto" is 400 epochs but
-        no more than 2000 steps up to 5000 rows, and 30 epochs but no more than 2800 steps
-        above, rounded to whole epochs, one at least.
+        Maximum number of epochs. With 0, the model keeps its initial weights. "auto" is 400
+        epochs, but at most 2000 steps, for up to 5000 rows. For more rows, it is 30 epochs,
+        but at most 2800 steps. Steps are rounded to whole epochs; the minimum is one epoch.
 
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto" is 64 up to 5000 rows and 256 above.
+        Number of rows per training step. "auto" is 64 for up to 5000 rows and 256 for more.
 
     learning_rate_init : float or "auto", default="auto"
-        Learning rate of Adam, reached after `warmup_steps`. "auto" is 2e-3 at 64 rows per
-        step and goes with the root of `batch_size`.
+        Peak learning rate of Adam, reached after `warmup_steps`. "auto" is
+        2e-3 * sqrt(batch_size / 64).
 
     warmup_steps : int or "auto", default="auto"
-        Steps over which the learning rate rises linearly; "auto" is 100.
+        Number of steps in which the learning rate increases linearly to its peak. "auto" is
+        100.
 
     learning_rate_decay : float, default=0.5
-        Share of the steps up to `max_iter` over which, at the end, the learning rate falls
-        linearly to 0.
+        Fraction of the training schedule, at its end, in which the learning rate decreases
+        linearly to 0. The schedule has `max_iter` epochs.
 
     alpha : float or "auto", default="auto"
-        Decoupled weight decay of the networks, 1e-4 by "auto"; linear maps have none.
+        Decoupled weight decay of the networks. Linear maps have no weight decay. "auto" is
+        1e-4.
 
     input_noise : float or "auto", default="auto"
-        Standard deviation of the noise that the encoder's input gets in training, in units
-        of the columns' root mean variance. "auto" is min(0.5, 6 / sqrt(n_samples)).
+        Standard deviation of the Gaussian noise added to the encoder's input in training. The
+        unit is the square root of the columns' mean variance. "auto" is
+        min(0.5, 6 / sqrt(n_samples)).
 
     averaging : float, default=0.998
-        Largest decay per step of the moving average of the weights, which is what is
-        kept. 0 keeps the last weights.
+        Maximum decay per step of the moving average of the weights. The fitted model has the
+        averaged weights. With 0, it has the weights of the last step.
 
     early_stopping : bool, default=True
-        Whether held-out rows decide the number of epochs. Up to 5000 rows, the number is
-        chosen on one held-out fifth of the rows (three below 1000 rows), and a last run uses
-        all rows; above, `validation_fraction` of the rows is set aside, 5000 at most, and
-        the weights of the best epoch are kept. Fewer than five rows stay at their start.
+        Whether held-out rows determine the number of epochs.
+
+        - Up to 5000 rows, the rows are split into five folds. The number of steps is chosen on
+          one held-out fold, or below 1000 rows on three folds held out in turn. The model is
+          then trained on all rows for this number of steps.
+        - Above 5000 rows, and when `warm_start` continues training, `validation_fraction` of
+          the rows is held out, at most 5000. The fitted model has the weights of the epoch
+          with the best validation score.
+
+        With fewer than five rows, the model keeps its initial weights.
 
     validation_fraction : float, default=0.1
-        Share of rows to set aside for early stopping above 5000 rows.
+        Fraction of the rows to hold out for early stopping above 5000 rows, and when
+        `warm_start` continues training.
 
     n_iter_no_change : int, default=8
-        Stop after this number of validations in a row without an improvement by `tol`. A
-        validation comes after every epoch, or every 25 steps where epochs are shorter.
+        Maximum number of consecutive validations without an improvement by `tol`; training
+        then stops. The model is validated after every epoch, or about every 25 steps if
+        epochs are shorter.
 
     tol : float, default=0.0
-        Smallest improvement of the validation score that counts, in nats per row.
+        Minimum improvement of the validation score, in nats per row.
 
     n_draws : int, default=64
-        Number of importance samples in ``score_samples`` and ``score``.
+        Number of importance samples per row in ``score_samples`` and ``score``.
 
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the last call.
+        Whether ``fit`` continues training from the weights of the previous call.
 
     device : str or torch.device, default="auto"
-        "auto": a CUDA device where there is one, otherwise the CPU.
+        Device for training and inference. "auto" is a CUDA device if one is available, and the
+        CPU otherwise.
 
     n_jobs : int, default=None
-        Number of threads. None is one, unless in a `joblib.parallel_config` context, and
-        gives the same result everywhere; -1 is all.
+        Number of CPU threads. None means 1 unless in a `joblib.parallel_config` context. -1
+        means all cores. One thread gives the same results on any number of cores.
 
     random_state : int, RandomState instance or None, default=None
-        The only source of randomness. None draws a fresh seed from the operating system.
+        Seed of all random numbers: initial weights, order of the rows, noise and held-out
+        rows. Pass an int for reproducible results. None takes a new seed from the operating
+        system.
 
     verbose : bool or int, default=False
-        1 or True prints a line per validation, and as often without one; 2 prints one per
-        epoch. ``partial_fit`` prints nothing.
+        If 1 or True, print one line per validation; without early stopping, print lines at the
+        same interval. If 2, print one line per epoch. ``partial_fit`` prints nothing.
 
     Attributes
     ----------
     module_ : torch.nn.Module
         The fitted model.
     n_iter_ : int
-        Number of epochs run; where the number was chosen on held-out parts, in the longest
-        of those runs.
+        Number of epochs run. If folds were held out, the number of epochs of the longest run
+        with a held-out fold.
     best_iter_ : int
-        Number of epochs that the kept weights were trained for.
+        Number of training epochs of the fitted model.
     n_steps_ : int
-        Number of steps that the kept weights were trained for.
+        Number of training steps of the fitted model.
     loss_curve_ : list of float
         Mean training loss of each epoch, in nats per row.
     reconstruction_curve_ : list of float
-        The part of it that says how well rows are reconstructed, minus log p(x|z).
+        Mean reconstruction term, -log p(x|z), of each epoch, in nats per row.
     kl_curve_ : list of float
-        The KL term, to which `beta` has not been applied; 0 with objective="autoencoder".
+        Mean KL term of each epoch before multiplication by `beta`, in nats per row. 0 with
+        objective="autoencoder".
     validation_scores_ : list of float
-        Minus the mean loss of held-out rows, in nats per row, at the start and at each
-        validation, with an optimal noise scale at its optimum on these rows and `beta` as
-        at the last step; only with early stopping.
+        Negative mean loss of the held-out rows at the start and at each validation, in nats per
+        row. `beta` has its last value, and an optimal noise scale is computed from the
+        held-out rows. Defined only with early stopping.
     validation_iter_ : list of float
-        Number of epochs before each validation: of epochs over all rows where the number was
-        chosen on held-out parts; only with early stopping.
+        Number of epochs before each validation. If folds were held out, steps are converted to
+        epochs over all rows. Defined only with early stopping.
     best_validation_score_ : float
-        The largest of them; only with early stopping.
+        Maximum of `validation_scores_`. Defined only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
-        Noise variance in the data's units, for an optimal scale and with early stopping as
-        measured on held-out rows; by default one per column up to 128 columns, one for all
-        above. Only with a Gaussian or discretised logistic likelihood.
+        Variance of the noise in p(x|z), in squared units of the data. By default, an array
+        with up to 128 columns and one number for all columns above. With early stopping, an
+        optimal scale is estimated on held-out rows. Defined only with a Gaussian or
+        discretised logistic likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
-        Mean KL(q(z_j|x) || p(z_j)) over training rows, 8192 at most, in nats: about 0 for a
-        component that is not used. Not for objective="autoencoder".
+        Mean KL(q(z_j|x) || p(z_j)) over at most 8192 training rows, in nats. Unused components
+        have a value near 0. Not defined with objective="autoencoder".
     latent_scale_ : ndarray of shape (n_components,)
-        What ``transform`` multiplies posterior means by: the root of the decoder's mean
-        squared gain plus the noise variance, over the means' spread. At the "ppca" start
-        the scaled means are PCA's scores. Only with whiten=False.
+        Factors by which ``transform`` multiplies the posterior means,
+        :math:`\sqrt{g_j^2 + \sigma^2} / s_j`. Here :math:`g_j` is the root mean square norm of
+        the decoder's derivative with respect to :math:`z_j`, :math:`\sigma^2` is the mean noise
+        variance of the columns, and :math:`s_j` is the standard deviation of the posterior
+        means (at least 0.1). At the "ppca" start, the scaled means are the PCA scores. Defined
+        only with whiten=False.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, where they are all strings.
+        Names of the columns seen in ``fit``. Defined only if all names are strings.
 
     See Also
     --------
-    sklearn.decomposition.PCA : The linear model, where training starts.
+    VAEClassifier : Variational autoencoder that also learns from class labels.
+    sklearn.decomposition.PCA : Linear dimensionality reduction.
 
     References
     ----------
@@ -276,11 +316,11 @@ class VAETransformer(BaseVAE):
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows; at least two. float32, float64 and uint8 arrays are
-            not copied; bytes are converted to float32 by the batch.
+            not copied; uint8 values are converted to float32 batch by batch.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; rows of weight 0 take no part.
+            Weights of the rows. None gives each row weight 1. Rows with weight 0 are ignored.
 
         Returns
         -------
@@ -290,7 +330,7 @@ class VAETransformer(BaseVAE):
         Raises
         ------
         ValueError
-            If parameters or data are not valid, or the loss becomes non-finite.
+            If parameters or data are invalid, or the loss becomes non-finite.
         """
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(goes_on):
@@ -307,27 +347,28 @@ class VAETransformer(BaseVAE):
     @_fit_context(prefer_skip_nested_validation=True)
     @isolate
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Go on training with one pass over the rows of `X`.
+        """Train for one epoch on the rows of `X`, continuing from the previous call.
 
-        The first call sets the start from its rows, and every "auto" from their number. Nothing
-        is held out, and `max_iter` and `early_stopping` are not used. `kl_per_component_` and
-        `latent_scale_` are measured over the last rows, 8192 and 1024 or so.
+        The first call initialises the model from its rows, and resolves every "auto" from their
+        number. No rows are held out; `max_iter` and `early_stopping` are ignored, and the
+        learning rate does not decay. `kl_per_component_` is computed over about the last 8192
+        rows, and `latent_scale_` over about the last 1024 rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows; at least two in the first call, one in later calls.
+            Training rows: at least two in the first call, at least one in later calls.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; None stands for 1. All calls share one unit, the mean weight
-            of the first call's rows: a chunk of rows with twice the weight has gradients
-            twice as large.
+            Weights of the rows. None gives each row weight 1. In every call, weights are
+            divided by the mean weight of the first call's rows. Doubling the weights of a
+            later call therefore doubles its gradients.
 
         Returns
         -------
         self : object
-            The estimator after one more pass.
+            The estimator after one more epoch.
         """
         first = not self.__sklearn_is_fitted__()
         with self._fitting(goes_on=not first):
@@ -357,19 +398,19 @@ class VAETransformer(BaseVAE):
     @available_if(check_generative)
     @isolate
     def sample(self, n_samples=1, random_state=None):
-        """Draw rows from the model, p(z) p(x|z).
+        """Draw samples from the generative model p(z) p(x|z).
 
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows.
+            Number of samples.
         random_state : int, RandomState instance or None, default=None
-            None uses the estimator's `random_state`.
+            Seed of the samples. None uses the `random_state` of the estimator.
 
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
-            In the data's units.
+            Samples, in the units of the training data.
         """
         check_is_fitted(self)
         self._validate_params()
@@ -395,13 +436,13 @@ class VAETransformer(BaseVAE):
         return float(np.mean(self.score_samples(X)))
 
     def _past_run(self) -> TrainingResult:
-        """Return the training so far as a run, with a copy of its model."""
+        """Return the result of the training so far, with a copy of the model."""
         curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
         model = copy.deepcopy(self._fitted_model.model)
         return TrainingResult(model, self.best_iter_, self.n_steps_, self.n_iter_, [Parts(*parts) for parts in curves])
 
     def _run(self, procedure: FitProcedure, rows: Rows, previous: VAE | None) -> TrainingResult:
-        """Choose how to decide when to stop."""
+        """Train the model with the stopping rule for this number of rows."""
         n_rows = len(rows)
         if not self.early_stopping or procedure.stopping.max_epochs == 0:
             return procedure.fit(rows, previous)

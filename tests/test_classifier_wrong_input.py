@@ -66,7 +66,7 @@ def named(iris):
         (objects([date(2020, 1, i) for i in (1, 2, 3)]), TypeError, "expected labels that are .*, got date; convert"),
         (np.array(["2020-01-01", "2021-01-01"], dtype="M8[s]")[CLASS // 2], TypeError, r"got datetime64\[s\]; convert"),
         (objects([10**30, 1, 2]), ValueError, "expected integer labels of 64 bits, got 1000000"),
-        (np.where(CLASS, 1, -1), ValueError, "got 1 class, 1, .*another label than -1 for a class"),
+        (np.where(CLASS, 1, -1), ValueError, "got 1 class, 1, .*a label other than -1 for each class"),
         (with_first("-1"), ValueError, "expected the integer -1 for unlabelled rows, got the string '-1'.*object"),
         ([*NAMES[1:], -1], ValueError, "expected the integer -1 for unlabelled rows, got the string '-1'.*object"),
         (np.linspace(0, 1, 150), ValueError, "Unknown label type: continuous"),
