@@ -126,7 +126,7 @@ def test_nan_is_left_to_what_follows():
 @pytest.mark.parametrize("channels", ["first", "last"])
 def test_input_that_is_no_images(shape, channels):
     four = {"first": "n_channels, height, width", "last": "height, width, n_channels"}[channels]
-    message = rf"expected images .*\(n_samples, height, width\) or \(n_samples, {four}\), got shape .*images\[None\]"
+    message = rf"expected images .*\(n_samples, height, width\) or \(n_samples, {four}\), got shape .*image\[None\]"
     with pytest.raises(ValueError, match=message):
         ImageFlattener(channels).fit(np.zeros(shape))
 

@@ -1,4 +1,4 @@
-"""Plots of fitted models, as scikit-learn Display classes. They need matplotlib."""
+"""Display classes that plot fitted estimators; they require matplotlib."""
 
 from sklearn_vae.displays._kl import KLDisplay
 from sklearn_vae.displays._latent_space import LatentSpaceDisplay

@@ -1,4 +1,4 @@
-"""What displays share in drawing."""
+"""Drawing functions shared by the displays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def axes_for(display: object, ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
-    """Return the user's axes, or those of a new figure of `size` inches."""
+    """Return `ax`, or for None the axes of a new figure of `size` (width, height) inches."""
     check_matplotlib_support(f"{type(display).__name__}.plot")
     if ax is not None:
         return ax
@@ -22,14 +22,15 @@ def axes_for(display: object, ax: Axes | None, size: tuple[float, float] | None 
 
 
 def split(ax: Axes, n_rows: int, n_columns: int, gap: float = 0.04) -> np.ndarray:
-    """Turn axes into the frame of a grid of panels, and return these, (n_rows, n_columns).
+    """Split axes into a grid of panels and return the panels, (n_rows, n_columns).
 
     Parameters
     ----------
     ax : Axes
+        Frame of the grid; its own axis lines and ticks are hidden.
     n_rows, n_columns : int
     gap : float
-        Between panels, as a share of the frame.
+        Gap between panels, as a fraction of the frame's width or height.
     """
     ax.set_axis_off()
     height, width = (1 - gap * (n_rows - 1)) / n_rows, (1 - gap * (n_columns - 1)) / n_columns
@@ -44,12 +45,12 @@ def split(ax: Axes, n_rows: int, n_columns: int, gap: float = 0.04) -> np.ndarra
 
 
 def column_names(names, n_columns: int) -> list[str]:
-    """Return the names of a table's columns, scikit-learn's where there are none.
+    """Return the column names of a table; None stands for x0, x1, ..., as in scikit-learn.
 
     Raises
     ------
     ValueError
-        If there are more or fewer than columns.
+        If the number of names differs from the number of columns.
     """
     if names is None:
         return [f"x{i}" for i in range(n_columns)]
@@ -59,16 +60,16 @@ def column_names(names, n_columns: int) -> list[str]:
 
 
 def label_columns(ax: Axes, names: list[str]) -> None:
-    """Write a table's column names below the axes, at 0, 1, ..."""
-    turned = max(map(len, names)) * len(names) > 50
+    """Write column names below the axes at x = 0, 1, ...; rotate long names."""
+    is_rotated = max(map(len, names)) * len(names) > 50
     ax.set_xticks(range(len(names)), names)
-    if turned:
+    if is_rotated:
         ax.tick_params(axis="x", rotation=45)
         for label in ax.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
 
 
 def center_and_scale(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return columns' means and standard deviations, 1 for constant columns."""
+    """Return the mean and standard deviation of each column; constant columns have standard deviation 1."""
     scale = X.std(axis=0)
     return X.mean(axis=0), np.where(scale > 1e-12 * np.abs(X).max(axis=0), scale, 1.0)

@@ -1,4 +1,4 @@
-"""Arrays of images, and many of them drawn as one."""
+"""Image arrays, and mosaics that draw many images as one."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-# Inches.
-TILE = 0.65
-LARGEST = 11.0
+# Length of the longer side of an image in a mosaic, in inches.
+TILE_SIZE = 0.65
+# Maximum width and height of a mosaic, in inches.
+MAX_MOSAIC_SIZE = 11.0
 
 
 def to_images(X: np.ndarray, image_shape) -> np.ndarray:
-    """Return rows as images of a shape, (n_samples, height, width) or (n_samples, height, width, 3).
+    """Reshape rows to images, (n_samples, height, width) or (n_samples, height, width, 3).
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_columns) or (n_samples, *image_shape)
     image_shape : tuple of int or None
         (height, width), (channels, height, width) or (height, width, channels), with one or
-        three channels. None leaves rows as they are: a table.
+        three channels. None returns `X` as a table if it has two dimensions.
 
     Raises
     ------
     ValueError
-        If rows do not have this shape, or it is not one of images.
+        If rows have another number of values, or `image_shape` is not the shape of an image.
     """
     if X.ndim == 2 and image_shape is None:
         return X
@@ -55,13 +56,13 @@ def to_images(X: np.ndarray, image_shape) -> np.ndarray:
 
 
 def value_range(images: np.ndarray) -> tuple[float, float]:
-    """Return the least and the largest value, apart."""
+    """Return the minimum and the maximum; for constant images, the minimum and the minimum plus 1."""
     low, high = float(np.min(images)), float(np.max(images))
     return low, high if high > low else low + 1.0
 
 
 def tile(images: np.ndarray, n_columns: int) -> np.ndarray:
-    """Return images (n_images, ...) in rows of `n_columns`, the last one filled up with NaN."""
+    """Arrange images (n_images, ...) in rows of `n_columns`; NaN fills the last row."""
     n_rows = -(-len(images) // n_columns)
     filled = np.full((n_rows * n_columns, *images.shape[1:]), np.nan)
     filled[: len(images)] = images
@@ -69,19 +70,18 @@ def tile(images: np.ndarray, n_columns: int) -> np.ndarray:
 
 
 def mosaic(tiles: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Return tiles as one image, with a border of NaN, or of white between colours.
+    """Join tiles to one image; borders are NaN, or white for colour images.
 
     Parameters
     ----------
     tiles : ndarray of shape (n_rows, n_columns, height, width) or (n_rows, n_columns, height, width, 3)
     limits : tuple of float
-        Values of colour images that become 0 and 1; what lies outside is cut.
+        Values of colour images that are mapped to 0 and 1. Values outside are clipped.
 
     Returns
     -------
     image : ndarray of shape (height, width) or (height, width, 3)
-        Each tile is followed by a border below it and to its right, and led by half of one:
-        tiles are at equal distances.
+        Half of each border is before a tile and half after it, so tiles have equal distances.
     """
     border = border_width(tiles)
     before, after = border // 2, border - border // 2
@@ -95,23 +95,23 @@ def mosaic(tiles: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 
 
 def border_width(tiles: np.ndarray) -> int:
-    """Return the number of pixels between tiles."""
+    """Return the width of the border between tiles, in pixels."""
     return max(1, max(tiles.shape[2:4]) // 16)
 
 
 def mosaic_size(tiles: np.ndarray) -> tuple[float, float]:
-    """Return the width and the height of a figure for tiles, in inches."""
+    """Return the width and height of a figure for a mosaic of tiles, in inches."""
     n_rows, n_columns, height, width = tiles.shape[:4]
     longer = max(height, width)
-    size = np.array([n_columns * width / longer, n_rows * height / longer]) * TILE
-    size = size * min(1.0, LARGEST / size.max()) + (1.4, 0.6)
+    size = np.array([n_columns * width / longer, n_rows * height / longer]) * TILE_SIZE
+    size = size * min(1.0, MAX_MOSAIC_SIZE / size.max()) + (1.4, 0.6)
     return max(size[0], 4.0), size[1]
 
 
 def draw_mosaic(
     ax: Axes, tiles: np.ndarray, limits: tuple[float, float], image_kwargs: dict[str, Any] | None = None
 ) -> AxesImage:
-    """Draw tiles (n_rows, n_columns, height, width[, 3]) as one image, their values from black to white in `limits`."""
+    """Draw tiles (n_rows, n_columns, height, width[, 3]) as one image; `limits` are the values of black and white."""
     defaults = {"cmap": "gray", "vmin": limits[0], "vmax": limits[1]}
     style = _validate_style_kwargs(defaults, image_kwargs or {})
     image = ax.imshow(mosaic(tiles, (style["vmin"], style["vmax"])), **style)
@@ -120,7 +120,7 @@ def draw_mosaic(
 
 
 def label_rows(ax: Axes, image: AxesImage, labels: Sequence[Any]) -> None:
-    """Write a label beside each row of tiles, and nothing else on the axes."""
+    """Label each row of tiles and remove all other ticks."""
     step = image.get_size()[0] / max(len(labels), 1)
     ax.set_xticks([])
     ax.set_yticks(step * (np.arange(len(labels)) + 0.5) - 0.5, labels)

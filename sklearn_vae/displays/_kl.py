@@ -1,4 +1,4 @@
-"""What each component carries."""
+"""Bar chart of the KL divergence of each latent component."""
 
 from __future__ import annotations
 
@@ -10,37 +10,40 @@ from sklearn_vae.displays._steps import find_steps
 
 
 class KLDisplay:
-    r"""KL divergence of each component from the prior: what it carries, and whether it is used.
+    r"""Mean KL divergence between posterior and prior for each latent component.
 
-    A component counts as active if the mean of :math:`KL(q(z_j|x) \| p(z_j))` is above
-    `threshold`. Made by `from_estimator`. All parameters are stored as attributes.
+    A component is active if the mean of :math:`KL(q(z_j|x) \| p(z_j))` is above `threshold`.
+    Create a display with `from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     kl : array-like of shape (n_components,)
-        Mean KL divergence of each component in nats, `kl_per_component_`.
+        Mean KL divergence of each component in nats (`kl_per_component_`).
     threshold : float, default=0.01
-        In nats.
+        Minimum KL divergence of an active component, in nats.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Axes of the plot.
     figure_ : matplotlib Figure
+        Figure of the plot.
     bars_ : matplotlib BarContainer
-        In the order drawn.
+        One bar per component, from left to right.
     line_ : matplotlib Line2D
-        The threshold.
+        Line at the threshold.
     components_ : ndarray of int of shape (n_components,)
-        Component of each bar.
+        Index of the component of each bar.
     n_active_ : int
+        Number of active components.
 
     Notes
     -----
     Burda et al. [1]_ call a component active if the variance of its posterior means over the
-    rows is above 0.01. For a Gaussian posterior of which prior and rows make the variance of the
-    means :math:`v` and that of the posterior :math:`1 - v`, the divergence is
-    :math:`-\log(1 - v) / 2` nats in the mean: 0.005 at their threshold. Components that are not
-    used are mostly far below either number, and used ones far above.
+    rows is above 0.01. Consider a Gaussian posterior with variance :math:`1 - v` whose means have
+    variance :math:`v`, so that its average over the rows matches the unit variance of the prior.
+    Its mean KL divergence is :math:`-\log(1 - v) / 2` nats, which is 0.005 at their threshold.
+    Unused components are mostly far below both thresholds, and used components far above.
 
     References
     ----------
@@ -68,30 +71,31 @@ class KLDisplay:
         Parameters
         ----------
         estimator : VAETransformer, VAEClassifier, Pipeline or search
-            Fitted; pipelines and searches with one of the first two as a step.
+            Fitted estimator. A pipeline or search must have a VAETransformer or VAEClassifier as a step.
         threshold : float, default=0.01
-            Above it, in nats, a component is active.
+            Minimum KL divergence of an active component, in nats.
         sort : bool, default=True
-            Whether the largest comes first; otherwise bars are in the order of the components.
+            Whether to sort bars by decreasing KL divergence. Otherwise, bars are in the order of
+            the components.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         bar_kwargs : dict, default=None
-            Passed to matplotlib's `bar`.
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
         display : KLDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
 
         Raises
         ------
         ValueError
-            If there is no such step, or its objective has no KL term.
+            If the estimator has no VAE step, or the objective has no KL term.
         """
         vae = find_steps(estimator).vae
         if not hasattr(vae, "kl_per_component_"):
             raise ValueError(
-                f"expected a model with a KL term, got objective={vae.objective!r}, which makes no model of the rows; "
+                f"expected a model with a KL term, got objective={vae.objective!r}, which has no generative model; "
                 "use objective='elbo'."
             )
         return cls(kl=vae.kl_per_component_, threshold=threshold).plot(ax, sort=sort, bar_kwargs=bar_kwargs)
@@ -102,16 +106,17 @@ class KLDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         sort : bool, default=True
-            Whether the largest comes first; otherwise bars are in the order of the components.
+            Whether to sort bars by decreasing KL divergence. Otherwise, bars are in the order of
+            the components.
         bar_kwargs : dict, default=None
-            Passed to matplotlib's `bar`.
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
         display : KLDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
         """
         kl = np.asarray(self.kl)
         self.components_ = np.argsort(-kl, kind="stable") if sort else np.arange(len(kl))

@@ -1,4 +1,4 @@
-"""Rows in the plane of two components."""
+"""Scatter plots of latent codes."""
 
 from __future__ import annotations
 
@@ -14,44 +14,46 @@ from sklearn_vae._data.labels import is_unlabelled
 from sklearn_vae.displays._drawing import axes_for, split
 from sklearn_vae.displays._steps import find_steps
 
-# With components=None this many are drawn, the most active ones.
+# Maximum number of components drawn with components=None.
 MAX_COMPONENTS = 4
-# More whole numbers than this are taken as amounts, not as classes.
+# Maximum number of different integers in `y` that are treated as classes; more are treated as continuous values.
 MAX_CLASSES = 20
+# Matplotlib grey level of unlabelled rows.
 UNLABELLED_COLOR = "0.8"
 
 
 class LatentSpaceDisplay:
-    """Codes of rows, coloured by `y`: in the plane of two components, or of each pair of several.
+    """Scatter plot of latent codes, coloured by `y`, with one panel for each pair of components.
 
-    Made by `from_estimator` or `from_predictions`. All parameters are stored as attributes.
+    Create a display with `from_estimator` or `from_predictions`. All parameters are stored as attributes.
 
     Parameters
     ----------
     Z : ndarray of shape (n_samples, n_components)
-        Codes, as ``transform`` returns them.
+        Latent codes, as returned by ``transform``.
     components : array-like of int
-        The components to draw, two at least.
+        Indices of the components to draw; at least two.
     y : array-like of shape (n_samples,), default=None
-        Classes or amounts.
+        Classes or continuous values.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn on; with more than two components the frame around `axes_`.
+        Axes of the plot. With more than two components, it is the frame around `axes_`.
     axes_ : ndarray of matplotlib Axes of shape (n_pairs,)
-        A panel for each pair.
+        One panel for each pair of components.
     figure_ : matplotlib Figure
+        Figure of the plot.
     scatters_ : list of matplotlib PathCollection
-        The points of each panel; unlabelled ones come first, otherwise in the order of rows.
+        Points of each panel. Unlabelled rows come first; otherwise, points are in row order.
     legend_ : matplotlib Legend or None
-        For classes.
+        Legend of the classes.
     colorbar_ : matplotlib Colorbar or None
-        For amounts.
+        Colour bar of continuous values.
 
     See Also
     --------
-    TraversalDisplay : What the decoder makes of places in this space.
+    TraversalDisplay : Decoded values on a grid of latent codes.
 
     Examples
     --------
@@ -72,34 +74,36 @@ class LatentSpaceDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, *, components=None, ax=None, scatter_kwargs=None):
-        """Plot the codes of rows.
+        """Plot the latent codes of rows.
 
         Parameters
         ----------
         estimator : VAETransformer, VAEClassifier, Pipeline or search
-            Fitted; pipelines and searches with one of the first two as a step.
+            Fitted estimator. A pipeline or search must have a VAETransformer or VAEClassifier as a step.
         X : array-like of shape (n_samples, n_features)
-            Rows as the estimator takes them; for a pipeline, images perhaps.
+            Input of the estimator. For a pipeline, it may be an array of images.
         y : array-like of shape (n_samples,), default=None
-            Classes, drawn with a legend, or amounts, with a colour bar: fractions, or more than
-            20 different numbers. The integer -1 among classes marks unlabelled rows.
+            Classes or continuous values, shown with a legend or a colour bar. Numbers are
+            continuous values if they have fractional parts or more than 20 different values.
+            The integer -1 among classes marks unlabelled rows.
         components : array-like of int, default=None
-            The components to draw, two at least. None draws the most active ones, four at most,
-            by `kl_per_component_`, or by the variance of the codes where there is none.
+            Indices of the components to draw; at least two. None draws up to four components,
+            those with the largest `kl_per_component_`. Without this attribute, it draws those
+            with the largest variance of the codes.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         scatter_kwargs : dict, default=None
-            Passed to matplotlib's `scatter`.
+            Keyword arguments for matplotlib's `scatter`.
 
         Returns
         -------
         display : LatentSpaceDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
 
         Raises
         ------
         ValueError
-            If there is no such step, or fewer than two components.
+            If the estimator has no VAE step, or there are fewer than two components.
         """
         steps = find_steps(estimator)
         Z = steps.encode(steps.shown(X))
@@ -108,51 +112,52 @@ class LatentSpaceDisplay:
 
     @classmethod
     def from_predictions(cls, Z, y=None, *, components=None, ax=None, scatter_kwargs=None):
-        """Plot codes.
+        """Plot given latent codes.
 
         Parameters
         ----------
         Z : array-like of shape (n_samples, n_components)
-            Codes, as ``transform`` returns them.
+            Latent codes, as returned by ``transform``.
         y : array-like of shape (n_samples,), default=None
-            As in `from_estimator`.
+            Classes or continuous values, as in `from_estimator`.
         components : array-like of int, default=None
-            The components to draw. None draws those of the largest variance, four at most.
+            Indices of the components to draw; at least two. None draws up to four components,
+            those with the largest variance.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         scatter_kwargs : dict, default=None
-            Passed to matplotlib's `scatter`.
+            Keyword arguments for matplotlib's `scatter`.
 
         Returns
         -------
         display : LatentSpaceDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
         """
         Z = check_array(Z, input_name="Z")
         components = choose_components(Z.var(axis=0), components)
         return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
 
     def plot(self, ax=None, *, scatter_kwargs=None):
-        """Plot the codes.
+        """Plot the latent codes.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         scatter_kwargs : dict, default=None
-            Passed to matplotlib's `scatter`.
+            Keyword arguments for matplotlib's `scatter`.
 
         Returns
         -------
         display : LatentSpaceDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
         """
         check_matplotlib_support("LatentSpaceDisplay.plot")
         k = len(self.components) - 1
         if k < 1:
             raise ValueError(
-                f"expected at least two components to draw, got {len(self.components)}; TraversalDisplay shows what a "
-                "single one does, and a histogram of what transform returns how it is distributed."
+                f"expected at least two components to draw, got {len(self.components)}; for a single component, "
+                "use TraversalDisplay or a histogram of the column that transform returns."
             )
         Z = np.asarray(self.Z, dtype=float)
         colors = Colors(self.y, len(Z))
@@ -173,7 +178,7 @@ class LatentSpaceDisplay:
         return self
 
     def _label(self, panels) -> None:
-        """Name the components at the left and below, and remove the panels of no pair."""
+        """Label the components at the left and bottom, and remove the panels without a pair."""
         k = len(panels)
         for (i, j), panel in np.ndenumerate(panels):
             if j > i:
@@ -189,14 +194,18 @@ class LatentSpaceDisplay:
 
 
 class Colors:
-    """How `y` colours points, and what explains it.
+    """Colours of the points for `y`, and the legend or colour bar.
 
     Attributes
     ----------
+    handles : dict
+        Colour of each class in the legend.
     order : ndarray of int of shape (n_samples,)
-        Unlabelled rows first.
+        Drawing order of the rows: unlabelled rows first.
+    is_continuous : bool
+        Whether `y` has continuous values.
     style : dict
-        For matplotlib's `scatter`, in this order.
+        Colour arguments of matplotlib's `scatter`, in drawing order.
     """
 
     def __init__(self, y, n_samples: int):
@@ -204,7 +213,7 @@ class Colors:
 
         self.handles: dict[Any, Any] = {}
         self.order = np.arange(n_samples)
-        self.is_amount = False
+        self.is_continuous = False
         self.style: dict[str, Any] = {"color": "C0"}
         if y is None:
             return
@@ -213,7 +222,7 @@ class Colors:
         unlabelled = is_unlabelled(y)
         classes = np.unique(y[~unlabelled])
         if y.dtype.kind in "iuf" and (len(classes) > MAX_CLASSES or (y % 1 != 0).any()):
-            self.is_amount, self.style = True, {"c": y, "cmap": "viridis"}
+            self.is_continuous, self.style = True, {"c": y, "cmap": "viridis"}
             return
         self.order = np.argsort(~unlabelled, kind="stable")
         palette = mpl.colormaps["tab10" if len(classes) <= 10 else "tab20"]
@@ -224,27 +233,27 @@ class Colors:
             self.handles["unlabelled (-1)"] = UNLABELLED_COLOR
 
     def explain(self, ax, points, panels: bool) -> tuple[Any, Any]:
-        """Draw a legend or a colour bar beside `points`, and return both, None for what is not drawn."""
-        if self.is_amount:
+        """Draw a legend or a colour bar and return (legend, colour bar), with None for the other."""
+        if self.is_continuous:
             return None, ax.figure.colorbar(points, ax=ax)
         if not self.handles:
             return None, None
         from matplotlib.lines import Line2D
 
         lines = [Line2D([], [], linestyle="", marker="o", color=color) for color in self.handles.values()]
-        # Panels leave the upper right corner free.
+        # The upper right corner has no panels.
         place = {"loc": "upper right"} if panels else {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         n_columns = -(-len(lines) // (6 if panels else 12))
         return ax.legend(lines, list(map(str, self.handles)), ncols=n_columns, fontsize="small", **place), None
 
 
 def choose_components(activity: np.ndarray, components, most: int = MAX_COMPONENTS) -> np.ndarray:
-    """Return the components to draw; for None the `most` most active ones, in order.
+    """Return the indices of the components to draw; for None, the `most` most active ones first.
 
     Raises
     ------
     ValueError
-        If they are not components.
+        If `components` is not a list of component indices.
     """
     n_components = len(activity)
     if components is None:

@@ -1,4 +1,4 @@
-"""The loss, epoch by epoch."""
+"""Loss curves over epochs."""
 
 from __future__ import annotations
 
@@ -8,51 +8,53 @@ from sklearn.utils._plotting import _validate_style_kwargs
 from sklearn_vae.displays._drawing import axes_for, split
 from sklearn_vae.displays._steps import find_steps
 
-# The axis ends at this multiple of what the lower nine tenths of the losses span, if some reach higher.
-MAX_SPAN = 8.0
+# Maximum range of the loss axis, as a multiple of the range from the minimum to the 90th percentile of the losses.
+MAX_RELATIVE_RANGE = 8.0
 
 
 class LossCurveDisplay:
-    """Training loss by epoch, with the loss of held-out rows and the loss's parts where there are any.
+    """Training loss of each epoch, optionally with the validation loss and the terms of the loss.
 
-    Made by `from_estimator`. All parameters are stored as attributes.
+    Create a display with `from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     loss : array-like of shape (n_epochs,)
-        Mean training loss of each epoch, `loss_curve_`.
+        Mean training loss of each epoch (`loss_curve_`), in nats per row.
     reconstruction, kl : array-like of shape (n_epochs,), default=None
-        Its parts, `reconstruction_curve_` and `kl_curve_`, in nats per row. A classifier's loss
-        is the cross-entropy and more, with a small weight on these.
+        Reconstruction and KL terms (`reconstruction_curve_` and `kl_curve_`), in nats per row.
+        In a classifier's loss, these terms have a small weight beside the cross-entropy.
     validation : array-like of shape (n_validations,), default=None
-        Mean loss of held-out rows at each validation, minus `validation_scores_`.
+        Mean loss of the held-out rows at each validation (negative `validation_scores_`).
     validation_iter : array-like of shape (n_validations,), default=None
-        Number of epochs made before each validation.
+        Number of epochs before each validation.
     best_iter : int, default=None
-        Number of epochs that the weights were trained for which held-out rows chose.
+        Number of training epochs of the fitted model, chosen by validation.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn on; with ``parts=True`` the frame around `axes_`.
+        Axes of the plot. With ``parts=True``, it is the frame around `axes_`.
     axes_ : ndarray of matplotlib Axes of shape (n_panels,)
-        The panels: the loss, and with ``parts=True`` the reconstruction and the KL term.
+        Panels: the loss, and with ``parts=True`` the reconstruction term and the KL term.
     figure_ : matplotlib Figure
+        Figure of the plot.
     lines_ : dict of str to matplotlib Line2D
-        "loss", and where drawn "validation", "best_iter", "reconstruction" and "kl".
+        Lines with the keys "loss", "validation", "best_iter", "reconstruction" and "kl", as far
+        as they are drawn.
 
     See Also
     --------
-    KLDisplay : The KL term after training, by component.
+    KLDisplay : KL divergence of each component after training.
 
     Notes
     -----
-    Losses of the first epochs can be many times as large as all others. Where they are, the
-    axis ends below them and the line leaves it at the top.
+    The losses of the first epochs can be much larger than all others. The axis then ends below
+    them, and the line leaves the plot at the top.
 
-    Where the number of steps was chosen on held-out parts of the rows and a last run used all
-    of them, the training loss is that of the last run, and validations are the mean of those of
-    the runs before, by the number of epochs over all rows that make as many steps.
+    With early stopping on up to 5000 rows, `VAETransformer` chooses the number of steps on
+    held-out folds and then trains on all rows. The training loss is that of this last run. The
+    validation loss is the mean over the folds; its steps are converted to epochs over all rows.
 
     Examples
     --------
@@ -80,23 +82,23 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : VAETransformer, VAEClassifier, Pipeline or search
-            Fitted; pipelines and searches with one of the first two as a step.
+            Fitted estimator. A pipeline or search must have a VAETransformer or VAEClassifier as a step.
         parts : bool, default=False
-            Whether to draw the reconstruction and the KL term too.
+            Whether to also draw the reconstruction term and the KL term.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         line_kwargs : dict, default=None
-            Passed to matplotlib's `plot` for every curve.
+            Keyword arguments for matplotlib's `plot`, applied to every curve.
 
         Returns
         -------
         display : LossCurveDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
 
         Raises
         ------
         ValueError
-            If there is no such step, or it made no epoch.
+            If the estimator has no VAE step, or no epoch was run.
         """
         vae = find_steps(estimator).vae
         scores = getattr(vae, "validation_scores_", None)
@@ -116,21 +118,22 @@ class LossCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         parts : bool, default=False
-            Whether to draw the reconstruction and the KL term too, each in a panel below.
+            Whether to also draw the reconstruction term and the KL term, each in its own panel
+            below the loss.
         line_kwargs : dict, default=None
-            Passed to matplotlib's `plot` for every curve.
+            Keyword arguments for matplotlib's `plot`, applied to every curve.
 
         Returns
         -------
         display : LossCurveDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
 
         Raises
         ------
         ValueError
-            If there is nothing to draw, or no parts that are asked for.
+            If there is no loss to draw, or parts=True and the terms are missing.
         """
         if len(self.loss) == 0 and self.validation is None:
             raise ValueError(
@@ -139,7 +142,7 @@ class LossCurveDisplay:
         curves = {"reconstruction": self.reconstruction, "kl": self.kl} if parts else {}
         if any(curve is None for curve in curves.values()):
             raise ValueError(
-                "expected reconstruction and kl for parts=True, got None; LossCurveDisplay takes them, or use "
+                "expected reconstruction and kl for parts=True, got None; pass both to LossCurveDisplay, or use "
                 "parts=False."
             )
         self.ax_ = axes_for(self, ax, (6.4, 3.2 + 1.8 * len(curves)))
@@ -179,10 +182,10 @@ class LossCurveDisplay:
 
 
 def limit(ax, values) -> None:
-    """Leave values out of the axis that are few and far above the others."""
+    """End the y axis below a few values that are much larger than the others."""
     if len(values) == 0:
         return
-    low, ninth, high = np.percentile(values, [0, 90, 100])
-    span = MAX_SPAN * (ninth - low)
+    low, percentile_90, high = np.percentile(values, [0, 90, 100])
+    span = MAX_RELATIVE_RANGE * (percentile_90 - low)
     if high - low > span > 0:
         ax.set_ylim(low - 0.05 * span, low + span)

@@ -1,4 +1,4 @@
-"""Data beside what comes back of it."""
+"""Plots of data and their reconstructions."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from sklearn_vae.displays._steps import find_steps
 
 
 class ReconstructionDisplay:
-    """Images above their reconstructions; of tables, the error of each column.
+    """Images with their reconstructions, or the reconstruction error of each column of a table.
 
-    A column's error is the root mean squared error over its standard deviation: 0 is perfect,
-    and 1 as good as the column's mean for all rows. Made by `from_estimator` or
+    The error of a column is its root mean squared error divided by its standard deviation. An
+    error of 1 is that of predicting the column's mean for all rows. Create a display with `from_estimator` or
     `from_predictions`. All parameters are stored as attributes.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), (n_samples, height, width) or (n_samples, height, width, 3)
-        A table, or images.
+        Data: a table or images.
     X_reconstructed : ndarray of the same shape
-        What a model made of them.
+        Reconstructions of the data.
     feature_names : array-like of str of shape (n_features,), default=None
-        Names of a table's columns; None stands for x0, x1, ...
+        Column names of a table. None stands for x0, x1, ...
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Axes of the plot.
     figure_ : matplotlib Figure
+        Figure of the plot.
     image_ : matplotlib AxesImage or None
-        For images: all of them in one.
+        Mosaic of all images; None for a table.
     bars_ : matplotlib BarContainer or None
-        For a table: errors.
+        Errors of a table's columns; None for images.
 
     Examples
     --------
@@ -66,40 +68,40 @@ class ReconstructionDisplay:
         image_kwargs=None,
         bar_kwargs=None,
     ):
-        """Plot reconstructions of data.
+        """Plot the reconstructions of data by a fitted estimator.
 
         Parameters
         ----------
         estimator : VAETransformer, VAEClassifier, Pipeline or search
-            Fitted; pipelines and searches with one of the first two as a step. Reconstructions
-            are brought back through the steps before it, from the last one on, as far as these
-            can be undone, and are compared with the data as they are there.
+            Fitted estimator. A pipeline or search must have a VAETransformer or VAEClassifier as a step.
+            Reconstructions are transformed back by the inverses of the preceding steps, up to the
+            last step that has no inverse. They are compared with the data after that step.
         X : array-like of shape (n_samples, n_features)
-            Rows as the estimator takes them; for a pipeline, images perhaps.
+            Input of the estimator. For a pipeline, it may be an array of images.
         n_images : int, default=10
-            The first so many images are drawn.
+            Maximum number of images to draw, from the first row on.
         image_shape : tuple of int, default=None
-            What a row is an image of: (height, width), or with one or three channels first or
-            last. None asks an `ImageFlattener` in the pipeline or a `Conv` network for it; where
-            there is neither, rows are those of a table.
+            Shape of the image in each row: (height, width), or with one or three channels first or
+            last. None takes the shape from an `ImageFlattener` in the pipeline or from a `Conv`
+            network. Without either, rows are plotted as a table.
         feature_names : array-like of str, default=None
-            Names of a table's columns. None asks the estimator.
+            Column names of a table. None takes the names from the estimator.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_kwargs : dict, default=None
-            Passed to matplotlib's `imshow`.
+            Keyword arguments for matplotlib's `imshow`.
         bar_kwargs : dict, default=None
-            Passed to matplotlib's `bar`.
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
         display : ReconstructionDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
 
         Raises
         ------
         ValueError
-            If there is no such step, or rows are not images of `image_shape`.
+            If the estimator has no VAE step, or rows are not images of `image_shape`.
         """
         steps = find_steps(estimator)
         shown = steps.shown(X)
@@ -117,29 +119,30 @@ class ReconstructionDisplay:
     def from_predictions(
         cls, X, X_reconstructed, *, image_shape=None, feature_names=None, ax=None, image_kwargs=None, bar_kwargs=None
     ):
-        """Plot data beside what a model made of them.
+        """Plot data and given reconstructions.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), or images
-            The data.
+            Data: a table or images.
         X_reconstructed : array-like of the same shape
-            What a model made of them.
+            Reconstructions of the data.
         image_shape : tuple of int, default=None
-            What a row is an image of, as in `from_estimator`.
+            Shape of the image in each row, as in `from_estimator`. None plots
+            two-dimensional data as a table.
         feature_names : array-like of str, default=None
-            Names of a table's columns.
+            Column names of a table. None takes the columns of a DataFrame, or x0, x1, ...
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_kwargs : dict, default=None
-            Passed to matplotlib's `imshow`.
+            Keyword arguments for matplotlib's `imshow`.
         bar_kwargs : dict, default=None
-            Passed to matplotlib's `bar`.
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
         display : ReconstructionDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
         """
         feature_names = getattr(X, "columns", None) if feature_names is None else feature_names
         X, X_reconstructed = np.asarray(X), np.asarray(X_reconstructed)
@@ -157,17 +160,17 @@ class ReconstructionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_kwargs : dict, default=None
-            Passed to matplotlib's `imshow`. Grey levels, and those of each colour, reach from
-            ``vmin`` to ``vmax``, the range of `X` unless given.
+            Keyword arguments for matplotlib's `imshow`. Grey levels, or the levels of each
+            colour, range from ``vmin`` to ``vmax``; the default is the range of `X`.
         bar_kwargs : dict, default=None
-            Passed to matplotlib's `bar`.
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
         display : ReconstructionDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
         """
         self.image_ = self.bars_ = None
         X, X_reconstructed = np.asarray(self.X, dtype=float), np.asarray(self.X_reconstructed, dtype=float)
@@ -186,7 +189,7 @@ class ReconstructionDisplay:
         self.ax_ = axes_for(self, ax, (min(max(6.4, 0.35 * len(names)), 16.0), 4.0))
         self.figure_ = self.ax_.figure
         self.bars_ = self.ax_.bar(range(len(error)), error, **_validate_style_kwargs({"color": "C0"}, bar_kwargs or {}))
-        self.ax_.axhline(1.0, color="k", linestyle="--", linewidth=0.8, label="the column's mean for all rows")
+        self.ax_.axhline(1.0, color="k", linestyle="--", linewidth=0.8, label="predicting the column's mean")
         label_columns(self.ax_, names)
         self.ax_.set_ylabel("root mean squared error\nover standard deviation")
         self.ax_.set_ylim(0, max(1.2, 1.05 * error.max()))

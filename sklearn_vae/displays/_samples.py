@@ -1,4 +1,4 @@
-"""What the model draws."""
+"""Plots of samples from the generative model."""
 
 from __future__ import annotations
 
@@ -14,43 +14,46 @@ from sklearn_vae.displays._drawing import axes_for, center_and_scale, column_nam
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic_size, tile, value_range
 from sklearn_vae.displays._steps import find_steps
 
-# Samples by default: images in all and for each class, rows of tables in all and for each class.
+# Default number of sampled images, in total without classes and per class otherwise.
 N_IMAGES, N_IMAGES_PER_CLASS = 40, 10
+# Default number of sampled rows of a table, in total without classes and per class otherwise.
 N_ROWS, N_ROWS_PER_CLASS = 1000, 500
 
 
 class SamplesDisplay:
-    """Samples of the model: images; of tables, how each column's samples spread, beside the data.
+    """Sampled images, or box plots of the samples of each column of a table.
 
-    Boxes reach from the lower to the upper quartile, whiskers from the 5th to the 95th
-    percentile, in units of a column's standard deviation from its mean. Samples of a class are
-    a row of images, or boxes in a colour of their own. Made by `from_estimator`. All parameters
+    Boxes range from the lower to the upper quartile, and whiskers from the 5th to the 95th
+    percentile. Values are standardised with the mean and standard deviation of the column. Each
+    class has its own row of images, or its own colour of boxes. Create a display with `from_estimator`. All parameters
     are stored as attributes.
 
     Parameters
     ----------
     X_sampled : ndarray of shape (n_sampled, n_features), (n_sampled, height, width) or \
             (n_sampled, height, width, 3)
-        Samples: rows of a table, or images.
+        Samples: rows of a table or images.
     y_sampled : ndarray of shape (n_sampled,), default=None
-        Their classes, where they are drawn class by class.
+        Classes of the samples, if samples are drawn by class.
     X : ndarray of shape (n_samples, ...), default=None
-        Data: they set the units of a table's columns and stand beside the samples, and the
-        range of an image's grey levels.
+        Data for comparison. For a table, they are plotted beside the samples and give the mean
+        and standard deviation of each column. For images, they give the range of grey levels.
     y : ndarray of shape (n_samples,), default=None
-        Their classes.
+        Classes of the data.
     feature_names : array-like of str of shape (n_features,), default=None
-        Names of a table's columns; None stands for x0, x1, ...
+        Column names of a table. None stands for x0, x1, ...
 
     Attributes
     ----------
     ax_ : matplotlib Axes
+        Axes of the plot.
     figure_ : matplotlib Figure
+        Figure of the plot.
     image_ : matplotlib AxesImage or None
-        For images: all of them in one.
+        Mosaic of all images; None for a table.
     boxes_ : dict or None
-        For a table: what matplotlib's `boxplot` returns, by "samples", "data", or a pair of one
-        of these and a class.
+        Return values of matplotlib's `boxplot` for a table; None for images. Keys are "samples"
+        and "data", or pairs of one of these and a class.
 
     Examples
     --------
@@ -87,57 +90,58 @@ class SamplesDisplay:
         image_kwargs=None,
         box_kwargs=None,
     ):
-        """Draw samples from a fitted estimator, and plot them.
+        """Draw samples from a fitted estimator and plot them.
 
         Parameters
         ----------
         estimator : VAETransformer, VAEClassifier, Pipeline or search
-            Fitted; pipelines and searches with one of the first two as a step. Samples are
-            brought back through the steps before it, from the last one on, as far as these
-            can be undone; the data are shown as they are there.
+            Fitted estimator. A pipeline or search must have a VAETransformer or VAEClassifier as a step.
+            Samples are transformed back by the inverses of the preceding steps, up to the last
+            step that has no inverse. The data are shown after that step.
         X : array-like of shape (n_samples, n_features), default=None
-            Data to compare with, as the estimator takes them; for a pipeline, images perhaps.
+            Data for comparison, as input of the estimator. For a pipeline, it may be an array of
+            images.
         y : array-like of shape (n_samples,), default=None
-            Their classes.
+            Classes of the data.
         classes : "auto", array-like or None, default="auto"
-            The classes to draw samples of, one after the other, from a `VAEClassifier`. "auto":
-            all of them, but of a table with `X` only where `y` says which rows to compare with.
-            None: samples without regard to classes, which a `VAETransformer` always draws.
+            Classes to sample from a `VAEClassifier`. "auto" samples every class. For a table
+            with `X` but without `y`, it acts like None. None draws samples without given
+            classes, as for a `VAETransformer`.
         n_samples : int, default=None
-            Number of samples, for each class where they are drawn by class. None is 40 images
-            or 1000 rows of a table, of each class 10 images or 500 rows.
+            Number of samples, or number of samples per class if `classes` are drawn. None is 40
+            images or 1000 rows of a table in total, and 10 images or 500 rows per class.
         random_state : int, RandomState instance or None, default=None
-            None uses the estimator's `random_state`.
+            Seed of the samples. None uses the `random_state` of the estimator.
         image_shape : tuple of int, default=None
-            What a row is an image of: (height, width), or with one or three channels first or
-            last. None asks an `ImageFlattener` in the pipeline or a `Conv` network for it; where
-            there is neither, rows are those of a table.
+            Shape of the image in each row: (height, width), or with one or three channels first or
+            last. None takes the shape from an `ImageFlattener` in the pipeline or from a `Conv`
+            network. Without either, rows are plotted as a table.
         feature_names : array-like of str, default=None
-            Names of a table's columns. None asks the estimator.
+            Column names of a table. None takes the names from the estimator.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_kwargs : dict, default=None
-            Passed to matplotlib's `imshow`.
+            Keyword arguments for matplotlib's `imshow`.
         box_kwargs : dict, default=None
-            Passed to matplotlib's `boxplot`.
+            Keyword arguments for matplotlib's `boxplot`.
 
         Returns
         -------
         display : SamplesDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
 
         Raises
         ------
         ValueError
-            If there is no such step, it has no generative model or no such classes, or rows are
-            not images of `image_shape`.
+            If the estimator has no VAE step, no generative model or not the given classes, or if
+            rows are not images of `image_shape`.
         """
         steps = find_steps(estimator)
         vae = steps.vae
         if not hasattr(vae, "sample"):
             raise ValueError(
-                f"expected a model that draws samples, got objective={vae.objective!r}, which makes no model of the "
-                "rows; use objective='elbo', and for VAEClassifier generative_weight above 0."
+                f"expected a model that draws samples, got objective={vae.objective!r} without a generative model; "
+                "use objective='elbo', and for VAEClassifier generative_weight above 0."
             )
         one, _ = _draw(vae, None, 1, 0)
         is_table = steps.as_images(steps.undo(one), image_shape).ndim == 2
@@ -157,23 +161,23 @@ class SamplesDisplay:
         return display.plot(ax, image_kwargs=image_kwargs, box_kwargs=box_kwargs)
 
     def plot(self, ax=None, *, image_kwargs=None, box_kwargs=None):
-        """Plot samples.
+        """Plot the samples.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_kwargs : dict, default=None
-            Passed to matplotlib's `imshow`. Grey levels, and those of each colour, reach from
-            ``vmin`` to ``vmax``: unless given the range of `X`, or of the middle 98% of the
-            samples' values.
+            Keyword arguments for matplotlib's `imshow`. Grey levels, or the levels of each
+            colour, range from ``vmin`` to ``vmax``. The default is the range of `X`, or without
+            `X` from the 1st to the 99th percentile of the samples.
         box_kwargs : dict, default=None
-            Passed to matplotlib's `boxplot`.
+            Keyword arguments for matplotlib's `boxplot`.
 
         Returns
         -------
         display : SamplesDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
         """
         check_matplotlib_support("SamplesDisplay.plot")
         self.image_ = None
@@ -195,7 +199,7 @@ class SamplesDisplay:
         return self
 
     def _plot_boxes(self, ax, X_sampled, by_class, box_kwargs):
-        """Draw boxes of each column beside each other, the data's before those of the samples."""
+        """Draw the boxes of each column beside each other, those of the data first."""
         names = column_names(self.feature_names, X_sampled.shape[1])
         center, scale = center_and_scale(np.asarray(X_sampled if self.X is None else self.X, dtype=float))
         groups = self._groups(X_sampled, by_class)
@@ -220,7 +224,7 @@ class SamplesDisplay:
         return self
 
     def _groups(self, X_sampled, by_class) -> dict[Any, Any]:
-        """Return the rows and the colour of each group of boxes, the data's in a lighter tone, in the order drawn."""
+        """Return the rows and the colour of each group of boxes in drawing order; data have a lighter colour."""
         import matplotlib as mpl
 
         data = None if self.X is None else np.asarray(self.X, dtype=float)
@@ -252,24 +256,24 @@ class SamplesDisplay:
 
 
 def _by_class(X_sampled: np.ndarray, y_sampled) -> dict[Any, np.ndarray]:
-    """Return the samples of each class, in the order in which the classes come."""
+    """Return the samples of each class, in order of the first appearance of the classes."""
     y = column_or_1d(y_sampled)
     check_consistent_length(X_sampled, y)
     return {label: X_sampled[y == label] for label in dict.fromkeys(y.tolist())}
 
 
-def _classes(vae, classes, has_no_labels: bool) -> np.ndarray | None:
-    """Return the classes to draw samples of, or None for samples without regard to them."""
+def _classes(vae, classes, lacks_labels: bool) -> np.ndarray | None:
+    """Return the classes to sample, or None for samples without given classes."""
     is_auto = isinstance(classes, str) and classes == "auto"
-    if classes is None or (is_auto and (has_no_labels or not isinstance(vae, VAEClassifier))):
+    if classes is None or (is_auto and (lacks_labels or not isinstance(vae, VAEClassifier))):
         return None
     if not isinstance(vae, VAEClassifier):
-        raise ValueError(f"expected classes=None for a {type(vae).__name__}, which knows no classes, got {classes!r}.")
+        raise ValueError(f"expected classes=None for a {type(vae).__name__}, which has no classes, got {classes!r}.")
     return vae.classes_ if is_auto else np.atleast_1d(classes)
 
 
 def _draw(vae, classes, n_samples: int, random_state) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return samples in the autoencoder's units, and their classes where they are drawn by class."""
+    """Return samples in the units of the VAE step, and their classes if `classes` are given."""
     if classes is not None:
         return vae.sample(y=np.repeat(classes, n_samples), random_state=random_state)
     drawn = vae.sample(n_samples, random_state=random_state)

@@ -1,4 +1,4 @@
-"""The autoencoder inside a fitted estimator, and the way from data to it and back."""
+"""The VAE step of a fitted estimator, and the transformations between its input and the displayed data."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ from sklearn_vae.displays._images import to_images
 from sklearn_vae.networks import Conv
 from sklearn_vae.networks.conv import check_image_shape
 
-# Their inverse takes what they returned, not means of it, and what was missing they do not know.
-OF_OTHER_VALUES = (SimpleImputer, OneHotEncoder, OrdinalEncoder, KBinsDiscretizer, CountVectorizer, DictVectorizer)
+# Transformers whose `inverse_transform` is invalid for decoded means.
+INVALID_FOR_MEANS = (SimpleImputer, OneHotEncoder, OrdinalEncoder, KBinsDiscretizer, CountVectorizer, DictVectorizer)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A fitted autoencoder and the steps before it.
+    """A fitted VAE and the steps before it, split at the last step without a valid inverse.
 
-    Displays show rows as they are between the two groups of steps: the last ones that can be
-    undone are, so that decoded rows come back as the images or in the units that went in.
+    Displays show data after the `kept` steps. The inverses of the `undone` steps bring decoded
+    rows back to this stage, e.g. to images or original units.
 
     Attributes
     ----------
     vae : BaseVAE
+        Fitted estimator.
     kept : list of transformers
-        The first steps, up to the last one that cannot be undone.
+        First steps, up to the last one without a valid inverse.
     undone : list of transformers
-        The steps after these; all have an `inverse_transform` that is one for decoded rows.
+        Remaining steps before the VAE. Their `inverse_transform` is valid for decoded rows.
     """
 
     vae: BaseVAE
@@ -48,49 +49,49 @@ class Steps:
     undone: list[Any]
 
     def shown(self, X) -> Any:
-        """Return data as displays show them: an array, or a frame where nothing is done to one."""
+        """Return the data after the kept steps: an array, or X itself without such steps."""
         for step in self.kept:
             X = step.transform(X)
         return X
 
     def encode(self, shown) -> np.ndarray:
-        """Return codes (n_samples, n_components) of what `shown` returns."""
+        """Return the latent codes (n_samples, n_components) of data that `shown` has returned."""
         for step in self.undone:
             shown = step.transform(shown)
         return np.asarray(self.vae.transform(shown))
 
     def decode(self, Z: np.ndarray) -> np.ndarray:
-        """Return the decoder's means for codes, as `shown` has them."""
+        """Return the decoded means of latent codes, at the stage of `shown`."""
         return self.undo(self.vae.inverse_transform(Z))
 
     def undo(self, rows) -> np.ndarray:
-        """Return rows in the autoencoder's units as `shown` has them."""
+        """Transform rows from the units of the VAE back to the stage of `shown`."""
         for step in reversed(self.undone):
             rows = step.inverse_transform(rows)
         return np.asarray(rows)
 
     def as_images(self, shown, image_shape) -> np.ndarray:
-        """Return `shown` as images (n_samples, height, width[, 3]) where it is images, otherwise as a table."""
+        """Return images (n_samples, height, width[, 3]) if `shown` or `image_shape` has images, else a table."""
         if issparse(shown):
             raise ValueError(
-                "expected dense rows to draw, got a sparse matrix before the steps that can be undone; give the "
-                "display the steps that follow, pipeline[n:], and the dense rows that pipeline[:n] makes."
+                "expected dense rows to draw, got a sparse matrix before the invertible steps; pass the later steps "
+                "pipeline[n:] to the display, with the dense output of pipeline[:n]."
             )
         shown = np.asarray(shown)
         if shown.ndim < 2:
             raise ValueError(
-                f"expected rows as an array of two axes or images, got shape {shown.shape}; one row goes in as X[:1]."
+                f"expected rows as a two-dimensional array or images, got shape {shown.shape}; pass one row as X[:1]."
             )
         if shown.ndim == 2:
             image_shape = self._image_shape(shown.shape[1]) if image_shape is None else image_shape
         return to_images(shown, image_shape)
 
     def activity(self, Z: np.ndarray) -> np.ndarray:
-        """Return how active each component is: its KL, or the variance of its codes where there is none."""
+        """Return the KL divergence of each component, or without a KL term the variance of its codes."""
         return getattr(self.vae, "kl_per_component_", Z.var(axis=0))
 
     def feature_names(self) -> np.ndarray | None:
-        """Return the names of a table's columns, where the steps know them."""
+        """Return the column names of a table, or None if the steps have none."""
         first = [*self.undone, self.vae][0]
         if hasattr(first, "feature_names_in_") or not self.kept:
             return getattr(first, "feature_names_in_", None)
@@ -100,7 +101,7 @@ class Steps:
             return None
 
     def _image_shape(self, n_columns: int) -> tuple[int, ...] | None:
-        """Return the shape that a step or the network knows, if rows of this length have it."""
+        """Return the image shape of an ImageFlattener or Conv network for rows with `n_columns` values, else None."""
         for step in self.kept:
             if isinstance(step, ImageFlattener) and math.prod(step.image_shape_) == n_columns:
                 return step.image_shape_
@@ -111,31 +112,31 @@ class Steps:
 
 
 def find_steps(estimator) -> Steps:
-    """Return the autoencoder of a fitted estimator, pipeline or search, and the steps before it.
+    """Return the VAE step of a fitted estimator, pipeline or search, and the steps before it.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no VAE step.
     NotFittedError
-        If it is not fitted.
+        If the estimator is not fitted.
     """
     steps = list(_flat(estimator))
-    place = next((i for i, step in enumerate(steps) if isinstance(step, BaseVAE)), None)
-    if place is None:
+    position = next((i for i, step in enumerate(steps) if isinstance(step, BaseVAE)), None)
+    if position is None:
         came = f"data, a {type(estimator).__name__}" if hasattr(estimator, "shape") else repr(estimator)
         raise ValueError(
             "expected a VAETransformer or VAEClassifier, or a pipeline or search with one of them as a step, got "
             f"{came}; the estimator is the first argument."
         )
-    vae, before = steps[place], steps[:place]
+    vae, before = steps[position], steps[:position]
     check_is_fitted(vae)
-    n_kept = max((i + 1 for i, step in enumerate(before) if not _can_be_undone(step)), default=0)
+    n_kept = max((i + 1 for i, step in enumerate(before) if not _is_invertible(step)), default=0)
     return Steps(vae, before[:n_kept], before[n_kept:])
 
 
 def _flat(estimator) -> Iterator[Any]:
-    """Yield the steps of nested pipelines and of the best estimator of searches."""
+    """Yield the steps of an estimator, including those of nested pipelines and of best estimators of searches."""
     if isinstance(estimator, Pipeline):
         for _, step in estimator.steps:
             yield from _flat(step)
@@ -147,8 +148,9 @@ def _flat(estimator) -> Iterator[Any]:
         yield estimator
 
 
-def _can_be_undone(step) -> bool:
+def _is_invertible(step) -> bool:
+    """Return whether `inverse_transform` of a step is valid for decoded rows."""
     if isinstance(step, FunctionTransformer):
-        # It has the method without an inverse function too, and then returns rows as they are.
+        # Without an inverse function, its `inverse_transform` returns its input unchanged.
         return step.func is None or step.inverse_func is not None
-    return hasattr(step, "inverse_transform") and not isinstance(step, OF_OTHER_VALUES)
+    return hasattr(step, "inverse_transform") and not isinstance(step, INVALID_FOR_MEANS)

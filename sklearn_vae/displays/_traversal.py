@@ -1,4 +1,4 @@
-"""What the decoder makes of places in the latent space."""
+"""Latent traversals: decoded values on a grid of latent codes."""
 
 from __future__ import annotations
 
@@ -10,53 +10,55 @@ from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic, mosaic
 from sklearn_vae.displays._latent_space import choose_components
 from sklearn_vae.displays._steps import find_steps
 
-# With components=None: both of two, or the most active ones, one at a time.
+# Maximum number of components that are traversed with components=None.
 MAX_COMPONENTS = 8
-# Columns of a table drawn over a plane: those that change most.
+# Maximum number of table columns drawn over a plane; the columns that change most are drawn.
 MAX_PANELS = 16
-# Percentiles of the rows' codes between which components go.
-RANGE = (1, 99)
-WAY = "from the 1st to the 99th percentile"
+# Range of a traversed component, in percentiles of the rows' codes.
+PERCENTILES = (1, 99)
+PERCENTILES_LABEL = "from the 1st to the 99th percentile"
 
 
 class TraversalDisplay:
-    """What the decoder makes of codes on a grid: over the plane of two components, or along one at a time.
+    """Decoded values of a grid over two components, or along one component at a time.
 
-    All other components stay at the code of one row. Images are drawn where their codes are; a
-    table's columns are drawn as colours, in standard deviations from the column's mean. Made by
-    `from_estimator`. All parameters are stored as attributes.
+    All other components keep the values of one row's code. Images are drawn at the position of
+    their code. The columns of a table are drawn as colours, in standard deviations from the
+    column's mean. Create a display with `from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     decoded : ndarray of shape (n_steps, n_steps, ...) or (n_components, n_steps, ...)
-        Decoded rows of a table (n_features,) or images (height, width[, 3]). Over a plane the
-        first axis is that of the second component, otherwise that of the components.
+        Decoded rows of a table (n_features,) or images (height, width[, 3]). Over a plane, the
+        first axis belongs to the second component. Otherwise, it belongs to the components.
     values : ndarray of shape (n_components, n_steps)
-        The values that each component goes through.
+        Values of each traversed component.
     components : array-like of int of shape (n_components,)
-        The components.
+        Indices of the traversed components.
     plane : bool
-        Whether `decoded` is over the plane of two components.
+        Whether `decoded` is a grid over the plane of two components.
     X : ndarray of shape (n_samples, ...)
-        Data: they set the units of a table's columns, or the range of an image's grey levels.
+        Data. For a table, they give the mean and standard deviation of each column. For images,
+        they give the range of grey levels.
     feature_names : array-like of str of shape (n_features,), default=None
-        Names of a table's columns; None stands for x0, x1, ...
+        Column names of a table. None stands for x0, x1, ...
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes drawn on; for a table over a plane the frame around `axes_`.
+        Axes of the plot. For a table over a plane, it is the frame around `axes_`.
     axes_ : ndarray of matplotlib Axes of shape (n_panels,)
-        For a table over a plane one for each column drawn, otherwise `ax_` alone.
+        For a table over a plane, one panel per column drawn; otherwise only `ax_`.
     figure_ : matplotlib Figure
+        Figure of the plot.
     images_ : list of matplotlib AxesImage
-        One for each of `axes_`.
+        One image for each of `axes_`.
     colorbar_ : matplotlib Colorbar or None
-        For a table.
+        Colour bar of a table; None for images.
 
     See Also
     --------
-    LatentSpaceDisplay : Where rows are. Over a plane of images it can be drawn on the same axes.
+    LatentSpaceDisplay : Latent codes of rows; they can be drawn over a plane of images.
 
     Examples
     --------
@@ -92,46 +94,48 @@ class TraversalDisplay:
         ax=None,
         image_kwargs=None,
     ):
-        """Plot what a fitted estimator decodes on a grid of codes.
+        """Plot the decoded values of a fitted estimator on a grid of latent codes.
 
         Parameters
         ----------
         estimator : VAETransformer, VAEClassifier, Pipeline or search
-            Fitted; pipelines and searches with one of the first two as a step. Decoded rows are
-            brought back through the steps before it, from the last one on, as far as these
-            can be undone.
+            Fitted estimator. A pipeline or search must have a VAETransformer or VAEClassifier as a step.
+            Decoded rows are transformed back by the inverses of the preceding steps, up to the
+            last step that has no inverse.
         X : array-like of shape (n_samples, n_features)
-            Rows as the estimator takes them; for a pipeline, images perhaps. Components go from
-            the 1st to the 99th percentile of their codes.
+            Input of the estimator. For a pipeline, it may be an array of images. Each
+            component ranges from the 1st to the 99th percentile of the codes of these rows.
         components : array-like of int, default=None
-            The components to change: two span a plane, others change one at a time. None takes
-            the most active ones, eight at most, by `kl_per_component_`, or by the variance of
-            the codes where there is none.
+            Indices of the components to traverse. Two components span a plane; other numbers of
+            components change one at a time. None takes up to eight components, those with the
+            largest `kl_per_component_`. Without this attribute, it takes those with the largest
+            variance of the codes.
         n_steps : int, default=11
-            Number of values of each component.
+            Number of values of each component. Must be at least 2.
         index : int, default=None
-            The row of `X` whose code the other components keep. None takes the row whose code
-            is nearest to the mean of all.
+            Index of the row of `X` whose code gives the values of all other components. None
+            takes the row whose code is nearest to the mean code.
         image_shape : tuple of int, default=None
-            What a row is an image of: (height, width), or with one or three channels first or
-            last. None asks an `ImageFlattener` in the pipeline or a `Conv` network for it; where
-            there is neither, rows are those of a table.
+            Shape of the image in each row: (height, width), or with one or three channels first or
+            last. None takes the shape from an `ImageFlattener` in the pipeline or from a `Conv`
+            network. Without either, rows are plotted as a table.
         feature_names : array-like of str, default=None
-            Names of a table's columns. None asks the estimator.
+            Column names of a table. None takes the names from the estimator.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_kwargs : dict, default=None
-            Passed to matplotlib's `imshow`.
+            Keyword arguments for matplotlib's `imshow`.
 
         Returns
         -------
         display : TraversalDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
 
         Raises
         ------
         ValueError
-            If there is no such step or component, or rows are not images of `image_shape`.
+            If the estimator has no VAE step or not the given components, `n_steps` is below 2, or
+            rows are not images of `image_shape`.
         """
         if n_steps < 2:
             raise ValueError(f"expected n_steps to be at least 2, got {n_steps!r}.")
@@ -139,7 +143,7 @@ class TraversalDisplay:
         shown = steps.shown(X)
         Z = steps.encode(shown)
         components = choose_components(steps.activity(Z), components, MAX_COMPONENTS)
-        low, high = np.percentile(Z[:, components], RANGE, axis=0)
+        low, high = np.percentile(Z[:, components], PERCENTILES, axis=0)
         values = np.linspace(low, high, n_steps, axis=1)
         if index is None:
             index = int(np.square(Z - Z.mean(axis=0)).sum(axis=1).argmin())
@@ -157,19 +161,19 @@ class TraversalDisplay:
         return display.plot(ax, image_kwargs=image_kwargs)
 
     def plot(self, ax=None, *, image_kwargs=None):
-        """Plot what was decoded.
+        """Plot the decoded values.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         image_kwargs : dict, default=None
-            Passed to matplotlib's `imshow`.
+            Keyword arguments for matplotlib's `imshow`.
 
         Returns
         -------
         display : TraversalDisplay
-            With what is drawn as its attributes.
+            Display with the drawn objects as attributes.
         """
         self.colorbar_ = None
         decoded, X = np.asarray(self.decoded, dtype=float), np.asarray(self.X, dtype=float)
@@ -186,7 +190,7 @@ class TraversalDisplay:
         return self
 
     def _draw_image_plane(self, decoded, limits, image_kwargs) -> None:
-        """Draw each image where its code is, the second component upwards."""
+        """Draw each image at the position of its code; the second component increases upwards."""
         first, second = self.values
         extent = (*_edges(first), *_edges(second))
         height, width = mosaic(decoded, limits).shape[:2]
@@ -198,10 +202,10 @@ class TraversalDisplay:
     def _draw_image_lines(self, decoded, limits, image_kwargs) -> None:
         self.images_ = [draw_mosaic(self.ax_, decoded, limits, image_kwargs)]
         label_rows(self.ax_, self.images_[0], [f"component {j}" for j in self.components])
-        self.ax_.set_xlabel(WAY)
+        self.ax_.set_xlabel(PERCENTILES_LABEL)
 
     def _draw_table_plane(self, decoded, names, ax, image_kwargs) -> None:
-        """Draw a panel for each of the columns that change most, in their order."""
+        """Draw a panel for each of the columns that change most, in column order."""
         spread = decoded.std(axis=(0, 1))
         columns = np.sort(np.argsort(-spread, kind="stable")[:MAX_PANELS])
         n_columns = int(np.ceil(np.sqrt(len(columns))))
@@ -227,7 +231,7 @@ class TraversalDisplay:
         self._add_colorbar()
 
     def _draw_table_lines(self, decoded, names, ax, image_kwargs) -> None:
-        """Draw a row for each column, and the components' ways beside each other."""
+        """Draw a row of colours for each column, with the traversals of all components side by side."""
         n_components, n_steps, n_columns = decoded.shape
         gaps = np.full((n_components, 1, n_columns), np.nan)
         image = np.concatenate([decoded, gaps], axis=1).reshape(-1, n_columns).T[:, :-1]
@@ -237,7 +241,7 @@ class TraversalDisplay:
         self.ax_.set_yticks(range(n_columns), names)
         centers = (n_steps + 1) * np.arange(n_components) + (n_steps - 1) / 2
         self.ax_.set_xticks(centers, self.components)
-        self.ax_.set_xlabel(f"component, {WAY}")
+        self.ax_.set_xlabel(f"component, {PERCENTILES_LABEL}")
         self.ax_.tick_params(length=0)
         self._add_colorbar()
 
@@ -247,7 +251,7 @@ class TraversalDisplay:
 
 
 def line_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> np.ndarray:
-    """Return a row's code with one component at a time replaced, (n_components, n_steps, len(code))."""
+    """Return copies of a code with one component at a time replaced, (n_components, n_steps, len(code))."""
     codes = np.tile(code, (*values.shape, 1))
     for line, value, component in zip(codes, values, components, strict=True):
         line[:, component] = value
@@ -255,7 +259,7 @@ def line_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> 
 
 
 def plane_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> np.ndarray:
-    """Return a row's code with two components replaced, (n_steps, n_steps, len(code)); the second goes with axis 0."""
+    """Return copies of a code with two components replaced, (n_steps, n_steps, len(code)); the second along axis 0."""
     codes = np.tile(code, (values.shape[1], values.shape[1], 1))
     codes[..., components[0]] = values[0]
     codes[..., components[1]] = values[1][:, None]
@@ -263,13 +267,13 @@ def plane_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) ->
 
 
 def _edges(values: np.ndarray) -> tuple[float, float]:
-    """Return where cells around evenly spaced values begin and end, apart where all values are the same."""
+    """Return the outer edges of cells around evenly spaced values; equal values get an interval of width 1."""
     half = 0.5 * (values[-1] - values[0]) / (len(values) - 1) or 0.5
     return values[0] - half, values[-1] + half
 
 
 def _diverging(image: np.ndarray, image_kwargs: dict) -> dict:
-    """Return how deviations from 0 are drawn: alike on both sides."""
+    """Return `imshow` arguments with a diverging colour map that is symmetric around 0."""
     largest = max(float(np.nanmax(np.abs(image))), 1e-6)
     defaults = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "aspect": "auto"}
     return _validate_style_kwargs(defaults, image_kwargs)

@@ -82,7 +82,7 @@ def test_image_shape_that_rows_do_not_have(display, image_shape, match, flat):
 
 
 def test_one_row_as_a_vector(flat):
-    with pytest.raises(ValueError, match=r"got shape \(64,\); one row goes in as X\[:1\]"):
+    with pytest.raises(ValueError, match=r"got shape \(64,\); pass one row as X\[:1\]"):
         ReconstructionDisplay.from_estimator(flat, IMAGES[0].ravel())
 
 

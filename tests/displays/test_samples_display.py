@@ -75,7 +75,7 @@ def test_samples_of_a_table_without_labels_or_without_data(classifier):
 
 
 def test_samples_of_classes_that_there_are_not(table, classifier):
-    with pytest.raises(ValueError, match="classes=None for a VAETransformer, which knows no classes"):
+    with pytest.raises(ValueError, match="classes=None for a VAETransformer, which has no classes"):
         SamplesDisplay.from_estimator(table, classes=["setosa"])
     with pytest.raises(ValueError, match=r"expected y to be of the classes .* got 'rose'"):
         SamplesDisplay.from_estimator(classifier, classes=["rose"])
