@@ -26,7 +26,7 @@ from sklearn_vae._data.rows import EVALUATION_BATCH, DenseRows, Rows
 from sklearn_vae._model.vae import VAE
 
 NETWORKS = ["mlp", "conv"]
-EPOCHS = 15  # 3525 steps
+EPOCHS = 15  # number of epochs, equal to 3525 steps
 
 
 @torch.no_grad()

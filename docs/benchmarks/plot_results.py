@@ -1,6 +1,6 @@
 """Draw the figures of the benchmarks page from the CSV files in results/.
 
-python docs/benchmarks/plot_results.py
+Usage: python docs/benchmarks/plot_results.py
 """
 
 from pathlib import Path

@@ -58,7 +58,7 @@ def by_classifier(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def report_accuracy(frame: pd.DataFrame) -> None:
-    """Print accuracies and ranks."""
+    """Print mean accuracies, and ranks by accuracy."""
     table = by_classifier(frame, "accuracy")
     for setting, part in table.groupby(level="setting", sort=False):
         common.show(f"Mean accuracy, {setting} labels", part.droplevel("setting").dropna(axis=1, how="all"))

@@ -27,7 +27,7 @@ class Assigned(NamedTuple):
     loc: np.ndarray  # (n_rows, n_components)
     scale: np.ndarray  # (n_rows, n_components)
     codes: np.ndarray  # (n_rows,): the label, or the most probable class
-    confident: np.ndarray  # (n_rows,): whether the class is predicted with at least the minimum confidence
+    confident: np.ndarray  # (n_rows,): whether the class is predicted with more than the minimum confidence
     class_prior: np.ndarray  # (n_classes,): weighted mean of the class probabilities
 
 

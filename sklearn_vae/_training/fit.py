@@ -129,7 +129,7 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class FitProcedure:
-    """Fits an architecture to rows.
+    """Fit procedure of an architecture, with its recipe, stopping rule and random seeds.
 
     Attributes
     ----------

@@ -137,7 +137,7 @@ class _Table:
         self._has_head = False
 
     def print(self, name: str, values: tuple) -> None:
-        """Print a line; None leaves a column empty."""
+        """Print a line, in which None leaves its cell empty."""
         if not self._has_head:
             self._print_cells("", COLUMNS)
             self._has_head = True

@@ -20,7 +20,7 @@ class Weights:
     ----------
     model : VAE
     trains : bool
-        Whether gradients are needed.
+        Whether to allocate gradients.
 
     Attributes
     ----------
