@@ -108,7 +108,7 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         warnings.warn(
             f"rows with y == -1 are unlabelled, while {classes[0]} is a class; if -1 is meant as a class too, fit on "
             f"{TO_NUMBERS}.",
-            stacklevel=4,
+            stacklevel=6,
         )
     codes = np.full(len(y), UNLABELLED)
     codes[~unlabelled] = index
