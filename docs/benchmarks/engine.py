@@ -18,7 +18,7 @@ from torch import Tensor
 from sklearn_vae import VAETransformer
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.progress import Progress
-from sklearn_vae._training.recipe import Recipe
+from sklearn_vae._training.recipe import TransformerRules
 
 # The default network on principal coordinates with linear maps, networks on all columns without linear maps, and a
 # convolutional network.
@@ -109,14 +109,17 @@ def epochs(X: np.ndarray, args) -> pd.DataFrame:
             params |= {"input_noise": 0.0, "averaging": averaging, **options, **args.params}
             vae = VAETransformer(**params)
             data = vae._rows(X, None)
-            procedure = vae._procedure(data, Recipe(len(data)), Progress(vae))
+            procedure = vae._procedure(data, TransformerRules(len(data)), Progress(vae))
             model = procedure.start(data)
-            by_hand, trainer = ByHand(model), procedure.trainer(model, data.x.device)
-            batch_size = procedure.settings.batch_size
+            by_hand, trainer = (
+                ByHand(model),
+                procedure.trainer(model, data.device, procedure.n_steps(data, args.repeats)),
+            )
+            batch_size = procedure.recipe.batch_size
             functions = {
                 "package": lambda trainer=trainer, data=data: trainer.run_epoch(data),
                 "by hand": lambda by_hand=by_hand, data=data, batch_size=batch_size, averaging=averaging: (
-                    by_hand.run_epoch(data.x, batch_size, averaging)
+                    by_hand.run_epoch(torch.from_numpy(X), batch_size, averaging)
                 ),
             }
             seconds = take_turns(functions, args.repeats)

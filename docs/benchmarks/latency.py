@@ -35,7 +35,7 @@ def in_dtype(module: torch.nn.Module, dtype: np.dtype) -> torch.nn.Module:
 
 def bare_module(vae: VAETransformer, dtype: np.dtype) -> Call:
     """Return a function for the module's posterior means, without validation but with the chunks of `transform`."""
-    widest = max(vae._inference.width, vae.n_features_in_)
+    widest = max(vae._fitted_model.inference.width, vae.n_features_in_)
     model, chunk = in_dtype(vae.module_, dtype), max(1, CHUNK_SIZE // widest)
 
     @torch.inference_mode()
@@ -99,7 +99,7 @@ def pieces(vae: VAETransformer, row: np.ndarray) -> dict[str, Callable[[], objec
         "whole": lambda: vae.transform(row),
         "validate": lambda: vae._check_new_rows(row),
         "threads": threads,
-        "means": lambda: vae._inference.means(row),
+        "means": lambda: vae._fitted_model.inference.means(row),
         "observe": lambda: in_numpy.observe(row),
         "torch's module": torch.inference_mode()(lambda: model.embed(tensor)),
     }

@@ -35,7 +35,7 @@ from vae_peers import Train, fit_pyod, fit_pythae, pyod, pythae, skorch
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._training.progress import Progress
-from sklearn_vae._training.recipe import Recipe
+from sklearn_vae._training.recipe import TransformerRules
 
 SETS = ["wine", "iris", "breast_cancer", "diabetes", "digits", "patches", "tanh_wide", "mnist"]
 COMPONENTS = [2, 8, 32]
@@ -157,8 +157,9 @@ def train(vae: VAETransformer, data: common.Split) -> Iterator[tuple[float, Qual
     clock = common.Clock()
     rows = vae._rows(data.X_train, None)
     with clock.running():
-        procedure = vae._procedure(rows, Recipe(len(rows)), Progress(vae))
-        trainer = procedure.trainer(procedure.start(rows), rows.x.device)
+        procedure = vae._procedure(rows, TransformerRules(len(rows)), Progress(vae))
+        n_steps = procedure.n_steps(rows, procedure.stopping.max_epochs)
+        trainer = procedure.trainer(procedure.start(rows), rows.device, n_steps)
     yield clock.seconds, quality(of_ours(trainer.average), data)
     for _ in range(procedure.stopping.max_epochs):
         with clock.running():
@@ -208,7 +209,7 @@ def make_cell(name: str, n_components: int, seed: int, args) -> Cell | None:
     center, unit = data.X_train.mean(0), math.sqrt(data.X_train.var(0).mean())
     X_train, X_test = (((X - center) / unit).astype(np.float32) for X in data[:2])
     batch_size = min(BATCH_SIZE, len(X_train))  # PyOD drops incomplete batches
-    size = Size(Recipe(len(X_train)).hidden_layer_sizes, n_components, batch_size)
+    size = Size(TransformerRules(len(X_train)).hidden_layer_sizes, n_components, batch_size)
     return Cell(common.Split(X_train, X_test, data.y_train, data.y_test), size, seed)
 
 
