@@ -36,7 +36,7 @@ def in_dtype(module: torch.nn.Module, dtype: np.dtype) -> torch.nn.Module:
 def bare_module(vae: VAETransformer, dtype: np.dtype) -> Call:
     """Return a function for the module's posterior means, without validation but with the chunks of `transform`."""
     widest = max(vae._fitted_model.inference.width, vae.n_features_in_)
-    model, chunk = in_dtype(vae.module_, dtype), max(1, CHUNK_SIZE // widest)
+    model, chunk = in_dtype(vae._fitted_model.model, dtype), max(1, CHUNK_SIZE // widest)
 
     @torch.inference_mode()
     def embed(X: np.ndarray) -> torch.Tensor:
@@ -88,7 +88,7 @@ def time_row(function: Call, X: np.ndarray, n_calls: int) -> dict[str, float]:
 
 def pieces(vae: VAETransformer, row: np.ndarray) -> dict[str, Callable[[], object]]:
     """Return the parts of `transform` of one row, and the torch module, which `transform` bypasses for few rows."""
-    model, tensor = in_dtype(vae.module_, row.dtype), torch.from_numpy(row)
+    model, tensor = in_dtype(vae._fitted_model.model, row.dtype), torch.from_numpy(row)
     in_numpy = MeansOfFewRows(model)
 
     def threads() -> None:
