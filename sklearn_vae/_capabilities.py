@@ -1,4 +1,4 @@
-"""Capabilities: what a component declares it can do beyond its interface."""
+"""Capabilities: optional abilities that a component class declares."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any, ClassVar
 
 
 class DeclaresCapabilities:
-    """Base of components with capabilities: attributes of a class that its subclasses do not inherit.
+    """Base class of components that declare capabilities: class attributes that subclasses do not inherit.
 
-    A capability is a promise about a class's own methods, such as a KL with a closed form. A subclass
-    may override these methods, so it has the capability only if it declares it again.
+    A capability is a promise about a class's own methods, such as a KL divergence in closed form. A
+    subclass may override these methods, so it has the capability only if it declares it again.
 
     Attributes
     ----------
     capabilities : tuple of str
-        Class attribute. Names of the attributes, which are False by default.
+        Class attribute. Names of the capability attributes, each False unless the class itself declares it.
     """
 
     capabilities: ClassVar[tuple[str, ...]] = ()

@@ -1,3 +1,3 @@
-"""The version, which the state of an estimator carries."""
+"""The package's version, which is stored with every saved estimator."""
 
 __version__ = "0.1.0"

@@ -1,1 +1,1 @@
-"""What rows are: arrays, labels, moments, devices. Imports nothing above it."""
+"""Training data: rows, labels, moments and devices. Imports nothing from the other folders."""

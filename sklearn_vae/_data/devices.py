@@ -1,4 +1,4 @@
-"""Arrays as tensors, devices, and the process around a call: threads, torch's settings, forks."""
+"""Tensors and devices, and the process-wide settings of a call: threads, torch's modes, forks."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from torch import Tensor
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-# Arguments of functions that make tensors: torch's default dtype is the user's. `isolated` sets the default device.
+# Explicit dtypes for functions that create tensors, because torch's default dtype belongs to the user. The default
+# device needs no such argument: `isolated` sets it to the CPU.
 FLOAT32: dict[str, Any] = {"dtype": torch.float32}
 FLOAT64: dict[str, Any] = {"dtype": torch.float64}
-# Kinds of devices whose autocast is turned off.
+# Device types whose autocast `isolated` turns off.
 AUTOCAST = ("cpu", "cuda")
-# What torch says when memory runs out, or when a size is larger than any memory.
+# Matches torch's errors for exhausted memory and for sizes that exceed any memory.
 OUT_OF_MEMORY = re.compile(r"tried to allocate ([\d.]+ \w+)|storage size calculation (overflowed)", re.IGNORECASE)
 
 
 def to_tensor(X: np.ndarray) -> Tensor:
-    """Share an array's memory with a tensor, without torch's warning on read-only arrays.
+    """Return a tensor that shares an array's memory, without torch's warning about read-only arrays.
 
-    Arrays that torch cannot read are copied: their strides are negative or no multiples of the item's size (a
-    reversed view, a field of records), or they are not aligned. One row or column of these counts as contiguous.
+    An array that torch cannot read is copied. Such an array is not aligned, or it has a stride that is negative or not
+    a multiple of the item size (a reversed view, a field of records). numpy calls even such an array contiguous if it
+    has one row or column, so the strides themselves are checked.
     """
     if not X.flags.aligned or any(stride < 0 or stride % X.itemsize for stride in X.strides):
         X = X.copy()
@@ -42,7 +44,7 @@ def to_tensor(X: np.ndarray) -> Tensor:
 
 
 class _Writeable:
-    """An array that says it may be written to; joblib's memory maps may not, and never are."""
+    """An array that claims to be writeable, although it is read-only (a joblib memory map). Nothing writes to it."""
 
     def __init__(self, X: np.ndarray):
         self.base = X
@@ -50,20 +52,20 @@ class _Writeable:
 
 
 class _Process:
-    """Locks and threads of this process.
+    """Thread counts and locks of this process.
 
-    torch keeps one number of threads per thread, and one for threads that start later. The first
-    call that runs remembers the latter, and every outermost call restores it.
+    torch keeps a thread count for each thread, and one for threads that start later. When no other call is active, a
+    call stores the latter count. Every outermost call restores it at its end.
 
-    In a forked child only the thread that forked goes on. Pools of threads are lost there, and locks that other
-    threads held would stay locked: the child gets new locks, and computes with one thread.
+    A forked child process continues only the thread that forked. It has no thread pools, and locks that other threads
+    held would stay locked. The child therefore gets new locks, and computes with one thread.
 
     Attributes
     ----------
     is_forked : bool
         Whether this process was forked after the package was imported.
     generator_lock : Lock
-        Held by the thread that uses torch's global generator.
+        A thread holds it while it uses torch's global generator.
     """
 
     def __init__(self) -> None:
@@ -73,21 +75,21 @@ class _Process:
         self._local = threading.local()
         self._active = 0
         self._before = 1
-        # Not on Windows, where nothing forks.
+        # Windows cannot fork, and lacks this function.
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_child)
 
     def n_threads(self, n_jobs: int | None) -> int:
-        """Return the number of threads that `n_jobs` stands for, at most one per core."""
+        """Return the number of threads for `n_jobs`, at most one per core."""
         n = 1 if self.is_forked else effective_n_jobs(n_jobs)
-        # Counting the cores takes as long as embedding a row.
+        # Counting cores takes as long as transforming a row, so it is skipped for one thread.
         return min(int(n), cpu_count()) if n > 1 else 1
 
     @contextmanager
     def limit_threads(self, n_threads: int) -> Iterator[None]:
-        """Use `n_threads` in this thread; others that compute at the same time keep theirs."""
+        """Use `n_threads` in this thread; other threads keep their own number."""
         with self._lock:
-            # Asking also makes torch initialise this thread, which would undo a number set before.
+            # The getter also initialises torch in this thread. A later initialisation would undo the number set here.
             outer = torch.get_num_threads()
             nested = getattr(self._local, "nested", False)
             if self._active == 0:
@@ -116,7 +118,7 @@ process = _Process()
 
 @contextmanager
 def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
-    """Seed torch's global generator from `generator` for a moment, one thread at a time."""
+    """Seed torch's global generator from `generator` within the block, in one thread at a time."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     devices = [generator.device] if generator.device.type == "cuda" else []
     with process.generator_lock, torch.random.fork_rng(devices=devices):
@@ -128,11 +130,11 @@ def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
 
 @contextmanager
 def isolated(n_jobs: int | None = 1) -> Iterator[None]:
-    """Compute under settings of our own, and put back what the caller has set, also after an error or an interrupt.
+    """Run a block under the package's settings; restore the caller's, even after an error or an interrupt.
 
-    The number of threads is that of `n_jobs`. Gradients are on; inference mode, autocast, a default device and
-    scikit-learn's array API dispatch are off. torch's default dtype is one of the whole process: it stays as it is,
-    and the package names the dtype of every tensor that it makes.
+    The number of threads follows from `n_jobs`. Gradients are on. Inference mode, autocast, a default device and
+    scikit-learn's array API dispatch are off. torch's default dtype is shared by all threads, so it stays as it is:
+    the package names the dtype of every tensor that it creates.
 
     Raises
     ------
@@ -140,22 +142,22 @@ def isolated(n_jobs: int | None = 1) -> Iterator[None]:
         If torch runs out of memory.
     """
     try:
-        # Restores the mode of gradients, too, where an interrupt has kept an inner context from doing so.
+        # This also restores the gradient mode if an interrupt kept an inner context from restoring it.
         with torch.inference_mode(False), process.limit_threads(process.n_threads(n_jobs)), _without_modes():
             yield
     except Exception as error:
-        # A check of a network or of a file may have made its own error of it.
+        # A check of a network or of a file may have wrapped the error in its own.
         found = next(filter(None, (OUT_OF_MEMORY.search(str(e)) for e in (error, error.__cause__) if e)), None)
         if found is None:
             raise
         raise MemoryError(
-            f"expected memory for all that is asked for, but {found[1] or 'more than there can be'} could not be "
+            f"expected enough memory for this call, but {found[1] or 'more than any memory holds'} could not be "
             "allocated in one piece; use fewer rows or draws per call, a smaller batch_size or narrower layers."
         ) from error
 
 
 def isolate(method: Method) -> Method:
-    """Make an estimator's method run in `isolated`, with the threads of its `n_jobs`."""
+    """Decorate an estimator's method to run within `isolated`, with the estimator's `n_jobs`."""
 
     @wraps(method)
     def call(self, *args, **kwargs):
@@ -166,12 +168,12 @@ def isolate(method: Method) -> Method:
 
 
 def _without_modes() -> ExitStack:
-    """Return a context without what is not often set; only then it costs time."""
+    """Return a context that turns off the modes that are on. It is fast in the usual case that none is on."""
     stack = ExitStack()
     for device_type in AUTOCAST:
         if torch.is_autocast_enabled(device_type):
             stack.enter_context(torch.autocast(device_type, enabled=False))
-    # `torch.get_default_device` takes many times as long.
+    # The device of a new tensor is found many times faster than by `torch.get_default_device`.
     if torch.empty(0).device.type != "cpu":
         stack.enter_context(torch.device("cpu"))
     if get_config()["array_api_dispatch"]:
@@ -182,7 +184,7 @@ def _without_modes() -> ExitStack:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device that a name stands for: "auto" is a CUDA device where there is one."""
+    """Return the device for a name. "auto" is a CUDA device if there is one, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""Class labels, some of which may be missing."""
+"""Class labels, which some rows may lack."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn_vae._data.rows import Rows
 
 UNLABELLED = -1
-# What labels may be.
+# Accepted types of labels, by the names that error messages use.
 KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool, np.bool_), "int": (Integral,), "float": (Real,)}
-# Code that converts labels: to strings, but for the number -1; to numbers from 0 on, -1 too.
+# Code that error messages suggest: it converts labels to strings, except the number -1, or all labels, including -1,
+# to the numbers 0, 1, ...
 TO_STRINGS = "np.array([label if label == -1 else str(label) for label in y], dtype=object)"
 TO_NUMBERS = "np.unique(y, return_inverse=True)[1]"
 
 
 def is_unlabelled(y: np.ndarray) -> np.ndarray:
-    """Return whether each entry is the number -1, (n_samples,); in object arrays too."""
+    """Return a mask (n_samples,) of the entries that are the number -1, also in object arrays."""
     if y.dtype.kind == "O":
         return np.array([isinstance(v, Real) and v == UNLABELLED for v in y], dtype=bool)
     if y.dtype.kind in "if":
@@ -31,12 +32,12 @@ def is_unlabelled(y: np.ndarray) -> np.ndarray:
 
 
 def refuse_missing(y) -> None:
-    """Raise ValueError if labels, of any kind of array, have None, NaN or pandas' NA among them."""
+    """Raise ValueError if labels, in any kind of array, include None, NaN or pandas' NA."""
     missing = [label for label in np.asarray(y, dtype=object).ravel() if _is_missing(label)]
     if missing:
         raise ValueError(
             f"expected the integer -1 for unlabelled rows, got {missing[0]!r} for {len(missing)} of them; "
-            "in a pandas Series y.astype(object).fillna(-1) replaces it."
+            "for a pandas Series, use y.astype(object).fillna(-1)."
         )
 
 
@@ -50,16 +51,17 @@ def split_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     labels : ndarray of shape (n_labelled,)
-        The labels of the labelled rows. Numbers and booleans of an object array get a type of their own.
+        The labels of the labelled rows. Numbers and booleans in an object array are converted to a numeric or boolean
+        array.
     unlabelled : ndarray of shape (n_rows,)
         Whether each row is unlabelled.
 
     Raises
     ------
     ValueError
-        If the string "-1" is among the labels, or integers have more than 64 bits.
+        If the string "-1" is among the labels, or an integer needs more than 64 bits.
     TypeError
-        If labels are of several types, or are neither strings nor booleans nor numbers.
+        If the labels have several types, or are not strings, booleans or numbers.
     """
     if y.dtype.kind in "USO" and (y == str(UNLABELLED)).any():
         raise ValueError(
@@ -86,19 +88,19 @@ def split_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted classes and each row's index among them, -1 for unlabelled rows.
+    """Return the sorted classes and each row's class index, -1 for unlabelled rows.
 
     Raises
     ------
     ValueError
-        If the entries are not labels.
+        If the entries are not class labels.
     TypeError
-        If labels of several types cannot be compared.
+        If the labels have several types, or are not strings, booleans or numbers.
 
     Warns
     -----
     UserWarning
-        If there are unlabelled rows and other negative classes, so that -1 may have been meant as one.
+        If there are unlabelled rows and a class below -1, so that -1 may have been meant as a class.
     """
     labels, unlabelled = split_labels(y)
     if len(labels):
@@ -125,12 +127,12 @@ def warn_of_unlabelled(n_unlabelled: int, n_rows: int) -> None:
 
 
 def _is_missing(label: object) -> bool:
-    """Whether it is None, pandas' NA or NaN."""
+    """Return whether a label is None, NaN or pandas' NA."""
     return label is None or is_pandas_na(label) or (isinstance(label, Real) and bool(label != label))
 
 
 def _kind(label: object) -> str:
-    """Name the kind of a label; numbers of python and numpy are of one kind."""
+    """Return the name of a label's type; Python's and numpy's numbers share a name."""
     return next((name for name, kind in KINDS.items() if isinstance(label, kind)), type(label).__name__)
 
 
@@ -138,26 +140,26 @@ def _wrong_kind(kind: str) -> TypeError:
     return TypeError(f"expected labels that are strings, booleans or integers, got {kind}; convert them: {TO_STRINGS}.")
 
 
-# Held-out parts of the labelled rows; and how many where there are many of these.
+# Number of folds of the labelled rows, the smaller number for many labelled rows, and how many rows are many.
 SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
 
 
-# What neighbours may be wrong by.
+# Probability floor for label spreading; divided by the number of classes, the floor of a class's share.
 MIN_PROBABILITY = 1e-3
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of rows.
+    """Labels and weights of rows.
 
     Attributes
     ----------
     codes : ndarray of shape (n_rows,)
         Class indices; -1 for unlabelled rows.
     class_weight : ndarray of shape (n_rows,)
-        Of each row's cross-entropy, for its class.
+        Weight of each row's cross-entropy, which depends on its class.
     weight : ndarray of shape (n_rows,)
-        Of each row in all of the loss.
+        Weight of each row in the whole loss.
     n_classes : int
     """
 
@@ -176,38 +178,38 @@ class Labels:
         return rows.with_classes(self.codes, self.class_weight, self.n_classes)
 
     def truth(self, index: np.ndarray) -> sparse.csr_array:
-        """Return indicators of the classes times all weights for the labelled rows at `index`, (n_asked, n_classes)."""
+        """Return one-hot classes times all weights for the labelled rows at `index`, (n_selected, n_classes)."""
         weight, n = self.class_weight[index] * self.weight[index], len(index)
         return sparse.csr_array((weight, self.codes[index], np.arange(n + 1)), shape=(n, self.n_classes))
 
     @property
     def log_prior(self) -> np.ndarray:
-        """Logarithms of the classes' shares among the labelled rows, (n_classes,), weighted."""
+        """Log of each class's weighted share of the labelled rows, (n_classes,)."""
         labelled = self.labelled
         weight = np.bincount(
             self.codes[labelled], self.class_weight[labelled] * self.weight[labelled], minlength=self.n_classes
         )
-        # No class is impossible because its rows have next to no weight.
+        # A class whose rows have almost no weight stays possible.
         return np.log((weight / weight.sum()).clip(MIN_PROBABILITY / self.n_classes))
 
     def folds(self, seed: int) -> list[np.ndarray]:
-        """Return parts of the labelled rows, as indices, to judge by; a class's only row is in none.
+        """Return disjoint folds of the labelled rows, as arrays of indices, for out-of-fold predictions.
 
-        The classes are spread evenly over the parts.
+        Each class is spread evenly over the folds. A class's only row is in no fold.
         """
         codes = self.codes[self.labelled]
         several = np.bincount(codes, minlength=self.n_classes)[codes] > 1
-        judges = np.random.RandomState(seed).permutation(self.labelled[several])
-        judges = judges[np.argsort(self.codes[judges], kind="stable")]
-        n_splits = min(len(judges), FEW_SPLITS if len(judges) >= MANY_LABELLED else SPLITS)
-        return [judges[i::n_splits] for i in range(n_splits)]
+        index = np.random.RandomState(seed).permutation(self.labelled[several])
+        index = index[np.argsort(self.codes[index], kind="stable")]
+        n_splits = min(len(index), FEW_SPLITS if len(index) >= MANY_LABELLED else SPLITS)
+        return [index[i::n_splits] for i in range(n_splits)]
 
     def judged(self, seed: int) -> np.ndarray:
-        """Return the rows of all parts, in their order."""
+        """Return the indices of all folds, fold after fold."""
         return np.concatenate([np.zeros(0, dtype=int), *self.folds(seed)])
 
     def without(self, index: np.ndarray) -> Labels:
-        """Return these labels with those of the rows at `index` hidden."""
+        """Return a copy of these labels in which the rows at `index` are unlabelled."""
         codes = self.codes.copy()
         codes[index] = UNLABELLED
         return replace(self, codes=codes)

@@ -1,4 +1,4 @@
-"""Probabilistic PCA in closed form, where training starts."""
+"""Probabilistic PCA in closed form, the starting point of training."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from torch import Tensor
 
 from sklearn_vae._data.rows import Rows
 
-# Numbers in a chunk of rows: 2 MiB of float64; 16 MiB where it is multiplied with a block of vectors.
+# Numbers per chunk of rows: 2 MiB of float64, and 16 MiB for products with a block of vectors.
 CHUNK_SIZE, PRODUCT_SIZE = 2**18, 2**21
 Eigen = tuple[np.ndarray, np.ndarray, float]
 
-# Above this number of columns, or of rows where these are fewer, subspace iterations replace the full decomposition.
+# Largest number of columns for which the covariance is decomposed, and of rows (if fewer than columns) for which their
+# Gram matrix is. Larger data need subspace iterations.
 MAX_EXACT, MAX_GRAM = 2048, 512
-# They end with a pass over the rows that finds no more than this share of the variance that is left.
+# Subspace iterations end when a pass over the rows gains at most this share of the unexplained variance, or after this
+# number of passes.
 TOLERANCE, MAX_PASSES = 1e-6, 50
 
 
@@ -28,27 +30,27 @@ class Moments:
     """Mean, overall scale and variances of the columns, in the data's units."""
 
     center: Tensor  # (n_features,), float64
-    unit: float  # root of the columns' mean variance; if all are constant 1, or what rounding may make of them
+    unit: float  # root of the columns' mean variance; for constant columns 1, or their rounding error if larger
     variance: Tensor  # (n_features,), float64
-    scale: float  # what weighted sums of squares are multiplied by to make variances
+    scale: float  # factor that turns weighted sums of squared deviations into variances
 
 
 @dataclass(frozen=True)
 class PPCA:
-    r"""Principal axes, and the linear-Gaussian models :math:`x = \mu + W z + \epsilon` that they make.
+    r"""Principal axes, and the linear-Gaussian models :math:`x = \mu + W z + \epsilon` that follow from them.
 
-    In the units of `moments`: columns centred and divided by one unit, so that
-    :math:`\mu = 0` and the columns' mean variance is 1.
+    All values refer to columns that are centred and divided by one unit, those of `moments`.
+    Hence :math:`\mu = 0`, and the columns' mean variance is 1.
 
     Attributes
     ----------
     moments : Moments
     axes : ndarray of shape (n_features, n_axes)
-        Orthonormal, by falling variance.
+        Orthonormal axes, in order of decreasing variance.
     variances : ndarray of shape (n_components,)
-        Along the first axes; 0 for components beyond the number of axes.
+        Variances along the first axes; 0 for components beyond the number of axes.
     noise_variance : float
-        The maximum-likelihood one (Tipping & Bishop 1999, eq. 8).
+        Maximum-likelihood noise variance (Tipping & Bishop 1999, eq. 8).
     """
 
     moments: Moments
@@ -59,18 +61,18 @@ class PPCA:
     def maps(self, noise_variance: float) -> LinearGaussian:
         r"""Return the optimal linear model for this noise variance (Tipping & Bishop 1999, eq. 7).
 
-        :math:`W = U (\Lambda - \sigma^2 I)_+^{1/2}`, the posterior's mean
-        :math:`(W^T W + \sigma^2 I)^{-1} W^T x` and its diagonal covariance.
+        The decoder is :math:`W = U (\Lambda - \sigma^2 I)_+^{1/2}`. The posterior has mean
+        :math:`(W^T W + \sigma^2 I)^{-1} W^T x` and a diagonal covariance.
         """
         gain = (self.variances - noise_variance).clip(0)
         total = gain + noise_variance
         total = np.where(total > 0, total, 1.0)
-        # Not 1 - gain / total, of which rounding leaves 0 where the noise is small.
+        # The equivalent 1 - gain / total would round to 0 for small noise.
         posterior_variance = np.where(gain > 0, noise_variance / total, 1.0)
         decoder = np.zeros((len(self.axes), len(gain)))
         k = min(self.axes.shape[1], len(gain))
         decoder[:, :k] = self.axes[:, :k] * np.sqrt(gain[:k])
-        # Along no axis do the data vary more than this; a noise that is given may be any multiple of it.
+        # Variance per axis is at most n_features (unit mean variance), but a fixed noise can exceed it: cap it.
         spread = math.sqrt(np.minimum(total, len(self.axes)).mean())
         return LinearGaussian(decoder, decoder.T / total[:, None], posterior_variance, spread)
 
@@ -85,7 +87,7 @@ class LinearGaussian(NamedTuple):
 
 
 def fit_moments(rows: Rows) -> Moments:
-    """Compute center, unit and variances of the columns, weighted."""
+    """Compute the weighted center, unit and variances of the columns."""
     center = torch.zeros(rows.n_features, dtype=torch.float64, device=rows.device)
     total, total_square = 0.0, 0.0
     for x, w in rows.blocks(CHUNK_SIZE):
@@ -95,14 +97,14 @@ def fit_moments(rows: Rows) -> Moments:
     square = torch.zeros_like(center)
     for x, w in rows.blocks(CHUNK_SIZE):
         square += w @ (x - center).square()
-    # With weights the number of rows is Kish's effective one. n / (n - 1) is the factor of scikit-learn's PCA.
+    # With weights, n is Kish's effective number of rows. The factor n / (n - 1) is that of scikit-learn's PCA.
     n = total**2 / total_square
     scale = (n / (n - 1) if n > 1.5 else 1.0) / total
     variances = square * scale
     variance = float(variances.mean())
     if not math.isfinite(variance):
         raise ValueError("expected columns with a finite variance in float64, got an overflow; scale the columns.")
-    # The rounded mean of constant columns leaves a variance of about (eps * mean)^2, and rows at a distance from it.
+    # For constant columns, rounding the mean leaves residuals of about eps * mean, whose variance is the square.
     largest = float(center.abs().max())
     is_constant = variance <= (8 * torch.finfo(torch.float64).eps * largest) ** 2
     precision = torch.finfo(_precision(rows)).eps
@@ -111,29 +113,29 @@ def fit_moments(rows: Rows) -> Moments:
 
 
 def fit_ppca(rows: Rows, moments: Moments, n_components: int, n_axes: int = 0) -> PPCA:
-    """Fit probabilistic PCA to the rows, weighted.
+    """Fit probabilistic PCA to the weighted rows.
 
-    At least `n_axes` principal axes are returned, or as many as there are columns.
+    At least `n_axes` principal axes are returned, or all of them if there are fewer columns.
     """
     n, n_features = len(rows), rows.n_features
     k = min(n_components, n, n_features)
     variances, axes, total = _principal_axes(rows, moments, k, min(max(k, n_axes), n_features))
     noise_variance = max(total - variances[:k].sum(), 0.0) / (n_features - k) if n_features > k else 0.0
-    # Signs are arbitrary: the largest entry of each axis is positive, as in sklearn's svd_flip.
+    # An axis has no sign of its own: its largest entry is made positive, as in sklearn's svd_flip.
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
     return PPCA(moments, axes, np.pad(variances[:k], (0, n_components - k)), noise_variance)
 
 
 def _principal_axes(rows: Rows, moments: Moments, k: int, n_axes: int) -> Eigen:
-    """Return the covariance's `n_axes` largest eigenvalues, their vectors (n_features, n_axes), and its trace.
+    """Return the covariance's `n_axes` largest eigenvalues, its eigenvectors (n_features, n_axes), and its trace.
 
-    Only the first `k` have to be exact.
+    Only the first `k` eigenpairs need to be exact.
     """
     n, n_features = len(rows), rows.n_features
     scale = math.sqrt(moments.scale) / moments.unit
 
     def blocks(size: int = CHUNK_SIZE) -> Iterator[Tensor]:
-        """Yield blocks Y of rows whose Y^T Y add up to the covariance."""
+        """Yield blocks Y of scaled rows. The sum of Y^T Y over all blocks is the covariance."""
         for x, w in rows.blocks(size):
             yield (x - moments.center) * (w[:, None].sqrt() * scale)
 
@@ -147,7 +149,7 @@ def _principal_axes(rows: Rows, moments: Moments, k: int, n_axes: int) -> Eigen:
 
 
 def _from_covariance(blocks: Iterator[Tensor], rows: Rows, k: int) -> Eigen:
-    """Decompose the covariance: products in the data's own precision, sums in float64."""
+    """Decompose the covariance; its products are in the data's own precision, its sums in float64."""
     dtype = _precision(rows)
     covariance = torch.zeros(rows.n_features, rows.n_features, dtype=torch.float64, device=rows.device)
     for y in blocks:
@@ -158,20 +160,20 @@ def _from_covariance(blocks: Iterator[Tensor], rows: Rows, k: int) -> Eigen:
 
 
 def _from_gram(y: Tensor, k: int) -> Eigen:
-    """Decompose the products of few wide rows with each other, in a seventh of the time of their own SVD."""
-    # With fewer rows than axes rows of zeros stand for the rest.
+    """Decompose the Gram matrix of few wide rows, in a seventh of the time that their SVD takes."""
+    # Append rows of zeros if there are fewer rows than axes.
     y = torch.cat([y, y.new_zeros(max(0, k - len(y)), y.shape[1])])
     values, vectors = torch.linalg.eigh(y @ y.T)
-    # Axes along which the rows do not vary come out orthonormal, too.
+    # The QR decomposition also makes axes orthonormal along which the rows do not vary.
     axes = torch.linalg.qr(y.T @ vectors[:, -k:].flip(1)).Q
     return values[-k:].flip(0).cpu().numpy(), axes.cpu().numpy(), float(values.sum())
 
 
 def _from_products(blocks: Callable[[], Iterator[Tensor]], rows: Rows, k: int, n_axes: int) -> Eigen:
-    """Find the leading eigenvectors from products with the covariance alone.
+    """Find the leading eigenvectors from products with the covariance, which is never formed.
 
-    Subspace iterations from random vectors, some more than are wanted (Halko, Martinsson & Tropp 2011, algorithm 4.4),
-    which go on as long as the first `k` find variance.
+    Subspace iterations (Halko, Martinsson & Tropp 2011, algorithm 4.4) start from random vectors, more than there are
+    axes to find. They continue as long as the first `k` directions gain variance.
     """
     dtype = _precision(rows)
     size = min(rows.n_features, n_axes + max(16, n_axes // 4))
@@ -194,5 +196,5 @@ def _from_products(blocks: Callable[[], Iterator[Tensor]], rows: Rows, k: int, n
 
 
 def _precision(rows: Rows) -> torch.dtype:
-    """Return the precision of products: the data's own, float32 for bytes."""
+    """Return the dtype of products: the data's own, float32 for bytes."""
     return rows.dtype if rows.dtype.is_floating_point else torch.float32

@@ -1,4 +1,4 @@
-"""Training rows: what training, starts and measurements ask of them, whatever holds them."""
+"""Training rows: the interface that the rest of the package uses, and dense rows in memory."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-# Largest number of rows that are evaluated at a time: enough for a scale's optimum, few enough for the cache.
+# Largest number of rows evaluated at a time: enough for the optimum of a noise scale, few enough for the cache.
 EVALUATION_BATCH = 1024
-# Largest number of numbers in a chunk of rows: 4 MiB of float32.
+# Largest number of array elements in a chunk of rows: 4 MiB of float32.
 CHUNK_SIZE = 2**20
 
 Batch = dict[str, Tensor]
 
 
 class Rows(Dataset):
-    """Rows that a model is fitted to. Only their implementations know how they are held.
+    """Rows that a model is fitted to. Only implementations of this interface know how rows are stored.
 
-    A batch is a dictionary with "x" (n_rows, n_features), in the data's own precision and on the
-    device; "weight" (n_rows,) if rows have weights; and "target" (n_rows, n_classes) if they have classes.
+    A batch is a dictionary with "x" (n_rows, n_features), in the data's own precision and on the device. It also
+    has "weight" (n_rows,) if the rows have weights, and "target" (n_rows, n_classes) if they have classes.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Rows(Dataset):
     dtype : torch.dtype
     device : torch.device
     labelled : Rows or None
-        Labelled rows, of which each training batch gets more, at random.
+        Labelled rows. Some of them, drawn at random, are added to each training batch.
     """
 
     n_features: int
@@ -56,10 +56,10 @@ class Rows(Dataset):
     @property
     @abstractmethod
     def total_weight(self) -> float:
-        """Sum of the weights; the number of rows where there are none."""
+        """Sum of the weights; the number of rows if they have none."""
 
     def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all rows and their weights in float64, about `size` numbers at a time, for sums over rows."""
+        """Yield all rows and their weights in float64, in blocks of about `size` elements, for sums over rows."""
         for batch in self.batches(max(1, size // self.n_features)):
             x = batch["x"].double()
             yield x, batch["weight"].double() if "weight" in batch else x.new_ones(len(x))
@@ -69,7 +69,7 @@ class Rows(Dataset):
         return math.ceil(len(self) / batch_size)
 
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Yield batches whose sizes differ by one row at most; in random order with a generator."""
+        """Yield batches whose sizes differ by at most one row, in random order if a generator is given."""
         n = len(self)
         order = (
             torch.arange(n, device=self.device)
@@ -80,21 +80,21 @@ class Rows(Dataset):
             yield self[index]
 
     def chunks(self) -> Iterator[Batch]:
-        """Yield batches in order, of a size to be evaluated."""
+        """Yield batches in order, of a size for evaluation."""
         return self.batches(max(1, min(EVALUATION_BATCH, CHUNK_SIZE // self.n_features)))
 
     def sample(self, n_rows: int, generator: torch.Generator) -> Batch:
-        """Draw different rows at random, all where there are fewer."""
+        """Draw `n_rows` distinct rows at random, or all rows if there are fewer."""
         return self[torch.randperm(len(self), generator=generator, device=self.device)[:n_rows]]
 
     def sample_labelled(self, n_rows: int, generator: torch.Generator) -> Batch:
-        """Draw rows at random as the additional labelled ones of a batch."""
+        """Draw rows at random, as the entries of a batch for additional labelled rows."""
         batch = self.sample(n_rows, generator)
         target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
         return {"labelled_x": batch["x"], "labelled_target": target}
 
     def evenly_spaced(self, n_rows: int) -> Rows:
-        """Return `n_rows` of the rows, or all where there are fewer."""
+        """Return `n_rows` evenly spaced rows, or all rows if there are fewer."""
         last, n = len(self) - 1, min(len(self), n_rows)
         return self.select(torch.linspace(0, last, n, dtype=torch.float64, device=self.device).long())
 
@@ -103,33 +103,33 @@ class Rows(Dataset):
         return max(float(batch["x"].max()) for batch in self.chunks())
 
     def tensor(self, array: np.ndarray) -> Tensor:
-        """Put an array on the rows' device."""
+        """Return an array as a tensor on the rows' device."""
         return torch.from_numpy(array).to(self.device)
 
     def with_target(self, target: np.ndarray, labelled: Rows | None = None) -> Rows:
-        """Return the rows with float32 targets (n_rows, n_classes), and perhaps more labelled rows.
+        """Return the rows with float32 targets (n_rows, n_classes), and optionally additional labelled rows.
 
-        Targets are the classes' probabilities times their weight; 0 where nothing is known.
+        Targets are class probabilities times their weight, or 0 for rows whose class is unknown.
         """
         return RowsWithTarget(self, self.tensor(target), labelled)
 
     def with_classes(self, codes: np.ndarray, weight: np.ndarray, n_classes: int) -> Rows:
-        """Return the rows with class indices, negative where unknown, and the weights of their classes, (n_rows,)."""
+        """Return the rows with known classes as targets: indices, negative if unknown, and class weights, (n_rows,)."""
         known = np.where(codes < 0, 0, weight).astype(np.float32)
         return RowsWithTarget(self, ClassTarget(self.tensor(codes.clip(0)), self.tensor(known), n_classes))
 
 
 class DenseRows(Rows):
-    """Rows of a dense tensor in memory, sliced by the batch and never copied.
+    """Rows of a dense tensor in memory. Only the rows of a batch are copied.
 
     Parameters
     ----------
     x : Tensor of shape (n_rows, n_features)
-        In the data's own precision, on the device.
+        Values in the data's own precision, on the device.
     weight : Tensor of shape (n_rows,) or None
-        Their mean over all rows is 1.
+        Weights of the rows; None if all are 1.
     index : Tensor of shape (n_selected,) or None
-        The rows that take part; None for all.
+        Indices of the rows that take part; None for all.
     """
 
     def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None):
@@ -158,7 +158,7 @@ class DenseRows(Rows):
         return float(weight.sum(dtype=torch.float64))
 
     def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield slices of all rows; those that take no part have weight 0, which copies less than to select many."""
+        """Yield slices of the tensor. Rows that do not take part get weight 0, which copies less than selecting many."""
         if self._index is not None and 2 * len(self._index) < len(self._x):
             yield from super().blocks(size)
             return
@@ -173,7 +173,7 @@ class DenseRows(Rows):
 
 
 class RowsWithTarget(Rows):
-    """Rows with classes.
+    """Rows with class targets.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class RowsWithTarget(Rows):
     target : Tensor of shape (n_targets, n_classes), or ClassTarget
     labelled : Rows or None
     position : Tensor of shape (n_rows,) or None
-        Each row's target; None for the same order.
+        Index of each row's target; None if targets are in the order of the rows.
     """
 
     def __init__(
@@ -219,14 +219,14 @@ class RowsWithTarget(Rows):
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """Known classes as targets, spread out by the batch: rows times classes may be too many numbers.
+    """Known classes as targets, one-hot encoded one batch at a time to save memory.
 
     Attributes
     ----------
     codes : Tensor of shape (n_rows,)
         Class indices.
     weight : Tensor of shape (n_rows,)
-        Weight of each row's class; 0 where nothing is known.
+        Weight of each row's class; 0 if the class is unknown.
     n_classes : int
     """
 
