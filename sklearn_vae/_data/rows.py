@@ -158,7 +158,7 @@ class DenseRows(Rows):
         return float(weight.sum(dtype=torch.float64))
 
     def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield slices of the tensor. Rows that do not take part get weight 0, which copies less than selecting many."""
+        """Yield slices of the tensor. Rows that take no part get weight 0, which copies less than selecting many."""
         if self._index is not None and 2 * len(self._index) < len(self._x):
             yield from super().blocks(size)
             return

@@ -1,1 +1,1 @@
-"""What is fitted: the model, its parts, its inference and its state. Trains nothing."""
+"""The model: its parts, inference and saving. Contains no training."""

@@ -1,4 +1,4 @@
-"""All that it takes to build a model, apart from its weights."""
+"""Everything needed to build a model, except its weights."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from sklearn_vae.priors import Prior
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that it takes to build a model, apart from its weights.
+    """Everything needed to build a model, except its weights.
 
     Attributes
     ----------
     n_features, n_components : int
     n_coordinates : int or None
-        Number of principal coordinates that the networks work in; None for the columns.
+        Number of principal coordinates that the networks work in; None if they work in the columns.
     hidden_layer_sizes : tuple of int
     linear : bool
-        Whether the networks add to linear maps.
+        Whether the networks are added to linear maps.
     likelihood, prior, network, objective
         Specifications of the components.
     n_classes : int, default=0
+        Number of classes; 0 without classification.
     n_mixture_components : int, default=0
-        Largest number of components of p(z|y).
+        Largest number of Gaussians per class in p(z|y).
     """
 
     n_features: int
@@ -50,16 +51,16 @@ class Architecture:
 
     @property
     def generative_objective(self) -> Objective:
-        """The objective, without classification."""
+        """The objective without its classification loss."""
         return self.objective.objective if isinstance(self.objective, Joint) else self.objective
 
     @property
     def generative(self) -> bool:
-        """Whether training makes a model of p(x)."""
+        """Whether training fits a model of p(x)."""
         return self.objective.generative
 
     def build(self, generator: torch.Generator) -> VAE:
-        """Make the model, its networks started from `generator`."""
+        """Build the model; `generator` draws the initial weights."""
         likelihood = self.likelihood.build(self.n_features, self.n_coordinates)
         n_inputs, n_outputs = likelihood.n_inputs, likelihood.n_outputs
         encoder, decoder = self.network.build(

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians for each class, fitted to posteriors."""
+"""A mixture of Gaussians for each class, fitted to draws from posteriors."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from sklearn_vae._data.devices import FLOAT32
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
-# Smallest variance of a component, where the prior's is 1; and as a share of all draws', which rounding needs.
+# Covariance floors: an absolute one, where the prior's variance is 1, and one relative to the variance of all draws,
+# against rounding errors.
 MIN_VARIANCE, MIN_SHARE = 1e-4, 1e-9
 
-# Numbers that matrices for draws may hold at a time.
+# Largest number of array elements in the whitening matrices of a chunk of draws.
 CHUNK_SIZE = 2**20
 
 
 class ClassMixture(nn.Module):
     r"""Distributions p(y) and p(z|y), a mixture of Gaussians with full covariances for each class.
 
-    Fitted after training to draws from the posteriors of the rows of each class, as
-    ex-post density estimation (Ghosh et al. 2020): what the decoder has seen is then what
-    is sampled, and :math:`p(x) = \sum_y p(y) \int p(z|y) p(x|z) dz` is that model's.
+    The mixtures are fitted after training, to draws from the posteriors of each class's rows
+    (ex-post density estimation, Ghosh et al. 2020). Samples of z then resemble the latents that the
+    decoder was trained on. The model's density becomes :math:`p(x) = \sum_y p(y) \int p(z|y) p(x|z) dz`.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class ClassMixture(nn.Module):
         self.n_classes, self.n_mixture_components, self.n_components = n_classes, n_mixture_components, n_components
         n = n_classes * n_mixture_components
         self.register_buffer("log_class", torch.full((n_classes,), -math.log(n_classes), **FLOAT32))
-        # log p(component|class), -inf for those that a class does not have.
+        # log p(component|class); -inf for components that a class does not use.
         self.register_buffer(
             "log_weight", torch.full((n_classes, n_mixture_components), -math.log(n_mixture_components), **FLOAT32)
         )
@@ -69,7 +70,7 @@ class ClassMixture(nn.Module):
         class_prior : ndarray of shape (n_classes,)
             Values of p(y).
         seed : int
-            Of the mixtures' starts.
+            Seed of the mixtures' initialisation.
 
         Returns
         -------
@@ -118,7 +119,7 @@ class ClassMixture(nn.Module):
             In nats.
         """
         shape = (self.n_classes, self.n_mixture_components, self.n_components)
-        # One product for all components.
+        # One matrix product for all components.
         square = (z @ self.whitening.T - self.offset).square().unflatten(-1, shape).sum(-1)
         log_det = self.whitening.view(*shape, -1).diagonal(dim1=-2, dim2=-1).log().sum(-1)
         constant = 0.5 * self.n_components * math.log(2 * math.pi)
@@ -137,7 +138,7 @@ class ClassMixture(nn.Module):
         Returns
         -------
         y : Tensor of shape (n_samples,)
-            Indices.
+            Class indices.
         """
         return torch.multinomial(self.log_class.exp(), n_samples, replacement=True, generator=generator)
 
@@ -154,19 +155,19 @@ class ClassMixture(nn.Module):
         Returns
         -------
         z : Tensor of shape (n_samples, n_components)
-            A draw for each index.
+            One draw for each class index.
         """
         j = torch.multinomial(self.log_weight.exp()[y], 1, generator=generator)[:, 0]
         index = y * self.n_mixture_components + j
         noise = torch.randn(
             (len(y), self.n_components), generator=generator, dtype=self.offset.dtype, device=self.offset.device
         )
-        # Each row has a matrix: few rows at a time.
+        # Each row takes a whole matrix, so draws are made in chunks.
         size = max(1, CHUNK_SIZE // self.n_components**2)
         return torch.cat([self._colour(*part) for part in zip(index.split(size), noise.split(size), strict=True)])
 
     def _colour(self, index: Tensor, noise: Tensor) -> Tensor:
-        """Return z of the components at `index` (n_samples,) from white noise (n_samples, n_components)."""
+        """Turn white noise (n_samples, n_components) into draws of z from the components at `index` (n_samples,)."""
         whitening = self.whitening.view(-1, self.n_components, self.n_components)[index]
         offset = self.offset.view(-1, self.n_components)[index]
         return torch.linalg.solve_triangular(whitening, (noise + offset)[..., None], upper=False)[..., 0]
@@ -179,21 +180,21 @@ def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture
     ----------
     z : ndarray of shape (n_draws, n_features)
     n_components : int
-        Largest number of Gaussians, which is tried too.
+        Largest number of Gaussians to try.
     seed : int
-        Of the mixtures' starts.
+        Seed of the mixtures' initialisation.
 
     Returns
     -------
     mixture : GaussianMixture
-        The one with the smallest BIC of those that were fitted.
+        The fitted mixture with the smallest BIC.
     """
-    # Loading it takes longer than all of this package.
+    # Importing it takes longer than importing the rest of this package.
     from sklearn.mixture import GaussianMixture
 
     best, best_bic = None, math.inf
     min_variance = max(MIN_VARIANCE, MIN_SHARE * z.var())
-    # Posteriors that are narrow and far away may differ by rounding alone.
+    # Draws from narrow posteriors far from 0 may differ by rounding errors only, so they are counted in float32.
     n_different = len(np.unique(z.astype(np.float32), axis=0))
     for n in candidates(n_components):
         if n > n_different:
@@ -207,7 +208,7 @@ def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture
 
 
 def candidates(largest: int) -> Iterator[int]:
-    """Yield 1, 2, 5, 10, 20, 50, ... below `largest`, and `largest`."""
+    """Yield 1, 2, 5, 10, 20, 50, ... below `largest`, then `largest`."""
     series = (digit * 10**power for power in count() for digit in (1, 2, 5))
     yield from takewhile(lambda n: n < largest, series)
     yield largest

@@ -1,4 +1,4 @@
-"""A fitted model applied to rows: in chunks, in their own precision, and few of them in numpy."""
+"""Inference: a fitted model applied to chunks of rows, in their precision. Few rows are computed in numpy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from sklearn_vae._data.rows import CHUNK_SIZE
 from sklearn_vae._model.layers import Layer, Layers
 from sklearn_vae._model.vae import VAE
 
-# Numbers that a chunk of draws may hold at a time: arrays follow each other fast, and should stay in the cache.
+# Largest number of array elements in a chunk with several draws per row, so that successive arrays stay in the cache.
 CHUNK_SIZE_OF_DRAWS = 2**18
-# Rows of a chunk of draws are a multiple of this, and at least as many.
+# Chunks of sampled rows start at multiples of this number and hold at least as many rows, because torch fills tensors
+# with random numbers in blocks of this size.
 BLOCK = 16
-# Rows up to which calls of modules cost more than their arithmetic.
+# Largest number of rows for which calling modules costs more than their arithmetic; such rows are computed in numpy.
 FEW_ROWS = 64
 
 
@@ -33,7 +34,7 @@ def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.
 
 
 def gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray:
-    """Return the parts in one array, made at once: small results between large freed chunks fragment the heap."""
+    """Copy parts into one array, allocated first: small results between large freed chunks fragment the heap."""
     first = next(parts)
     out = np.empty((n_rows, *first.shape[1:]), dtype=dtype)
     start = 0
@@ -44,12 +45,12 @@ def gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray
 
 
 class MeansOfFewRows:
-    """The mean of q(z|x) in numpy, for a likelihood that observes in numpy and an encoder of `Layers`.
+    """The mean of q(z|x) in numpy, for a likelihood that observes in numpy and an encoder of linear layers.
 
     Parameters
     ----------
     model : VAE
-        That `supports` accepts. Its memory is shared.
+        A model that `supports` accepts. The arrays share its memory.
     """
 
     def __init__(self, model: VAE):
@@ -64,7 +65,7 @@ class MeansOfFewRows:
 
     @staticmethod
     def supports(model: VAE) -> bool:
-        """Say whether the means of a model can be computed in numpy."""
+        """Return whether a model's posterior means can be computed in numpy."""
         return (
             model.likelihood.observes_in_numpy
             and model.encoder_head is not None
@@ -74,7 +75,7 @@ class MeansOfFewRows:
         )
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
-        """Return the means (n_rows, n_components) of rows in the model's precision."""
+        """Return the posterior means (n_rows, n_components) of rows in the model's precision."""
         y = self.observe(X)
         h = y / self.spread
         for weight, bias, slope in self.layers:
@@ -87,20 +88,20 @@ class MeansOfFewRows:
 
 
 class Inference:
-    """A model in the precision of the rows, which is float32 for bytes.
+    """A model that is applied to rows in their own precision, bytes in float32.
 
-    float64 rows are computed in float64, so that a row's result does not depend on the
-    rows that happen to be computed with it.
+    float64 rows are computed in float64, so that a row's result does not depend on the other
+    rows of its chunk.
 
     Parameters
     ----------
     model : VAE
-        In float32.
+        The model in float32.
     """
 
     def __init__(self, model: VAE):
         self.model = model
-        # Found here once: a walk over the modules costs as much as embedding a row.
+        # These are found only once, because a walk over the modules costs as much as transforming a row.
         self.device = next(model.parameters()).device
         self.width = max(len(t) for t in (*model.parameters(), *model.buffers()) if t.ndim)
         self.means_in_numpy = MeansOfFewRows.supports(model)
@@ -108,7 +109,7 @@ class Inference:
 
     @cached_property
     def double(self) -> VAE:
-        """The model in float64, made when first needed."""
+        """A float64 copy of the model, made when first needed."""
         return copy.deepcopy(self.model).double()
 
     def means(self, X: np.ndarray) -> np.ndarray:
@@ -117,24 +118,24 @@ class Inference:
             return self.map(VAE.embed, X)
         if X.dtype not in self._of_few_rows:
             self._of_few_rows[X.dtype] = MeansOfFewRows(self.double if X.dtype == np.float64 else self.model)
-        # Rows that are too large to be computed give inf or NaN, as in torch, without a warning.
+        # Values that overflow give inf or NaN without a warning, as in torch.
         with np.errstate(all="ignore"):
             return self._of_few_rows[X.dtype](X)
 
     def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
-        """Apply `function` of the model and chunks of rows; return an array of X's precision.
+        """Apply `function` to the model and chunks of rows; return an array of X's precision.
 
-        A chunk holds as many rows as make `CHUNK_SIZE` numbers of the widest layer, or
-        `CHUNK_SIZE_OF_DRAWS` with `n_draws` of them per row.
+        In a chunk, the widest layer's output has at most `CHUNK_SIZE` elements, or at most
+        `CHUNK_SIZE_OF_DRAWS` with `n_draws` draws per row.
         """
         model = self.double if X.dtype == np.float64 else self.model
         chunk = max(1, (CHUNK_SIZE if n_draws == 1 else CHUNK_SIZE_OF_DRAWS) // (n_draws * max(self.width, X.shape[1])))
         return map_rows(partial(function, model), X, self.device, chunk)
 
     def sample(self, z: Tensor, generator: torch.Generator) -> np.ndarray:
-        """Draw a row from p(x|z) for each row of `z`, float64, by the chunk.
+        """Draw a row from p(x|z) for each row of `z`, in float64 and in chunks.
 
-        On the CPU the draws are those of one chunk for all: torch fills tensors of 16 numbers or more in blocks of 16.
+        On the CPU the draws do not depend on the chunks: torch fills tensors of at least 16 elements in blocks of 16.
         """
         chunk = max(1, CHUNK_SIZE // (BLOCK * self.width)) * BLOCK
         starts = [*range(0, max(1, len(z) - BLOCK + 1), chunk), len(z)]
@@ -143,17 +144,17 @@ class Inference:
 
 
 def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Return the transposed weight, the bias and the slope."""
+    """Return a layer's transposed weight, bias and slope."""
     return layer.transposed.numpy(), layer.bias.numpy(), layer.slope
 
 
 class FittedModel:
-    """The one holder of a fitted model; what is derived from it for inference cannot be stale.
+    """The only holder of a fitted model. The copies that inference derives from it cannot become stale.
 
     Parameters
     ----------
     model : VAE
-        In float32. `Inference` holds its twins in other precisions and in numpy.
+        The model in float32. `Inference` holds its float64 and numpy copies.
     """
 
     def __init__(self, model: VAE):
@@ -162,13 +163,13 @@ class FittedModel:
         self._is_handed_out = False
 
     def hand_out(self) -> VAE:
-        """Return the model to a user, who may change it at any time from now on."""
+        """Return the model to a user, who may change it at any later time."""
         self._is_handed_out = True
         return self.model
 
     @property
     def inference(self) -> Inference:
-        """The model applied to rows: kept between calls, but derived anew each time once a user has the model."""
+        """The model's inference. It is kept between calls, but made anew each time once a user holds the model."""
         if self._inference is None or self._is_handed_out:
             self._inference = Inference(self.model.eval())
         return self._inference

@@ -12,14 +12,14 @@ leaky_relu_backward = torch.ops.aten.leaky_relu_backward.default
 
 
 class Layer:
-    """A linear layer and its gradients, found once: looking them up in modules costs as much as small products.
+    """A linear layer's weights and gradients, looked up once: a look-up costs as much as a small matrix product.
 
     Parameters
     ----------
     linear : nn.Linear
-        Whose parameters have gradients, which are written to in place.
+        The layer. For training, its parameters have gradients, which are written in place.
     slope : float or None
-        Of a leaky ReLU after it, 0 for a ReLU; None for nothing.
+        Negative slope of the leaky ReLU that follows, 0 for a ReLU; None without activation.
     """
 
     def __init__(self, linear: nn.Linear, slope: float | None = None):
@@ -29,18 +29,18 @@ class Layer:
         self.slope = slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output."""
+        """Return the output, after the activation."""
         out = torch.addmm(self.bias, x, self.transposed)
         if self.slope is None:
             return out
         return nn.functional.leaky_relu_(out, self.slope) if self.slope else out.relu_()
 
     def through_activation(self, out: Tensor, gradient: Tensor) -> Tensor:
-        """Return the gradient before the activation from its output and that after it."""
+        """Return the gradient before the activation, given the activation's output and the gradient after it."""
         return gradient if self.slope is None else leaky_relu_backward(gradient, out, self.slope, True)
 
     def differentiate(self, x: Tensor, gradient: Tensor) -> None:
-        """Set the weights' gradients from the input and the gradient before the activation."""
+        """Set the gradients of weight and bias, given the input and the gradient before the activation."""
         torch.mm(gradient.t(), x, out=self.weight_gradient)
         torch.sum(gradient, 0, out=self.bias_gradient)
 
@@ -51,7 +51,7 @@ class Layers:
     Parameters
     ----------
     modules : nn.Sequential
-        That `supports` accepts.
+        A module that `supports` accepts.
     """
 
     def __init__(self, modules: nn.Sequential):
@@ -64,27 +64,27 @@ class Layers:
 
     @staticmethod
     def supports(module: nn.Module) -> TypeGuard[nn.Sequential]:
-        """Say whether a module is nothing but linear layers with biases, with a (leaky) ReLU after some of them.
+        """Return whether a module consists of linear layers with biases, some followed by a (leaky) ReLU.
 
-        Hooks, such as those that normalise weights, are not known here.
+        Modules with hooks, such as weight normalisation, are not supported.
         """
         if type(module) is not nn.Sequential or _has_hooks(module):
             return False
         is_linear = [type(m) is nn.Linear and m.bias is not None for m in module]
-        # Every activation comes after a layer of its own.
+        # Every activation directly follows a linear layer.
         return all(
             a or (b and 0 <= _slope(m) <= 1) for m, a, b in zip(module, is_linear, [False, *is_linear], strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the input and what each layer makes of it."""
+        """Return the input, then the output of each layer."""
         values = [x]
         for layer in self.layers:
             values.append(layer.forward(values[-1]))
         return values
 
     def backward(self, values: list[Tensor], gradient: Tensor, to_input: bool = True) -> Tensor:
-        """Set the weights' gradients from the output's; return the input's."""
+        """Set the weights' gradients, given that of the output; return that of the input if `to_input`."""
         for i, layer in reversed(list(enumerate(self.layers))):
             gradient = layer.through_activation(values[i + 1], gradient)
             layer.differentiate(values[i], gradient)
@@ -94,12 +94,12 @@ class Layers:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    """Say whether anything is to be called on the way through a module or back, or with a parameter's gradient."""
+    """Return whether a module or a parameter has hooks of the forward pass, the backward pass or a gradient."""
     return any(p._backward_hooks or p._post_accumulate_grad_hooks for p in module.parameters()) or any(
         m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in module.modules()
     )
 
 
 def _slope(module: nn.Module) -> float:
-    """Return a (leaky) ReLU's slope below 0, NaN for other modules."""
+    """Return the negative slope of a (leaky) ReLU, NaN for other modules."""
     return 0.0 if type(module) is nn.ReLU else module.negative_slope if type(module) is nn.LeakyReLU else math.nan

@@ -1,4 +1,4 @@
-"""What of an estimator is saved: arrays for the model, and versions, with what is said where others load it."""
+"""Serialisation: arrays, versions, and the warning on a mismatch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sklearn_vae._model.state_checks import check_weights, has_names
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._version import __version__
 
-# How much of a version has to be the same. The state is this package's own; scikit-learn and torch
-# change what it means at minor releases, if at all.
+# Number of leading parts of a version that must agree; None for all. Any release of this package may change the state.
+# Releases of scikit-learn and torch change its meaning at most when the minor version changes.
 COMPARED_PARTS = {"sklearn-vae": None, "scikit-learn": 2, "torch": 2}
 
 
 class OtherVersionsWarning(InconsistentVersionWarning):
-    """scikit-learn's warning of an estimator that other versions saved, with versions of several packages."""
+    """scikit-learn's warning about an estimator that other versions saved, extended to several packages."""
 
     def __init__(self, name: str, saved: dict[str, str], here: dict[str, str], differing: list[str]):
         super().__init__(
@@ -40,16 +40,16 @@ class OtherVersionsWarning(InconsistentVersionWarning):
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that a state depends on, by the names pip knows them by.
+    """Return the versions of the packages that a saved state depends on, by the packages' names on PyPI.
 
-    Local parts are left out: torch 2.6.0+cpu and 2.6.0+cu126 read each other's states.
+    Local version labels are left out: torch 2.6.0+cpu and 2.6.0+cu126 read each other's states.
     """
     found = {"sklearn-vae": __version__, "scikit-learn": sklearn.__version__, "torch": torch.__version__}
     return {name: str(version).partition("+")[0] for name, version in found.items()}
 
 
 def warn_of_other_versions(name: str, saved_with: dict[str, str]) -> None:
-    """Warn if the estimator `name` was saved with versions unlike those here; none are known of an old state."""
+    """Warn if the estimator `name` was saved with other versions, or with versions that were not stored."""
     here = versions()
     differing = [
         package
@@ -61,21 +61,21 @@ def warn_of_other_versions(name: str, saved_with: dict[str, str]) -> None:
 
 
 def to_arrays(model: VAE) -> dict[str, np.ndarray]:
-    """Return the model's weights and buffers as arrays by name."""
+    """Return the model's weights and buffers as a dictionary of arrays."""
     return {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
 def rebuild(architecture: Architecture, arrays: dict[str, np.ndarray], saved_with: dict[str, str]) -> VAE:
-    """Build the architecture's model, on the CPU, with the weights that `to_arrays` returned.
+    """Build the architecture's model on the CPU and load the weights that `to_arrays` returned.
 
-    Sizes are compared with the weights before memory is taken for them, unless a network of the user's has
-    to be built to know its sizes.
+    Sizes are compared with the weights before memory is allocated. A user's own likelihood, prior or network is an
+    exception: only building it tells its sizes.
 
     Raises
     ------
     ValueError
-        If what is built cannot take the weights, as when they are damaged, or when other versions or a changed
-        network of the user's build it.
+        If the model cannot be built or cannot take the weights. The file may be damaged, or the package's version
+        or a user's component may have changed.
     """
     generator = torch.Generator("cpu").manual_seed(0)
     try:
@@ -88,7 +88,7 @@ def rebuild(architecture: Architecture, arrays: dict[str, np.ndarray], saved_wit
     except Exception as error:
         packages = ", ".join(map(" ".join, saved_with.items())) or "they were not stored"
         raise ValueError(
-            f"expected to build the model that was saved, but that failed: {error} Load it with the code and the "
+            f"expected to rebuild the saved model, but that failed: {error} Load it with the code and the "
             f"versions that it was saved with ({packages})."
         ) from error
     return model

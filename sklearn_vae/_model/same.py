@@ -1,4 +1,4 @@
-"""Structural equality of parameters: what `repr`, which elides, and `==`, which copies fail, cannot tell."""
+"""Structural equality of parameters. `repr` shortens values, and `==` is False for copies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 def same(a: Any, b: Any, begun: frozenset[tuple[int, int]] = frozenset()) -> bool:
     """Return whether two parameters are equal, or copies of each other.
 
-    Estimators and other objects are compared by type and content, arrays by value, torch modules by the kinds of
-    their layers and the shapes of their states: two modules that train to different weights are the same.
-    `begun` are the pairs whose comparison has led to this one: objects may contain themselves.
+    Estimators and other objects are compared by type and content, and arrays by value. torch modules are compared by
+    the types of their layers and the shapes of their states, not by their weights. `begun` holds the pairs of ids whose
+    comparison has led to this one, because objects may contain themselves.
     """
     if a is b or (id(a), id(b)) in begun:
         return True
@@ -43,7 +43,7 @@ def same(a: Any, b: Any, begun: frozenset[tuple[int, int]] = frozenset()) -> boo
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Return whether `==` says so, and NaN for NaN; False where there is no one answer."""
+    """Return whether two values are equal, or both NaN; False if `==` gives no single answer."""
     try:
         return bool(a == b) or bool(a != a and b != b)
     except Exception:
@@ -51,13 +51,13 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _layout(module: nn.Module) -> tuple[list, list]:
-    """Return the names, kinds and options of a module's layers, and the shapes of its state."""
+    """Return the names, types and options of a module's layers, and the shapes and dtypes of its state."""
     layers = [(name, type(layer), layer.extra_repr()) for name, layer in module.named_modules()]
     return layers, [(name, tuple(value.shape), value.dtype) for name, value in module.state_dict().items()]
 
 
 def _content(value: Any) -> Any:
-    """Return what an object consists of; None where that is unknown."""
+    """Return the parts or attributes of an object; None if it has none that are known."""
     if isinstance(value, functools.partial):
         return value.func, value.args, value.keywords
     if isinstance(value, types.MethodType):

@@ -1,4 +1,4 @@
-"""Checks of a state that is loaded: every field against the architecture, before it is used."""
+"""Checks of a loaded state: every field is compared with the architecture before it is used."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.objectives import Joint, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
-# Lists of equal length, one number per epoch.
+# Attributes that are lists of equal length, with one number per epoch.
 CURVES = ("loss_curve_", "reconstruction_curve_", "kl_curve_")
-# Names of buffers that may hold infinity: masks of a user's networks, and logarithms of 0.
+# Prefixes of buffers that may hold infinity: masks in a user's networks, and logarithms of 0.
 MAY_BE_INFINITE = ("encoder.", "decoder.", "class_mixture.log_")
 
 
 def check_versions(versions: Any) -> None:
-    """Raise ValueError unless these are versions by package."""
+    """Raise ValueError unless `versions` maps package names to version strings."""
     is_valid = isinstance(versions, dict) and all(isinstance(text, str) for pair in versions.items() for text in pair)
     expect(is_valid, "_versions", "a version for each package, as strings", versions)
 
 
 def check_parameters(name: str, component: Any, kind: type) -> None:
-    """Raise an error unless an object of `kind` has its parameters, valid ones, and no attribute in place of a method.
+    """Check that a component is of `kind`, that all its parameters are valid, and that no attribute hides a method.
 
     Raises
     ------
     ValueError
-        If it has not, which names the object or the parameter.
+        If a check fails; the message names the component or the parameter.
     """
     expect(isinstance(component, kind), name, f"of type {kind.__name__}", component)
     missing = [parameter for parameter in component._get_param_names() if not hasattr(component, parameter)]
@@ -51,19 +51,19 @@ def check_parameters(name: str, component: Any, kind: type) -> None:
 
 
 def check_fitted(estimator: Any) -> None:
-    """Raise ValueError unless the fitted attributes, apart from the weights, are those of one architecture.
+    """Raise ValueError unless all fitted attributes, except the weights, agree with the architecture.
 
     Parameters
     ----------
     estimator : BaseVAE
-        Fitted, with a state that has been loaded.
+        A fitted estimator whose state has been loaded.
     """
     estimator._validate_params()
     state, architecture = vars(estimator), vars(estimator).get("_architecture")
     check_architecture(architecture, is_classifier(estimator))
     n, d, k = architecture.n_features, architecture.n_components, architecture.n_classes
     checks: dict[str, tuple[bool, str, Callable[[Any], bool]]] = {
-        "n_features_in_": (True, f"{n}, as the model has", lambda v: is_count(v) and v == n),
+        "n_features_in_": (True, f"{n}, as in the architecture", lambda v: is_count(v) and v == n),
         **dict.fromkeys(("n_iter_", "best_iter_", "n_steps_"), (True, "an integer of at least 0", is_count)),
         **dict.fromkeys(CURVES, (True, "a list of numbers", is_curve)),
         **dict.fromkeys(("validation_scores_", "validation_iter_"), (False, "a list of numbers", is_curve)),
@@ -83,11 +83,11 @@ def check_fitted(estimator: Any) -> None:
 
 
 def check_architecture(architecture: Any, classifies: bool) -> None:
-    """Raise ValueError unless this describes a model, with classes or without."""
+    """Raise ValueError unless `architecture` describes a model, with classes if and only if `classifies`."""
     expect(isinstance(architecture, Architecture), "_architecture", "an Architecture", architecture)
     state = vars(architecture)
     missing = sorted({field.name for field in fields(Architecture)} ^ state.keys())
-    expect(not missing, "_architecture", f"to be stored with its fields and no others, unlike {missing}", sorted(state))
+    expect(not missing, "_architecture", f"stored with exactly its fields, but these differ: {missing}", sorted(state))
     sizes = architecture.hidden_layer_sizes
     coordinates = architecture.n_coordinates
     least = 2 if classifies else 0
@@ -102,28 +102,28 @@ def check_architecture(architecture: Any, classifies: bool) -> None:
         and (classifies or not architecture.n_mixture_components),
     }
     for name, is_valid in counts.items():
-        expect(is_valid, f"_architecture.{name}", "a size that a model may have", state[name])
+        expect(is_valid, f"_architecture.{name}", "valid for a model", state[name])
     kinds = {"likelihood": Likelihood, "prior": Prior, "network": Network, "objective": Objective}
     for name, kind in kinds.items():
         check_parameters(f"_architecture.{name}", state[name], kind)
     is_joint = isinstance(architecture.objective, Joint)
-    expect(is_joint == classifies, "_architecture.objective", "a Joint for a classifier alone", architecture.objective)
+    expect(is_joint == classifies, "_architecture.objective", "a Joint for classifiers only", architecture.objective)
     if is_joint:
         check_parameters("_architecture.objective.objective", architecture.generative_objective, Objective)
 
 
 def has_names(architecture: Architecture) -> bool:
-    """Return True if all components that are built are this package's, apart from a user's modules."""
+    """Return whether the likelihood, prior and network are of classes that this package names."""
     named = (LIKELIHOODS, architecture.likelihood), (PRIORS, architecture.prior), (NETWORKS, architecture.network)
     return all(type(component) in family.values() for family, component in named)
 
 
 def check_weights(model: VAE, arrays: Any) -> None:
-    """Raise ValueError unless arrays are by name, shape and type those of the model, with values that it may have."""
+    """Raise ValueError unless the arrays have the names, shapes and dtypes of the model's state, and valid values."""
     expect(isinstance(arrays, dict), "module_", "a dictionary of arrays", arrays)
     tensors, parameters = model.state_dict(), dict(model.named_parameters(remove_duplicate=False))
     differing = sorted(map(str, tensors.keys() ^ arrays.keys()))
-    expect(not differing, "module_", f"the weights {list(tensors)}, unlike {differing}", list(arrays))
+    expect(not differing, "module_", f"a dictionary of {list(tensors)}, which differs in {differing}", list(arrays))
     for name, tensor in tensors.items():
         check_array(f"module_[{name!r}]", arrays[name], tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
         may_be_infinite = name not in parameters and name.startswith(MAY_BE_INFINITE)
@@ -134,7 +134,7 @@ def check_weights(model: VAE, arrays: Any) -> None:
 
 
 def check_mixture(arrays: dict[str, np.ndarray], mixture: ClassMixture) -> None:
-    """Raise ValueError unless p(y) and p(z|y) are distributions."""
+    """Raise ValueError unless p(y) and p(z|y) are probability distributions."""
     for name in ("log_class", "log_weight"):
         total = np.exp(arrays[f"class_mixture.{name}"]).sum(-1)
         expect(bool((np.abs(total - 1) < 1e-3).all()), f"module_['class_mixture.{name}']", "of sum 1", total)
@@ -144,19 +144,19 @@ def check_mixture(arrays: dict[str, np.ndarray], mixture: ClassMixture) -> None:
 
 
 def check_floats(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless this is an array of float32, of this shape and finite."""
+    """Raise ValueError unless `value` is a finite float32 array of this shape."""
     check_array(name, value, shape, "float32")
     expect(bool(np.isfinite(value).all()), name, "finite", value)
 
 
 def check_array(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> None:
-    """Raise ValueError unless this is an array of this shape and type."""
+    """Raise ValueError unless `value` is an array of this shape and dtype."""
     is_valid = type(value) in (np.ndarray, np.memmap) and value.shape == shape and str(value.dtype) == dtype
     expect(is_valid, name, f"an array of shape {shape} and type {dtype}", value)
 
 
 def expect(is_valid: bool, name: str, expected: str, value: Any) -> None:
-    """Raise ValueError if what a file has under `name` is not valid."""
+    """Raise ValueError if the value that a file stores as `name` is not valid."""
     if not is_valid:
         is_array = isinstance(value, np.ndarray)
         got = f"an array of shape {value.shape} and type {value.dtype}" if is_array else reprlib.repr(value)
@@ -164,22 +164,22 @@ def expect(is_valid: bool, name: str, expected: str, value: Any) -> None:
 
 
 def is_count(value: Any, least: int = 0) -> bool:
-    """Return True for an integer of at least `least`."""
+    """Return whether a value is an integer of at least `least`."""
     return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
 
 
 def is_number(value: Any) -> bool:
-    """Return True for a finite number."""
+    """Return whether a value is a finite number."""
     return isinstance(value, Real) and math.isfinite(value)
 
 
 def is_curve(value: Any) -> bool:
-    """Return True for a list of numbers."""
+    """Return whether a value is a list of numbers."""
     return isinstance(value, list) and all(isinstance(number, Real) for number in value)
 
 
 def is_array(value: Any, length: int) -> bool:
-    """Return True for an array of finite floating-point numbers."""
+    """Return whether a value is a vector of `length` finite floating-point numbers."""
     return (
         isinstance(value, np.ndarray)
         and value.shape == (length,)
@@ -189,17 +189,17 @@ def is_array(value: Any, length: int) -> bool:
 
 
 def is_sizes(value: Any, length: int) -> bool:
-    """Return True for an array of finite floating-point numbers of at least 0."""
+    """Return whether a value is a vector of `length` finite floating-point numbers of at least 0."""
     return is_array(value, length) and bool((value >= 0).all())
 
 
 def is_strings(value: Any, length: int) -> bool:
-    """Return True for an array of strings."""
+    """Return whether a value is a vector of `length` strings."""
     return isinstance(value, np.ndarray) and value.shape == (length,) and all(isinstance(text, str) for text in value)
 
 
 def is_labels(value: Any, length: int) -> bool:
-    """Return True for an array of different labels."""
+    """Return whether a value is a vector of `length` distinct labels."""
     return (
         isinstance(value, np.ndarray)
         and value.shape == (length,)

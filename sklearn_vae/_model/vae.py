@@ -1,4 +1,4 @@
-"""The model: an encoder, a decoder and a prior, each returning distributions."""
+"""The variational autoencoder as a torch module: encoder, decoder, likelihood and prior."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn_vae.networks import PosteriorEncoder
 from sklearn_vae.objectives import Batch, Objective, Terms
 from sklearn_vae.priors import PriorModule
 
-# Importance samples that are held in memory at a time.
+# Largest number of importance samples per row that are in memory at a time.
 MAX_DRAWS = 128
 
 
@@ -29,18 +29,19 @@ class VAE(nn.Module):
     ----------
     n_components : int
     encoder, decoder : nn.Module
-        As `sklearn_vae.networks.Network.build` makes them.
+        The networks that `sklearn_vae.networks.Network.build` returns.
     encoder_head : nn.Linear or None
-        From the encoder's features to posterior means, log-scales and class logits; to the
-        last alone, if any, where the encoder gives the others itself (`PosteriorEncoder`).
+        Linear layer from the encoder's features to posterior means, log-scales and class logits.
+        With a `PosteriorEncoder`, which returns means and log-scales itself, it gives only the
+        logits, and is None without classes.
     linear : LinearMaps or None
-        Added to the networks; None for networks alone.
+        Linear maps that the networks are added to; None for networks alone.
     likelihood : LikelihoodModule
     prior : PriorModule
     objective : Objective
     class_mixture : ClassMixture or None
-        For a classifier: p(y) p(z|y), fitted to the posteriors after training. `sample` and
-        `log_likelihood` then have it in place of the prior.
+        A classifier's p(y) p(z|y), fitted to posteriors after training. It replaces the prior in
+        `log_likelihood`, and in the estimator's `sample`.
     """
 
     input_norm: Tensor
@@ -68,10 +69,10 @@ class VAE(nn.Module):
         self.objective = objective
         self.class_mixture = class_mixture
         self.gives_posterior = isinstance(encoder, PosteriorEncoder)
-        # Layers of the encoder that may keep statistics; none in this package's own networks.
+        # Layers of the encoder that may keep running statistics. This package's own networks have none.
         self._with_buffers = [module for module in encoder.modules() if [*module.buffers(recurse=False)]]
         prior.bind(self._encode_untracked)
-        # Median norm of the encoder's inputs, centred: the unit of what perturbs them.
+        # Median norm of the centred encoder inputs, the unit of the length of adversarial perturbations.
         self.register_buffer("input_norm", torch.ones((), **FLOAT32))
         self.input_noise = 0.0
         self.uses_global_generator = False
@@ -92,10 +93,9 @@ class VAE(nn.Module):
         return self.objective(self, batch, beta, generator)
 
     def encode(self, inputs: Tensor, generator: torch.Generator | None = None) -> Normal:
-        """Return q(z|x), (n_rows, n_components), for the encoder's inputs, as the likelihood observes them.
+        """Return q(z|x), (n_rows, n_components), for the encoder's inputs, as the likelihood's `observe` returns them.
 
-        In training mode noise from the generator, if there is one, is added to what the
-        encoder sees, to regularise it.
+        In training mode, if there is a generator, noise is added to the inputs as regularisation.
         """
         return self.encode_and_classify(inputs, generator)[0]
 
@@ -106,15 +106,15 @@ class VAE(nn.Module):
 
     @contextmanager
     def untracked(self) -> Iterator[None]:
-        """Encode other rows than the batch's: layers keep the statistics that they have of batches.
+        """Encode rows outside the batch without changing the layers' running statistics.
 
-        In training batch normalisation then still normalises by the statistics of the rows that pass, as is usual
-        in virtual adversarial training. A layer's buffers are put back, whatever kind of layer it is.
+        In training, batch normalisation still normalises by the statistics of the encoded rows, as is usual in virtual
+        adversarial training. The buffers of all layers, of whatever type, are restored at the end.
         """
         layers = self._with_buffers if self.training else []
         kept = [(layer, *item) for layer in layers for item in layer.named_buffers(recurse=False)]
         for layer, name, buffer in kept:
-            # Gradients may need the tensors of earlier passes as they are.
+            # The backward pass may need the tensors of earlier forward passes unchanged.
             setattr(layer, name, buffer.clone())
         try:
             yield
@@ -123,12 +123,12 @@ class VAE(nn.Module):
                 setattr(layer, name, buffer)
 
     def _encode_untracked(self, inputs: Tensor) -> Normal:
-        """Return q(z|x) of what the prior is made of."""
+        """Return q(z|x) for a prior that depends on the encoder, at inputs such as pseudo-inputs."""
         with self.untracked():
             return self.encode(inputs)
 
     def with_noise(self, inputs: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return what the encoder sees: in training with noise, if there is a generator."""
+        """Return the encoder's inputs, with added noise in training mode if there is a generator."""
         if not (self.training and self.input_noise and generator is not None):
             return inputs
         noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype, device=inputs.device)
@@ -139,7 +139,7 @@ class VAE(nn.Module):
         return nn.functional.linear(self.features(inputs), *self._class_head())
 
     def _class_head(self) -> tuple[Tensor, Tensor]:
-        """Return the weight and the bias that make the logits."""
+        """Return the weight and the bias of the class logits."""
         assert self.encoder_head is not None
         first = 0 if self.gives_posterior else 2 * self.n_components
         return self.encoder_head.weight[first:], self.encoder_head.bias[first:]
@@ -156,21 +156,21 @@ class VAE(nn.Module):
         return loc + self.linear.encoder(inputs), log_scale + self.linear.log_scale, logits
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Return what the encoder's last hidden layer makes of its inputs."""
+        """Return the encoder's output, from which the heads compute the posterior and the logits."""
         return self.encoder(inputs if self.linear is None else inputs / self.linear.spread)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the likelihood's raw output (..., n_outputs) for latents (..., n_components)."""
-        # Layers of images and series take one leading dimension.
+        # Layers for images and series accept only one leading dimension.
         raw = self.decoder(z) if z.ndim == 2 else self.decoder(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
         return raw if self.linear is None else raw + self.linear.decoder(z)
 
     def kl(self, q: Normal, z: Tensor) -> Tensor:
-        """Return KL(q || p(z)) in nats per row and block of components, perhaps estimated at draws `z` of `q`."""
+        """Return KL(q || p(z)) in nats per row and block of components; some priors estimate it at draws `z` of `q`."""
         return self.prior.kl(q, z)
 
     def marginal_kl(self, q: Normal, z: Tensor) -> Tensor:
-        """Return KL(q(z_j) || p(z_j)) in nats per row and component, perhaps estimated at draws `z` of `q`."""
+        """Return KL(q(z_j) || p(z_j)) in nats per row and component; some priors estimate it at draws `z` of `q`."""
         return self.prior.marginal_kl(q, z)
 
     def log_prior(self, z: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class VAE(nn.Module):
         return self.encode(self.likelihood.observe(x).inputs)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return the mean of q(z|x), without making a distribution."""
+        """Return the mean of q(z|x) for rows in the data's units, without creating a distribution."""
         return self._heads(self.likelihood.observe(x).inputs)[0]
 
     def log_proba(self, x: Tensor) -> Tensor:
@@ -195,7 +195,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def temper(self, exponent: float, log_prior: Tensor) -> None:
-        """Raise p(y|x) / p(y) to a power, in the weights that make the logits."""
+        """Raise p(y|x) / p(y) to the power `exponent`, by changing the weights of the logits."""
         weight, bias = self._class_head()
         weight *= exponent
         bias.copy_(exponent * bias + (1 - exponent) * log_prior.to(bias))
@@ -214,14 +214,14 @@ class VAE(nn.Module):
         .. math:: \log \frac{1}{K} \sum_k \frac{p(x|z_k) p(z_k)}{q(z_k|x)},
             \qquad z_k = \mu(x) + \sigma(x) \epsilon_k
 
-        (Burda, Grosse and Salakhutdinov 2016, eq. 8): a lower bound in expectation that
-        rises with K.
+        (Burda, Grosse and Salakhutdinov 2016, eq. 8). In expectation the estimate is a lower
+        bound, which rises with K.
 
         Parameters
         ----------
         x : Tensor of shape (n_rows, n_features)
         noise : Tensor of shape (n_draws, 1, n_components)
-            Standard normal; shared by the rows, so that a row's estimate is its own.
+            Standard normal draws. All rows share them, so that a row's estimate does not depend on other rows.
         """
         observed = self.likelihood.observe(x)
         q = self.encode(observed.inputs)
