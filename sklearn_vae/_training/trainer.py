@@ -109,6 +109,7 @@ class Trainer:
         self.model = model
         self.settings = settings
         self.generator = generator
+        self.seed = generator.initial_seed()
         self.step = 0
         # Sums of the objective's terms over the epoch.
         self._sums = Parts(0.0, 0.0, 0.0)
@@ -144,6 +145,9 @@ class Trainer:
 
     def run_epoch(self, rows: Rows) -> Parts:
         """Pass over the rows once, in random order; return the terms' weighted means over them."""
+        # Each epoch has a stream of its own, so that training resumes from a seed and a number of steps.
+        epoch_seed = np.random.SeedSequence((self.seed, self.step)).generate_state(1, np.uint64)
+        self.generator.manual_seed(int(epoch_seed[0] >> 1))
         self._net.history.clear()
         self._sums = Parts(0.0, 0.0, 0.0)
         self._labelled = rows.labelled
@@ -209,15 +213,12 @@ class Trainer:
         `sklearn_vae._training.state_checks.check_trainer` validates it.
         """
         moments = self._net.optimizer_.state[self.weights.trained]
-        # The generator's state cannot be saved portably, so the generator is reseeded and the seed saved.
-        seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
-        self.generator.manual_seed(seed)
         return {
             "step": self.step,
             "weights": _array(self.weights.values),
             "optima": [_array(optimum) for _, optimum in self._optima],
             "moments": {name: _array(value) for name, value in moments.items()},
-            "seed": seed,
+            "seed": self.seed,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -229,7 +230,7 @@ class Trainer:
         device = self.weights.values.device
         moments = {name: torch.tensor(value, device=device) for name, value in state["moments"].items()}
         self._net.optimizer_.state[self.weights.trained] = moments
-        self.generator.manual_seed(state["seed"])
+        self.seed = state["seed"]
 
 
 def _array(tensor: Tensor) -> np.ndarray:
