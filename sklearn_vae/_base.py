@@ -28,8 +28,6 @@ from sklearn_vae._model.same import same
 from sklearn_vae._model.state_checks import check_fitted, check_parameters, check_versions
 from sklearn_vae._model.vae import MAX_DRAWS, VAE
 from sklearn_vae._training.diagnostics import (
-    MAX_KL_ROWS,
-    MAX_LATENT_ROWS,
     blend,
     check_finite,
     kl_statistics,
@@ -501,9 +499,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         earlier = {} if n_rows is None else self._training_state["statistics"]
         statistics = {}
         if generative:
-            statistics["kl"] = blend(kl_statistics(model, rows), earlier.get("kl"), MAX_KL_ROWS)
+            statistics["kl"] = blend(kl_statistics(model, rows), earlier.get("kl"))
         if not self.whiten:
-            statistics["latent"] = blend(latent_statistics(model, rows), earlier.get("latent"), MAX_LATENT_ROWS)
+            statistics["latent"] = blend(latent_statistics(model, rows), earlier.get("latent"))
         attributes: dict[str, Any] = {
             "_architecture": procedure.architecture,
             "_fitted_model": FittedModel(model),

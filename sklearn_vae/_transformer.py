@@ -351,8 +351,8 @@ class VAETransformer(BaseVAE):
 
         The first call initialises the model from its rows, and resolves every "auto" from their
         number. No rows are held out; `max_iter` and `early_stopping` are ignored, and the
-        learning rate does not decay. `kl_per_component_` is computed over about the last 8192
-        rows, and `latent_scale_` over about the last 1024 rows.
+        learning rate does not decay. `kl_per_component_` and `latent_scale_` are
+        computed over `X`; if it has fewer than 100 rows, earlier calls' values count for the rest.
 
         Parameters
         ----------

@@ -16,6 +16,8 @@ from sklearn_vae.objectives import draw
 # Maximum numbers of rows for the latent scale and for the KL. Means over this many rows are accurate to a few per cent.
 MAX_LATENT_ROWS = 1024
 MAX_KL_ROWS = 8192
+# Number of rows below which the statistics of a chunk are combined with those of earlier chunks.
+MIN_ROWS = 100
 # Floor for the standard deviation of a component's posterior means, in units of the prior's. It bounds the scale of
 # unused components, whose posterior means hardly vary.
 MIN_STD = 0.1
@@ -75,11 +77,11 @@ def latent_statistics(model: VAE, rows: Rows) -> Statistics:
     return float(weight.sum()), np.array([*moments, gains])
 
 
-def blend(new: Statistics, old: Statistics | None, n_rows: int) -> Statistics:
-    """Combine new and earlier statistics; earlier ones count only as far as the total weight stays below `n_rows`."""
+def blend(new: Statistics, old: Statistics | None) -> Statistics:
+    """Return the statistics of new rows; where they are fewer than `MIN_ROWS`, earlier ones stand for the rest."""
     if old is None:
         return new
-    weight = min(old[0], max(n_rows - new[0], 0.0))
+    weight = min(old[0], max(MIN_ROWS - new[0], 0.0))
     total = weight + new[0]
     return total, (new[0] * new[1] + weight * old[1]) / total
 
