@@ -131,6 +131,6 @@ def test_state_without_versions_loads_with_a_warning(iris, kinds):
 def test_state_that_does_not_fit_says_what_it_was_saved_with(kinds):
     state = saved_with(kinds["transformer"], torch="2.99.0")
     state["module_"] = {name.replace("decoder", "dec"): value for name, value in state["module_"].items()}
-    expected = r"(?s)build the model that was saved.*decoder.0.weight.*with \(sklearn-vae [\d.]+, .*torch 2.99.0\)"
+    expected = r"(?s)rebuild the saved model.*decoder.0.weight.*with \(sklearn-vae [\d.]+, .*torch 2.99.0\)"
     with pytest.warns(InconsistentVersionWarning), pytest.raises(ValueError, match=expected):
         load(kinds["transformer"], state)
