@@ -278,7 +278,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         check_fitted(self)
         with isolated():
             model = rebuild(self._architecture, arrays, saved_with)
-            check_training_state(self._training_state, model)
+            check_training_state(self.__dict__.get("_training_state"), model)
             try:
                 device = resolve_device(self.device)
             except ValueError:
@@ -429,10 +429,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         fitted = self._architecture
         new = self._new_architecture(2, fitted.n_features, False, rules)
         if type(new.likelihood) is type(fitted.likelihood):
-            # Every "auto" of the likelihood keeps the value that the first call's data gave it.
-            resolved = fitted.likelihood.get_params(deep=False)
-            requested = new.likelihood.get_params(deep=False)
-            new.likelihood.set_params(**{name: unless_auto(value, resolved[name]) for name, value in requested.items()})
+            new = replace(new, likelihood=new.likelihood.resolved_as(fitted.likelihood))
         auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
         for name, parameter in STRUCTURE.items():
             requested, current = getattr(new, name), getattr(fitted, name)

@@ -80,8 +80,7 @@ def rebuild(architecture: Architecture, arrays: dict[str, np.ndarray], saved_wit
     generator = torch.Generator("cpu").manual_seed(0)
     try:
         if has_names(architecture):
-            with torch.device("meta"):
-                check_weights(architecture.build(generator), arrays)
+            check_weights(_build_without_memory(architecture, generator), arrays)
         model = architecture.build(generator)
         check_weights(model, arrays)
         model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
@@ -92,3 +91,12 @@ def rebuild(architecture: Architecture, arrays: dict[str, np.ndarray], saved_wit
             f"versions that it was saved with ({packages})."
         ) from error
     return model
+
+
+def _build_without_memory(architecture: Architecture, generator: torch.Generator) -> VAE:
+    """Build a model on torch's device "meta", which has shapes only; raise ValueError for impossible sizes."""
+    try:
+        with torch.device("meta"):
+            return architecture.build(generator)
+    except (RuntimeError, OverflowError):
+        raise ValueError("its sizes are larger than any memory.") from None

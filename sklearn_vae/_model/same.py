@@ -64,4 +64,4 @@ def _content(value: Any) -> Any:
         return value.__func__, value.__self__
     slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ())]
     attributes = {**{name: getattr(value, name, None) for name in slots}, **getattr(value, "__dict__", {})}
-    return None if type(value).__module__ == "builtins" else attributes or None
+    return None if type(value).__module__ == "builtins" else attributes

@@ -31,6 +31,7 @@ def check_training_state(state: Any, model: VAE) -> None:
         )
         check_array(label, value[1], shapes[name], "float64")
         expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
+        expect(name != "latent" or bool((value[1][1:] >= 0).all()), label, "of mean squares of at least 0", value)
     if state["trainer"] is not None:
         check_trainer(state["trainer"], model)
 

@@ -68,6 +68,21 @@ class Likelihood(BaseEstimator, ABC):
         """
         return self
 
+    def resolved_as(self, fitted: Likelihood) -> Likelihood:
+        """Return the specification with every "auto" that `for_data` resolves as it was resolved for `fitted`.
+
+        Parameters
+        ----------
+        fitted : Likelihood
+            A specification of this class that `for_data` returned.
+
+        Returns
+        -------
+        likelihood : Likelihood
+            Itself, or a copy.
+        """
+        return self
+
     def check_data(self, X: np.ndarray) -> None:
         """Raise an error for values outside the support of p(x|z).
 

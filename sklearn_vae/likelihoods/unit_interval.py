@@ -42,6 +42,12 @@ class UnitInterval(Likelihood):
         is_image = rows.dtype == torch.uint8 and rows.largest() > 1
         return clone(self).set_params(max_value=self.max_byte if is_image else 1.0)
 
+    def resolved_as(self, fitted: Likelihood) -> Likelihood:
+        """Return the specification with the `max_value` of `fitted` for "auto"."""
+        if self.max_value != "auto":
+            return self
+        return clone(self).set_params(max_value=fitted.get_params(deep=False)["max_value"])
+
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError unless all values lie in [0, `max_value`]."""
         low, high = X.min(), X.max()

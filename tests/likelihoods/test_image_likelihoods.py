@@ -329,9 +329,9 @@ def test_latent_scale_of_image_likelihoods_is_finite(digits, likelihood):
 
 
 def test_discretized_logistic_start_is_probabilistic_pca(digits):
-    gaussian = small(4, max_iter=0).fit(digits)
+    gaussian = small(4, max_iter=0, whiten=True).fit(digits)
     for per_column in (False, True):
-        start = small(4, likelihood=DiscretizedLogistic(17, 16, per_column), max_iter=0).fit(digits)
+        start = small(4, likelihood=DiscretizedLogistic(17, 16, per_column), max_iter=0, whiten=True).fit(digits)
         np.testing.assert_allclose(start.transform(digits), gaussian.transform(digits), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(np.mean(start.noise_variance_), gaussian.noise_variance_, rtol=1e-2)
 
@@ -403,7 +403,7 @@ def test_parameters_that_a_discretized_logistic_cannot_have(images, params):
 def test_bytes_are_divided_by_the_largest(images, likelihood):
     """Results are those of X / 255, in other units."""
     X = images / np.float32(255)
-    of_bytes, of_floats = small(likelihood=likelihood).fit(images), small(likelihood=likelihood).fit(X)
+    of_bytes, of_floats = (small(likelihood=likelihood, whiten=True).fit(rows) for rows in (images, X))
     assert of_bytes.module_.likelihood.observe(torch.from_numpy(images[:3])).inputs.dtype == torch.float32
     Z = of_floats.transform(X)
     np.testing.assert_allclose(of_bytes.transform(images), Z, rtol=1e-2, atol=2e-3)

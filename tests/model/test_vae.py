@@ -80,7 +80,13 @@ def test_log_likelihood_equals_numerical_integration(iris):
 def test_density_changes_with_the_units_of_the_data(iris, likelihood, scale):
     """If x' = c x, then p(x') = p(x) / c^D, and everything else is the same."""
     vae = VAETransformer(
-        2, hidden_layer_sizes=(8,), likelihood=likelihood, max_iter=3, early_stopping=False, random_state=0
+        2,
+        hidden_layer_sizes=(8,),
+        likelihood=likelihood,
+        whiten=True,
+        max_iter=3,
+        early_stopping=False,
+        random_state=0,
     )
     before, Z = vae.fit(iris).score_samples(iris), vae.transform(iris)
     noise_variance = np.array(vae.noise_variance_)

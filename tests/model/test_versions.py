@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import sklearn_vae
 from sklearn_vae import VAEClassifier, VAETransformer
+from sklearn_vae._model import persistence
 
 SMALL = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
 
@@ -114,7 +115,7 @@ def test_patches_and_local_parts_of_versions_do_not_warn(monkeypatch, package, c
 
 def test_a_patch_of_this_package_warns(monkeypatch):
     stream = pickle.dumps(VAETransformer(3))
-    monkeypatch.setattr(sklearn_vae, "__version__", f"{sklearn_vae.__version__}.post1")
+    monkeypatch.setattr(persistence, "__version__", f"{sklearn_vae.__version__}.post1")
     with pytest.warns(InconsistentVersionWarning, match=r"saved with sklearn-vae .* \(here .*\.post1\)"):
         pickle.loads(stream)
 

@@ -263,7 +263,11 @@ def test_free_bits_are_the_elbo_where_components_carry_more(iris):
 
 
 def terms_and_gradients(model, batch, *objectives):
-    return [[*o(model, batch, 0.7, generator()), *gradients(model, o, batch, 0.7)] for o in objectives]
+    # The noise scale keeps statistics of earlier calls.
+    models = [copy.deepcopy(model) for _ in objectives]
+    return [
+        [*o(m, batch, 0.7, generator()), *gradients(m, o, batch, 0.7)] for m, o in zip(models, objectives, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0])

@@ -175,7 +175,7 @@ def test_mixture_samples_its_gaussians_in_their_shares():
 def trained(iris):
     """A model trained with the standard normal, its rows as the likelihood observes them, and draws of their q."""
     model = VAETransformer(2, max_iter=60, **QUICK).fit(iris).module_.double().requires_grad_(False)
-    y = model.likelihood.observe(torch.tensor(iris))
+    y = model.likelihood.observe(torch.tensor(iris)).inputs
     q = model.encode(y)
     return model, y, q, q.loc + q.scale * normal(400, *q.loc.shape)
 
@@ -278,7 +278,7 @@ def test_vamp_prior_starts_at_training_rows(iris, n):
     """Different ones; with fewer rows than pseudo-inputs, each as often as the others or once more."""
     X = np.unique(iris, axis=0)[:12]
     model = started(X, VampPrior(n))
-    y = model.likelihood.observe(torch.tensor(X))
+    y = model.likelihood.observe(torch.tensor(X)).inputs
     distance, row = torch.cdist(model.prior.pseudo_inputs, y).min(1)
     counts = np.bincount(row.numpy(), minlength=12)
     assert distance.max() < 1e-5 and counts.sum() == n
@@ -289,7 +289,7 @@ def test_vamp_prior_takes_no_rows_without_weight(iris):
     weight = (np.arange(150) < 20).astype(float)
     vae = VAETransformer(2, prior=VampPrior(30), max_iter=0, random_state=0).fit(iris, sample_weight=weight)
     model = vae.module_.double()
-    y = model.likelihood.observe(torch.tensor(iris[:20]))
+    y = model.likelihood.observe(torch.tensor(iris[:20])).inputs
     assert torch.cdist(model.prior.pseudo_inputs, y).min(1).values.max() < 1e-4
 
 
@@ -297,7 +297,7 @@ def test_vamp_prior_lives_in_principal_coordinates(digits):
     """Pseudo-inputs are rotated rows and the norm of what is dropped, as the encoder sees them."""
     model = started(digits, VampPrior(5), network=MLP(principal_coordinates=16))
     u = model.prior.pseudo_inputs
-    y = model.likelihood.observe(torch.tensor(digits))
+    y = model.likelihood.observe(torch.tensor(digits)).inputs
     assert u.shape == (5, 17) and (u[:, -1] > 0).all()
     distance, row = torch.cdist(u, y).min(1)
     assert distance.max() < 1e-3 and len(row.unique()) == 5

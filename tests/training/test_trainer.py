@@ -87,7 +87,7 @@ def test_trainer_returns_weighted_means_over_the_rows_that_are_trained_on(iris, 
         for trainer, rows in ((trainer_of(iris), part), (trainer_of(iris), alone))
     )
     assert part.total_weight == pytest.approx(float(size * weight[index].sum()))
-    np.testing.assert_allclose(of_part, of_rows, rtol=1e-3)
+    np.testing.assert_allclose(of_part, of_rows, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("input_noise", [0.0, 0.3])
