@@ -510,7 +510,7 @@ def test_autoencoder_draws_nothing(iris):
 @pytest.mark.parametrize("make", [small, partial(small_classifier, max_iter=2)], ids=["transformer", "classifier"])
 @pytest.mark.parametrize("encoder", WAYS_TO_LATENTS, ids=shown)
 def test_posterior_encoder_says_the_posterior_itself(iris, encoder, make):
-    vae = make(network=Modules(encoder, columns), init="random").fit(iris, CLASS)
+    vae = make(network=Modules(encoder, columns), init="random", whiten=True).fit(iris, CLASS)
     assert isinstance(vae.module_.encoder, PosteriorEncoder)
     with torch.no_grad():
         loc, scale = vae.module_.encoder.module(observed(vae, iris))
@@ -536,7 +536,7 @@ def test_posterior_encoder_starts_at_pca(iris, make):
 @pytest.mark.parametrize("make", [small, small_classifier], ids=["transformer", "classifier"])
 def test_posterior_encoder_leaves_pca_through_its_gate(iris, make):
     """Its loc adds to the linear map's, times the gate."""
-    vae = make(network=Modules(Posterior, columns), max_iter=20).fit(iris, CLASS)
+    vae = make(network=Modules(Posterior, columns), max_iter=20, whiten=True).fit(iris, CLASS)
     gate = vae.module_.encoder.gate
     assert gate != 0
     with torch.no_grad():
