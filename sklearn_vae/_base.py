@@ -245,6 +245,16 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         self._fitted_model = FittedModel(model)
         self._fitted_model.hand_out()
 
+    def _get_fitted_attr_html(self, *args, **kwargs):
+        """Show the fitted attributes in scikit-learn's HTML, where no user can change `module_`."""
+        fitted_model = self.__dict__.get("_fitted_model")
+        is_handed_out = fitted_model is not None and fitted_model.is_handed_out
+        try:
+            return super()._get_fitted_attr_html(*args, **kwargs)
+        finally:
+            if fitted_model is not None:
+                fitted_model.is_handed_out = is_handed_out
+
     def __sklearn_is_fitted__(self):
         """Return whether the estimator has a fitted model."""
         return "_fitted_model" in self.__dict__

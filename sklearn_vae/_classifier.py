@@ -694,4 +694,4 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         expert = replace(expert, architecture=replace(procedure.architecture, objective=objective))
         # Each call of `_procedure` draws new seeds from a RandomState instance: all three share the first ones.
         clustered, expert = (replace(other, seeds=procedure.seeds) for other in (clustered, expert))
-        return ClassifierProcedure(procedure, clustered, expert, self.n_neighbors, self.unlabelled == "auto")
+        return ClassifierProcedure(procedure, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto")

@@ -108,6 +108,7 @@ def test_html_shows_every_parameter(estimators, name):
 def test_html_shows_every_parameter_and_fitted_attribute(estimators, name):
     estimator = estimators[name]
     fitted = {name for name in vars(estimator) if name.endswith("_") and not name.startswith("_")}
+    fitted |= {"module_"} if hasattr(estimator, "module_") else set()
     assert fitted and shown_names(estimator) == set(estimator.get_params()) | fitted
 
 
@@ -123,4 +124,11 @@ def test_html_shows_values_on_one_short_line(estimators, name):
 def test_no_attribute_is_computed_for_the_representation():
     """scikit-learn evaluates every attribute whose name ends in _."""
     for cls in (VAETransformer, VAEClassifier, ImageFlattener):
-        assert not [name for name in dir(cls) if name.endswith("_") and not name.startswith("_")]
+        assert not [name for name in dir(cls) if name[-1] == "_" and name[0] != "_" and name != "module_"]
+
+
+def test_representation_does_not_hand_out_the_module(estimators):
+    """Twins of a model that a user may change are derived anew at each call."""
+    for estimator in (estimators["transformer"], estimators["classifier"]):
+        inference = estimator._fitted_model.inference
+        assert estimator._repr_html_() and estimator._fitted_model.inference is inference

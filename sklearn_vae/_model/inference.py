@@ -160,16 +160,16 @@ class FittedModel:
     def __init__(self, model: VAE):
         self.model = model
         self._inference: Inference | None = None
-        self._is_handed_out = False
+        self.is_handed_out = False
 
     def hand_out(self) -> VAE:
         """Return the model to a user, who may change it at any later time."""
-        self._is_handed_out = True
+        self.is_handed_out = True
         return self.model
 
     @property
     def inference(self) -> Inference:
         """The model's inference. It is kept between calls, but made anew each time once a user holds the model."""
-        if self._inference is None or self._is_handed_out:
+        if self._inference is None or self.is_handed_out:
             self._inference = Inference(self.model.eval())
         return self._inference
