@@ -234,7 +234,7 @@ def test_classifier_transform_is_the_mean_of_the_posterior(trained, iris):
     Z = trained.transform(iris)
     assert Z.shape == (150, 2) and Z.std(0).min() > 0.1
     q = trained.module_.posterior(torch.tensor(iris, dtype=torch.float32))
-    np.testing.assert_allclose(Z, q.loc.detach(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(Z, trained.latent_scale_ * q.loc.detach().numpy(), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_components", [1, 4, 6])
