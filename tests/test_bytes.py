@@ -15,11 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._data import ppca as _ppca
+from sklearn_vae._data import rows as _rows
+from sklearn_vae._data.rows import DenseRows
 from sklearn_vae._model import inference as _inference
-from sklearn_vae._semi_supervised import experts as _classify
 from sklearn_vae._semi_supervised import graph as _propagation
 from sklearn_vae._semi_supervised.graph import principal_components
-from sklearn_vae._training import trainer as _engine
 from sklearn_vae.likelihoods import LIKELIHOODS
 
 DIGITS = load_digits()
@@ -84,7 +84,9 @@ def test_classifier_fitted_to_bytes_searches_neighbours_in_clusters_alike(monkey
 @over_widths
 def test_principal_components_of_bytes_are_those_of_floats(X):
     """Bytes less their mean do not wrap around."""
-    of_bytes, of_floats = (principal_components(torch.from_numpy(rows)) for rows in (X, X.astype(np.float32)))
+    of_bytes, of_floats = (
+        principal_components(DenseRows(torch.from_numpy(rows))) for rows in (X, X.astype(np.float32))
+    )
     assert of_bytes.dtype == np.float32
     np.testing.assert_array_equal(of_bytes, of_floats)
     variances = np.linalg.eigvalsh(np.cov(X.T.astype(float)))[::-1][: of_bytes.shape[1]]
@@ -164,10 +166,9 @@ class LargestFloat(TorchDispatchMode):
 @pytest.fixture
 def few_at_a_time(monkeypatch):
     """Make chunks and batches small compared with a small array."""
-    for module in (_engine, _inference, _ppca):
+    for module in (_rows, _inference, _ppca):
         monkeypatch.setattr(module, "CHUNK_SIZE", 2**13)
-    for module in (_engine, _classify):
-        monkeypatch.setattr(module, "EVALUATION_BATCH", 256)
+    monkeypatch.setattr(_rows, "EVALUATION_BATCH", 256)
 
 
 @pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
