@@ -1,5 +1,6 @@
 """Representations of estimators as text and HTML."""
 
+import copy
 import html
 import inspect
 import re
@@ -129,6 +130,6 @@ def test_no_attribute_is_computed_for_the_representation():
 
 def test_representation_does_not_hand_out_the_module(estimators):
     """Twins of a model that a user may change are derived anew at each call."""
-    for estimator in (estimators["transformer"], estimators["classifier"]):
+    for estimator in map(copy.deepcopy, (estimators["transformer"], estimators["classifier"])):
         inference = estimator._fitted_model.inference
         assert estimator._repr_html_() and estimator._fitted_model.inference is inference
