@@ -68,13 +68,23 @@ def latent_statistics(model: VAE, rows: Rows) -> Statistics:
     with torch.no_grad():
         z = model.posterior(batch["x"]).loc
     weight = batch.get("weight", torch.ones_like(z[:, 0])).double().cpu().numpy()
-    gains = []
-    for tangent in torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
-        column = torch.autograd.functional.jvp(model.reconstruct, z, tangent.expand_as(z))[1].detach()
-        gains.append(np.average(column.square().sum(-1).cpu().numpy(), weights=weight))
     means = z.double().cpu().numpy()
     moments = [np.average(power, axis=0, weights=weight) for power in (means, np.square(means))]
-    return float(weight.sum()), np.array([*moments, gains])
+    return float(weight.sum()), np.array([*moments, squared_gains(model, z, weight)])
+
+
+def squared_gains(model: VAE, z: Tensor, weight: np.ndarray) -> list[float]:
+    """Return the weighted mean square norm of the derivative of the reconstruction with respect to each component."""
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        # The zeros keep the graph whole if a user's decoder has no derivative.
+        output = model.reconstruct(z) + 0 * z.sum()
+        # The product of the transposed Jacobian with `cotangent` is linear in it, so its derivative is the Jacobian.
+        cotangent = torch.zeros_like(output, requires_grad=True)
+        (product,) = torch.autograd.grad(output, z, cotangent, create_graph=True)
+        product = product + 0 * cotangent.sum()
+        columns = (torch.autograd.grad(p.sum(), cotangent, retain_graph=True)[0] for p in product.unbind(1))
+        return [np.average(c.square().sum(-1).cpu().numpy(), weights=weight) for c in columns]
 
 
 def blend(new: Statistics, old: Statistics | None) -> Statistics:

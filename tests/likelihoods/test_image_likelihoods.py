@@ -23,7 +23,7 @@ from sklearn_vae.likelihoods.continuous_bernoulli import (
     mean_of,
     variance_of,
 )
-from sklearn_vae.likelihoods.discretized_logistic import MIN_SCALE
+from sklearn_vae.likelihoods.discretized_logistic import MIN_SCALE, sum_of_sigmoids
 from sklearn_vae.likelihoods.unit_interval import MARGIN
 
 # Values on both sides of the cutoff for series, and large values.
@@ -319,6 +319,19 @@ def test_discretized_logistic_mean_has_its_derivative():
     torch.testing.assert_close(
         slope, ((module.mean(raw + h) - module.mean(raw - h)) / (2 * h)).detach(), rtol=1e-6, atol=1e-8
     )
+
+
+@pytest.mark.parametrize("n", [1, 2, 255, 5000])
+def test_sum_of_sigmoids_and_its_derivative_equal_the_sum_of_all_terms(n):
+    """Smooth columns are integrated, sharp ones are summed near `x` only; positions reach beyond both ends."""
+    rate = torch.tensor([1e-6, 1e-2, 0.3, 0.5, 0.501, 1.0, 20.0], dtype=torch.float64)
+    x = torch.linspace(-0.3 * n - 60, 1.3 * n + 60, 101, dtype=torch.float64)[:, None].expand(-1, len(rate))
+    x = x.clone().requires_grad_()
+    terms = (rate * (x[None] - torch.arange(n, dtype=torch.float64)[:, None, None] - 0.5)).sigmoid()
+    actual, expected = sum_of_sigmoids(x, rate, n), terms.sum(0)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=2e-8)
+    slopes = [torch.autograd.grad(total.sum(), x)[0] for total in (actual, expected)]
+    torch.testing.assert_close(*slopes, rtol=0, atol=2e-8)
 
 
 @pytest.mark.parametrize("likelihood", [DiscretizedLogistic(17, 16), ContinuousBernoulli(16)], ids=str)
