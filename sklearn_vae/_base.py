@@ -25,7 +25,7 @@ from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.inference import FittedModel
 from sklearn_vae._model.persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._model.same import same
-from sklearn_vae._model.state_checks import check_fitted, check_parameters, check_versions
+from sklearn_vae._model.state_checks import check_fitted, check_stored, check_versions, expect
 from sklearn_vae._model.vae import MAX_DRAWS, VAE
 from sklearn_vae._training.diagnostics import (
     blend,
@@ -41,7 +41,7 @@ from sklearn_vae._training.state_checks import check_training_state
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
-from sklearn_vae.objectives import OBJECTIVES, Objective
+from sklearn_vae.objectives import OBJECTIVES, Joint, Objective
 from sklearn_vae.priors import PRIORS, Prior
 
 # Types of X that are not converted by validation; uint8 values become float32 batch by batch.
@@ -60,6 +60,8 @@ STRUCTURE = {
     "n_mixture_components": "n_mixture_components",
     "generative": "generative_weight",
 }
+# Names of the values of those that are True or False.
+SWITCHES = {"linear": ("'random'", "'ppca'"), "generative": ("0", "above 0")}
 # Private fitted attributes; public ones end in an underscore.
 PRIVATE_STATE = ("_architecture", "_fitted_model", "_training_state")
 # Fitted attributes set by data validation; all others describe the fitted model.
@@ -84,7 +86,7 @@ def check_generative(estimator: BaseVAE) -> bool:
     if hasattr(estimator, "_architecture"):
         generative = estimator._architecture.generative
     else:
-        objective = estimator._component("objective", OBJECTIVES)
+        objective = estimator._component("objective")
         generative = objective.generative and getattr(estimator, "generative_weight", 1) > 0
     if not generative:
         raise AttributeError(
@@ -240,11 +242,6 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             raise AttributeError(f"{type(self).__name__} has no module_ before fit.")
         return self._fitted_model.hand_out()
 
-    @module_.setter
-    def module_(self, model: VAE) -> None:
-        self._fitted_model = FittedModel(model)
-        self._fitted_model.hand_out()
-
     def _get_fitted_attr_html(self, *args, **kwargs):
         """Show the fitted attributes in scikit-learn's HTML, where no user can change `module_`."""
         fitted_model = self.__dict__.get("_fitted_model")
@@ -279,11 +276,11 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         warn_of_other_versions(type(self).__name__, saved_with)
         arrays = state.pop("module_", None)
         super().__setstate__(state)
-        check_parameters(type(self).__name__, self, type(self))
+        check_stored(type(self).__name__, self, type(self))
         if arrays is None:
-            # Private state without a model belongs to none. Callbacks copy an estimator that is being fitted.
+            # The estimator is unfitted, or the copy of one that has no model yet, made by a callback during a fit.
             for name in PRIVATE_STATE:
-                self.__dict__.pop(name, None)
+                expect(name not in self.__dict__, name, "absent without module_", self.__dict__.get(name))
             return
         check_fitted(self)
         with isolated():
@@ -309,7 +306,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return {name: self.__dict__.pop(name) for name in fitted}
 
     @contextmanager
-    def _fitting(self, goes_on: bool) -> Iterator[None]:
+    def _fitting(self, continues: bool) -> Iterator[None]:
         """Remove the fitted attributes before a new fit; restore or remove them if fitting fails.
 
         If training continues from an earlier fit, a failure restores the earlier attributes.
@@ -317,13 +314,13 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         attributes of an earlier fit.
         """
         before = self._forget()
-        if goes_on:
+        if continues:
             self.__dict__.update(before)
         try:
             yield
         except BaseException:
             self._forget()
-            if goes_on:
+            if continues:
                 self.__dict__.update(before)
             raise
 
@@ -332,19 +329,21 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         data_attributes = {name: value for name, value in self._forget().items() if name in DATA_ATTRIBUTES}
         self.__dict__.update(data_attributes | attributes)
 
-    def _check_rows(self, X, reset: bool, y="no_validation"):
-        """Validate training rows, and labels if given; with reset=False, a single row is enough."""
+    def _check_rows(self, X, reset: bool, y="no_validation", min_rows: int = 2):
+        """Validate training rows, and labels if given."""
         _refuse_images(X)
-        checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=2 if reset else 1)
+        checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=min_rows)
         X = checked if isinstance(y, str) else checked[0]
         if reset:
-            likelihood = self._component("likelihood", LIKELIHOODS).for_data(DenseRows(to_tensor(X)))
+            likelihood = self._component("likelihood").for_data(DenseRows(to_tensor(X)))
         else:
             likelihood = self._architecture.likelihood
         likelihood.check_data(X)
         return checked
 
-    def _check_weight(self, sample_weight, X: np.ndarray, unit: float | None = None) -> tuple[np.ndarray | None, float]:
+    def _check_weight(
+        self, sample_weight, X: np.ndarray, unit: float | None = None, min_rows: int = 2
+    ) -> tuple[np.ndarray | None, float]:
         """Validate the sample weights of training rows and divide them by a unit.
 
         Parameters
@@ -354,6 +353,8 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         X : ndarray of shape (n_samples, n_features)
         unit : float or None
             Divisor of the weights; None for the mean of the positive weights.
+        min_rows : int
+            Minimum number of rows with a positive weight.
 
         Returns
         -------
@@ -364,21 +365,21 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         """
         if sample_weight is None and unit in (None, 1.0):
             return None, 1.0
-        min_positive = 2 if unit is None else 1
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         largest = float(weight.max()) or 1.0
         # Training uses float32 weights: weights that would underflow are set to 0, which ignores their rows.
         weight = weight / largest
         weight[weight < MIN_RELATIVE_WEIGHT] = 0
         n_positive = np.count_nonzero(weight)
-        if n_positive < min_positive:
+        if n_positive < min_rows:
             raise ValueError(
-                f"expected at least {'two rows' if min_positive == 2 else 'one row'} with a positive sample_weight, "
+                f"expected at least {'two rows' if min_rows == 2 else 'one row'} with a positive sample_weight, "
                 f"got {n_positive} of {len(X)}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0."
             )
         relative_unit = weight.sum() / n_positive if unit is None else unit / largest
         weight = weight / relative_unit
-        if not weight.max() < np.finfo(np.float32).max:
+        limits = np.finfo(np.float32)
+        if not limits.tiny <= weight.max() < limits.max:
             raise ValueError(
                 f"expected sample_weight of similar size as in the first call, where the mean was {unit:.3g}, got "
                 f"weights of up to {largest:.3g}."
@@ -402,22 +403,28 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         index = None if len(kept) == len(weight) else torch.from_numpy(kept).to(device)
         return DenseRows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
 
-    def _component(self, name: str, registry: dict):
+    def _component(self, name: str):
         """Return a new component for a string parameter or a clone of an instance, with validated parameters."""
         value = getattr(self, name)
-        component = registry[value]() if isinstance(value, str) else clone(value)
+        component = FAMILIES[name][value]() if isinstance(value, str) else clone(value)
         if hasattr(component, "_parameter_constraints"):
             component._validate_params()
         return component
 
     def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, rules: Rules) -> Architecture:
-        likelihood = self._component("likelihood", LIKELIHOODS)
-        network = self._component("network", NETWORKS)
+        likelihood = self._component("likelihood")
+        network = self._component("network")
         linear = self.init == "ppca"
         n_components = self._n_components(n_features, rules)
         n_coordinates = max(network.principal_coordinates or n_features, 8 * n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = unless_auto(self.hidden_layer_sizes, rules.hidden_layer_sizes)
+        objective = self._component("objective")
+        if isinstance(objective, Joint):
+            raise TypeError(
+                "expected objective to be that of a transformer, e.g. ELBO(), got a Joint; use VAEClassifier, and set "
+                "the weights of the joint loss by its parameters."
+            )
         return Architecture(
             n_features=n_features,
             n_components=n_components,
@@ -425,9 +432,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             hidden_layer_sizes=check_sizes(sizes, "hidden_layer_sizes"),
             linear=linear,
             likelihood=likelihood,
-            prior=self._component("prior", PRIORS),
+            prior=self._component("prior"),
             network=network,
-            objective=self._component("objective", OBJECTIVES),
+            objective=objective,
         )
 
     def _n_components(self, n_features: int, rules: Rules) -> int:
@@ -444,17 +451,18 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         for name, parameter in STRUCTURE.items():
             requested, current = getattr(new, name), getattr(fitted, name)
             if name not in auto and not same(requested, current):
-                got = f"{requested!r}"
-                if repr(requested) == repr(current):
+                names = SWITCHES.get(name)
+                was, got = (names[value] if names else repr(value) for value in (current, requested))
+                if got == was:
                     got += " with other contents"
                 raise ValueError(
-                    f"expected {parameter} as in the first call, {current!r}, got {got}; use warm_start=False or a new "
+                    f"expected {parameter} as in the first call, {was}, got {got}; use warm_start=False or a new "
                     "estimator to change it."
                 )
         return replace(fitted, objective=new.objective)
 
     def _procedure(
-        self, rows: Rows, rules: Rules, progress: Progress, goes_on: bool = False, passes: bool = False
+        self, rows: Rows, rules: Rules, progress: Progress, continues: bool = False, in_chunks: bool = False
     ) -> FitProcedure:
         """Return the training procedure for these rows, with every "auto" resolved.
 
@@ -464,34 +472,35 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         rules : TransformerRules or ClassifierRules
             Rules for the values of "auto".
         progress : Progress
-        goes_on : bool
+        continues : bool
             Whether training continues with the fitted architecture.
-        passes : bool
+        in_chunks : bool
             Whether rows come in chunks (``partial_fit``). The learning rate then does not decay,
             and the columns are not rotated to the principal coordinates of the first chunk.
         """
-        if goes_on:
+        if continues:
             architecture = self._same_architecture(rules)
         else:
-            architecture = self._new_architecture(len(rows), rows.n_features, not passes, rules)
+            architecture = self._new_architecture(len(rows), rows.n_features, not in_chunks, rules)
             architecture = replace(architecture, likelihood=architecture.likelihood.for_data(rows))
-        recipe = self._recipe(rules, passes)
+        recipe = self._recipe(rules, in_chunks)
         max_epochs = unless_auto(self.max_iter, rules.max_epochs(min(recipe.batch_size, len(rows))))
         stopping = Stopping(max_epochs, STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
         return FitProcedure(architecture, recipe, stopping, Seeds.spawn(_seed(self.random_state)), progress)
 
-    def _recipe(self, rules: Rules, passes: bool = False) -> Recipe:
+    def _recipe(self, rules: Rules, in_chunks: bool = False) -> Recipe:
         """Return the training parameters, with every "auto" replaced by its rule."""
-        batch_size = min(unless_auto(self.batch_size, rules.batch_size), rules.n_rows)
+        batch_size = unless_auto(self.batch_size, rules.batch_size)
         return Recipe(
             batch_size=batch_size,
-            learning_rate=unless_auto(self.learning_rate_init, rules.learning_rate(batch_size)),
+            learning_rate=unless_auto(self.learning_rate_init, rules.learning_rate(min(batch_size, rules.n_rows))),
             warmup_steps=unless_auto(self.warmup_steps, rules.warmup_steps),
-            learning_rate_decay=0.0 if passes else self.learning_rate_decay,
+            learning_rate_decay=0.0 if in_chunks else self.learning_rate_decay,
             beta=self.beta,
             weight_decay=unless_auto(self.alpha, rules.alpha),
             averaging=self.averaging,
             input_noise=unless_auto(self.input_noise, rules.input_noise),
+            target_weight=rules.target_weight,
         )
 
     def _fitted_attributes(

@@ -27,7 +27,7 @@ from sklearn_vae._semi_supervised.fit import ClassifierProcedure
 from sklearn_vae._semi_supervised.mixture import fit_class_mixture
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
-from sklearn_vae._training.recipe import ClassifierRules, Recipe, Rules
+from sklearn_vae._training.recipe import ClassifierRules
 from sklearn_vae.objectives import Joint
 
 # Bounds on the largest class weight: outside them, squared gradients underflow or overflow in float32.
@@ -133,8 +133,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         ``score_samples``.
 
     beta : float or callable, default=1.0
-        Weight of the KL term in the loss. A callable takes the number of training steps
-        made so far and returns the weight, e.g. for KL warm-up.
+        Weight of the KL term in the loss. A callable takes the number of steps that this
+        training run has made and returns the weight, e.g. for KL warm-up.
 
     network : {"mlp", "conv"} or Network, default="mlp"
         Architecture of the encoder and the decoder. "mlp": fully connected networks. "conv":
@@ -447,17 +447,17 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         TypeError
             If labels of several types cannot be compared.
         """
-        goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        with self._fitting(goes_on):
-            checked, codes, weight, unit = self._check_labelled_rows(X, y, sample_weight, goes_on)
+        continues = self.warm_start and self.__sklearn_is_fitted__()
+        with self._fitting(continues):
+            checked, codes, weight, unit = self._check_labelled_rows(X, y, sample_weight, continues)
             rows = self._rows(checked, weight)
             row_weight = np.ones(len(rows)) if weight is None else weight
             labels = Labels(codes, self._check_class_weight(codes), row_weight, len(self.classes_))
             progress = Progress(self, X, y, sample_weight, partial(self._classifier_attributes, rows, unit, labels))
-            procedure = self._classifier_procedure(rows, labels, progress, goes_on)
+            procedure = self._classifier_procedure(rows, labels, progress, continues)
             fraction = self.validation_fraction if self.early_stopping else 0.0
-            run = procedure.fit(rows, labels, fraction, copy.deepcopy(self._fitted_model.model) if goes_on else None)
-            self._set_fitted(progress.attributes(procedure.procedure, run))
+            run = procedure.fit(rows, labels, fraction, copy.deepcopy(self._fitted_model.model) if continues else None)
+            self._set_fitted(progress.attributes(procedure.final, run))
             progress.end(dict)
         return self
 
@@ -588,17 +588,12 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return X, self.classes_[drawn[0]]
 
     def _check_labelled_rows(
-        self, X, y, sample_weight, goes_on: bool
+        self, X, y, sample_weight, continues: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, float]:
         """Return the validated rows with positive weight, their class indices, their weights and the unit of weight."""
-        if isinstance(self.objective, Joint):
-            raise TypeError(
-                "expected objective to be generative, e.g. ELBO(), got a Joint; set the weights of the joint loss by "
-                "the parameters of VAEClassifier."
-            )
         if y is not None:
             refuse_missing(y)
-        X, y = self._check_rows(X, reset=not goes_on, y=y)
+        X, y = self._check_rows(X, reset=not continues, y=y)
         weight, unit = self._check_weight(sample_weight, X)
         if weight is not None and not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
@@ -613,7 +608,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
                 f"expected labels of at least two classes in {where}, got {came}; "
                 "use VAETransformer for rows without labels, and a label other than -1 for each class."
             )
-        if goes_on and not np.array_equal(classes, self.classes_):
+        if continues and not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"expected the classes of the first call, {self.classes_!r}, got {classes!r}; use warm_start=False."
             )
@@ -665,11 +660,6 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             n_mixture_components=int(self.n_mixture_components),
         )
 
-    def _recipe(self, rules: Rules, passes: bool = False) -> Recipe:
-        recipe = super()._recipe(rules, passes)
-        assert isinstance(rules, ClassifierRules)
-        return replace(recipe, target_weight=rules.target_weight)
-
     def _classifier_attributes(
         self, rows: Rows, weight_unit: float, labels: Labels, procedure: FitProcedure, run: TrainingResult
     ) -> dict[str, Any]:
@@ -680,18 +670,18 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return attributes
 
     def _classifier_procedure(
-        self, rows: Rows, labels: Labels, progress: Progress, goes_on: bool
+        self, rows: Rows, labels: Labels, progress: Progress, continues: bool
     ) -> ClassifierProcedure:
         """Resolve every "auto" for these rows and labels."""
         n_labelled = len(labels.labelled)
-        procedure, clustered = (
-            self._procedure(rows, ClassifierRules(len(rows), n_labelled, clustered), progress, goes_on)
+        final, clustered = (
+            self._procedure(rows, ClassifierRules(len(rows), n_labelled, clustered), progress, continues)
             for clustered in (False, True)
         )
         labelled = rows.select(rows.tensor(labels.labelled))
-        expert = self._procedure(labelled, ClassifierRules(n_labelled, n_labelled), progress, goes_on)
+        expert = self._procedure(labelled, ClassifierRules(n_labelled, n_labelled), progress, continues)
         objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
-        expert = replace(expert, architecture=replace(procedure.architecture, objective=objective))
+        expert = replace(expert, architecture=replace(final.architecture, objective=objective))
         # Each call of `_procedure` draws new seeds from a RandomState instance: all three share the first ones.
-        clustered, expert = (replace(other, seeds=procedure.seeds) for other in (clustered, expert))
-        return ClassifierProcedure(procedure, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto")
+        clustered, expert = (replace(other, seeds=final.seeds) for other in (clustered, expert))
+        return ClassifierProcedure(final, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto")

@@ -17,7 +17,7 @@ from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
-from sklearn_vae.objectives.base import Parts
+from sklearn_vae.objectives.base import TermSums
 
 
 class VAETransformer(BaseVAE):
@@ -62,8 +62,9 @@ class VAETransformer(BaseVAE):
         Instances from `sklearn_vae.priors` have options, e.g. ``VampPrior(500)``.
 
     beta : float or callable, default=1.0
-        Weight of the KL term in the loss [3]_. A callable takes the number of training steps
-        made so far and returns the weight, e.g. for KL warm-up. The validation score
+        Weight of the KL term in the loss [3]_. A callable takes the number of steps that this
+        training run has made and returns the weight, e.g. for KL warm-up. A run begins with
+        ``fit``, and with the first ``partial_fit`` after it. The validation score
         uses the value at the last step of the schedule.
 
     network : {"mlp", "conv"} or Network, default="mlp"
@@ -332,14 +333,14 @@ class VAETransformer(BaseVAE):
         ValueError
             If parameters or data are invalid, or the loss becomes non-finite.
         """
-        goes_on = self.warm_start and self.__sklearn_is_fitted__()
-        with self._fitting(goes_on):
-            checked = self._check_rows(X, reset=not goes_on)
+        continues = self.warm_start and self.__sklearn_is_fitted__()
+        with self._fitting(continues):
+            checked = self._check_rows(X, reset=not continues)
             weight, unit = self._check_weight(sample_weight, checked)
             rows = self._rows(checked, weight)
             progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
-            procedure = self._procedure(rows, TransformerRules(len(rows)), progress, goes_on)
-            run = self._run(procedure, rows, copy.deepcopy(self._fitted_model.model) if goes_on else None)
+            procedure = self._procedure(rows, TransformerRules(len(rows)), progress, continues)
+            run = self._run(procedure, rows, copy.deepcopy(self._fitted_model.model) if continues else None)
             self._set_fitted(self._fitted_attributes(rows, unit, procedure, run))
             progress.end(dict)
         return self
@@ -352,7 +353,8 @@ class VAETransformer(BaseVAE):
         The first call initialises the model from its rows, and resolves every "auto" from their
         number. No rows are held out; `max_iter` and `early_stopping` are ignored, and the
         learning rate does not decay. `kl_per_component_` and `latent_scale_` are
-        computed over `X`; if it has fewer than 100 rows, earlier calls' values count for the rest.
+        computed over `X`. If `X` has fewer than 100 rows, they also include earlier calls, with
+        the weight of the missing rows.
 
         Parameters
         ----------
@@ -371,13 +373,16 @@ class VAETransformer(BaseVAE):
             The estimator after one more epoch.
         """
         first = not self.__sklearn_is_fitted__()
-        with self._fitting(goes_on=not first):
-            X = self._check_rows(X, reset=first)
+        with self._fitting(continues=not first):
+            min_rows = 2 if first else 1
+            X = self._check_rows(X, reset=first, min_rows=min_rows)
             state = {} if first else self._training_state
-            weight, unit = self._check_weight(sample_weight, X, state.get("weight_unit"))
+            weight, unit = self._check_weight(sample_weight, X, state.get("weight_unit"), min_rows)
             rows = self._rows(X, weight)
             n_rows = state.get("n_rows", len(rows))
-            procedure = self._procedure(rows, TransformerRules(n_rows), Progress(self), goes_on=not first, passes=True)
+            procedure = self._procedure(
+                rows, TransformerRules(n_rows), Progress(self), continues=not first, in_chunks=True
+            )
             before = TrainingResult(procedure.start(rows)) if first else self._past_run()
             trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
             if state.get("trainer") is not None:
@@ -439,7 +444,9 @@ class VAETransformer(BaseVAE):
         """Return the result of the training so far, with a copy of the model."""
         curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
         model = copy.deepcopy(self._fitted_model.model)
-        return TrainingResult(model, self.best_iter_, self.n_steps_, self.n_iter_, [Parts(*parts) for parts in curves])
+        return TrainingResult(
+            model, self.best_iter_, self.n_steps_, self.n_iter_, [TermSums(*parts) for parts in curves]
+        )
 
     def _run(self, procedure: FitProcedure, rows: Rows, previous: VAE | None) -> TrainingResult:
         """Train the model with the stopping rule for this number of rows."""

@@ -41,7 +41,8 @@ def imported(path):
             _, *parts = node.module.split(".")
             yield from [parts[0]] if parts else [name.name if name.name in FLOOR else "__init__" for name in node.names]
         elif isinstance(node, ast.Import):
-            yield from (name.name.partition(".")[2] or "__init__" for name in node.names if name.name == "sklearn_vae")
+            parts = [name.name.split(".") for name in node.names]
+            yield from ([*rest, "__init__"][0] for package, *rest in parts if package == "sklearn_vae")
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])

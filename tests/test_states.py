@@ -34,13 +34,14 @@ LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
 
 class Interrupting:
-    """A weight of the KL term that interrupts the fit at a step."""
+    """A weight of the KL term that interrupts the fit after some steps."""
 
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, n_steps):
+        self.n_left = n_steps
 
     def __call__(self, step):
-        if step >= self.step:
+        self.n_left -= 1
+        if self.n_left < 0:
             raise KeyboardInterrupt
         return 1.0
 
@@ -122,11 +123,13 @@ class States(RuleBasedStateMachine):
                     outcomes.append(str(error))
         assert outcomes[0] == outcomes[1]
 
-    def refused(self, call, errors):
-        """Call only the estimator, which must be unchanged or unfitted afterwards."""
+    def refused(self, call, errors, keeps):
+        """Call only the estimator, which must be unchanged afterwards if it `keeps` its fit, and otherwise unfitted."""
+        was_fitted = self.estimator.__sklearn_is_fitted__()
         with pytest.raises(errors):
             call(self.estimator)
-        if not self.estimator.__sklearn_is_fitted__():
+        assert self.estimator.__sklearn_is_fitted__() == (was_fitted and keeps)
+        if not keeps:
             self.twin = clone(self.twin)
 
     @rule(i=st.integers(0, 2))
@@ -137,16 +140,19 @@ class States(RuleBasedStateMachine):
     @rule(i=st.integers(0, 2), wrong=st.sampled_from(sorted(REFUSED)))
     def refused_fit(self, i, wrong):
         X, y, weight = REFUSED[wrong](*self.arguments(i)[:2])
-        self.refused(lambda estimator: estimator.fit(X, y, sample_weight=weight), (ValueError, TypeError))
+        warm = self.estimator.warm_start
+        self.refused(lambda estimator: estimator.fit(X, y, sample_weight=weight), (ValueError, TypeError), warm)
 
-    @rule(i=st.integers(0, 1), step=st.integers(0, 3))
-    def interrupted_fit(self, i, step):
-        if self.estimator.warm_start and self.estimator.__sklearn_is_fitted__() and self.estimator.n_features_in_ != 4:
-            return
+    @rule(i=st.integers(0, 1), n_steps=st.integers(0, 3))
+    def interrupted_fit(self, i, n_steps):
         X, y, weight = self.arguments(i)
-        self.estimator.set_params(beta=Interrupting(step))
+        self.estimator.set_params(beta=Interrupting(n_steps))
         try:
-            self.refused(lambda estimator: estimator.fit(X, y, sample_weight=weight), (KeyboardInterrupt, ValueError))
+            self.refused(
+                lambda estimator: estimator.fit(X, y, sample_weight=weight),
+                (KeyboardInterrupt, ValueError),
+                self.estimator.warm_start,
+            )
         finally:
             self.estimator.set_params(beta=1.0)
 
@@ -167,7 +173,7 @@ class States(RuleBasedStateMachine):
         value = getattr(self.estimator, name)
         self.estimator.set_params(**{name: -1})
         try:
-            self.refused(lambda estimator: estimator.fit(*self.arguments(0)[:2]), ValueError)
+            self.refused(lambda estimator: estimator.fit(*self.arguments(0)[:2]), ValueError, keeps=True)
         finally:
             self.estimator.set_params(**{name: value})
 
@@ -227,14 +233,14 @@ class TransformerStates(States):
     @rule(i=st.integers(0, 2), wrong=st.sampled_from(sorted(REFUSED)))
     def refused_partial_fit(self, i, wrong):
         X, _, weight = REFUSED[wrong](*self.arguments(i)[:2])
-        self.refused(lambda estimator: estimator.partial_fit(X, sample_weight=weight), ValueError)
+        self.refused(lambda estimator: estimator.partial_fit(X, sample_weight=weight), ValueError, keeps=True)
 
-    @rule(i=st.integers(0, 1), step=st.integers(0, 1))
-    def interrupted_partial_fit(self, i, step):
+    @rule(i=st.integers(0, 1), n_steps=st.integers(0, 1))
+    def interrupted_partial_fit(self, i, n_steps):
         X, _, weight = self.arguments(i)
-        self.estimator.set_params(beta=Interrupting(step))
+        self.estimator.set_params(beta=Interrupting(n_steps))
         try:
-            self.refused(lambda e: e.partial_fit(X, sample_weight=weight), (KeyboardInterrupt, ValueError))
+            self.refused(lambda e: e.partial_fit(X, sample_weight=weight), (KeyboardInterrupt, ValueError), keeps=True)
         finally:
             self.estimator.set_params(beta=1.0)
 
@@ -248,7 +254,7 @@ class ClassifierStates(States):
     @rule(i=st.integers(0, 1))
     def fit_without_classes(self, i):
         X = DATA[i]
-        self.refused(lambda estimator: estimator.fit(X, np.full(len(X), -1)), ValueError)
+        self.refused(lambda estimator: estimator.fit(X, np.full(len(X), -1)), ValueError, self.estimator.warm_start)
 
 
 @pytest.mark.parametrize("machine", [TransformerStates, ClassifierStates])

@@ -12,7 +12,7 @@ from torch import nn
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, Gaussian
 from sklearn_vae.networks import MLP, Modules
-from sklearn_vae.objectives import IWAE
+from sklearn_vae.objectives import IWAE, Joint
 from sklearn_vae.priors import Mixture, VampPrior
 
 
@@ -50,6 +50,27 @@ def test_bernoulli_values_outside_the_unit_interval(iris, method, likelihood, va
     message = r"Bernoulli: expected values in \[0, 1\], got values from .* to .*; give the largest as max_value, scale"
     with pytest.raises(ValueError, match=message):
         getattr(vae, method)(changed(iris / 10, value))
+
+
+def test_warm_start_on_one_row(iris):
+    vae = small(warm_start=True).fit(iris)
+    with pytest.raises(ValueError, match="minimum of 2 is required"):
+        vae.fit(iris[:1])
+    with pytest.raises(ValueError, match="at least two rows with a positive sample_weight, got 1 of 3"):
+        vae.fit(iris[:3], sample_weight=[0, 1, 0])
+
+
+@pytest.mark.parametrize("factor", [1e-50, 1e50])
+def test_weights_of_another_size_than_in_the_first_call(iris, factor):
+    vae = small().partial_fit(iris)
+    with pytest.raises(ValueError, match="expected sample_weight of similar size as in the first call, where the mean"):
+        vae.partial_fit(iris, sample_weight=np.full(150, factor))
+
+
+@pytest.mark.parametrize("cls", [VAETransformer, VAEClassifier])
+def test_joint_objective_of_a_user(iris, cls):
+    with pytest.raises(TypeError, match=r"expected objective to be that of a transformer, e.g. ELBO\(\), got a Joint"):
+        cls(objective=Joint(IWAE())).fit(iris, np.arange(150) % 2)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,12 +34,16 @@ class Moments:
     variance: Tensor  # (n_features,), float64
     scale: float  # factor that turns weighted sums of squared deviations into variances
 
+    def select(self, columns: Sequence[int]) -> Moments:
+        """Return the moments of these columns, in the same unit."""
+        return replace(self, center=self.center[columns], variance=self.variance[columns])
+
 
 @dataclass(frozen=True)
 class PPCA:
     r"""Principal axes, and the linear-Gaussian models :math:`x = \mu + W z + \epsilon` that follow from them.
 
-    All values refer to columns that are centred and divided by one unit, those of `moments`.
+    All values refer to columns that are centred and divided by `moments.unit`.
     Hence :math:`\mu = 0`, and the columns' mean variance is 1.
 
     Attributes
@@ -57,6 +61,10 @@ class PPCA:
     axes: np.ndarray
     variances: np.ndarray
     noise_variance: float
+
+    def select(self, columns: Sequence[int]) -> PPCA:
+        """Return the same components for these columns only. The axes are then no longer orthonormal."""
+        return replace(self, moments=self.moments.select(columns), axes=self.axes[columns])
 
     def maps(self, noise_variance: float) -> LinearGaussian:
         r"""Return the optimal linear model for this noise variance (Tipping & Bishop 1999, eq. 7).
@@ -96,7 +104,8 @@ def fit_moments(rows: Rows) -> Moments:
     center /= total
     square = torch.zeros_like(center)
     for x, w in rows.blocks(CHUNK_SIZE):
-        square += w @ (x - center).square()
+        # Rows of weight 0 may be so large that their squares overflow.
+        square += (w[:, None].sqrt() * (x - center)).square().sum(0)
     # With weights, n is Kish's effective number of rows. The factor n / (n - 1) is that of scikit-learn's PCA.
     n = total**2 / total_square
     scale = (n / (n - 1) if n > 1.5 else 1.0) / total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +18,10 @@ EVALUATION_BATCH = 1024
 # Largest number of array elements in a chunk of rows: 4 MiB of float32.
 CHUNK_SIZE = 2**20
 
-Batch = dict[str, Tensor]
+RowBatch = dict[str, Tensor]
 
 
-class Rows(Dataset):
+class Rows(Dataset, ABC):
     """Rows that a model is fitted to. Only implementations of this interface know how rows are stored.
 
     A batch is a dictionary with "x" (n_rows, n_features), in the data's own precision and on the device. It also
@@ -46,7 +46,7 @@ class Rows(Dataset):
         """Return the number of rows."""
 
     @abstractmethod
-    def __getitem__(self, index: Tensor) -> Batch:
+    def __getitem__(self, index: Tensor) -> RowBatch:
         """Return the rows at `index`, (n_selected,), as a batch."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Rows(Dataset):
         """Return the number of batches in an epoch."""
         return math.ceil(len(self) / batch_size)
 
-    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[RowBatch]:
         """Yield batches whose sizes differ by at most one row, in random order if a generator is given."""
         n = len(self)
         order = (
@@ -79,15 +79,15 @@ class Rows(Dataset):
         for index in order.tensor_split(self.n_batches(batch_size)):
             yield self[index]
 
-    def chunks(self) -> Iterator[Batch]:
+    def chunks(self) -> Iterator[RowBatch]:
         """Yield batches in order, of a size for evaluation."""
         return self.batches(max(1, min(EVALUATION_BATCH, CHUNK_SIZE // self.n_features)))
 
-    def sample(self, n_rows: int, generator: torch.Generator) -> Batch:
+    def sample(self, n_rows: int, generator: torch.Generator) -> RowBatch:
         """Draw `n_rows` distinct rows at random, or all rows if there are fewer."""
         return self[torch.randperm(len(self), generator=generator, device=self.device)[:n_rows]]
 
-    def sample_labelled(self, n_rows: int, generator: torch.Generator) -> Batch:
+    def sample_labelled(self, n_rows: int, generator: torch.Generator) -> RowBatch:
         """Draw rows at random, as the entries of a batch for additional labelled rows."""
         batch = self.sample(n_rows, generator)
         target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
@@ -139,7 +139,7 @@ class DenseRows(Rows):
     def __len__(self) -> int:
         return len(self._x) if self._index is None else len(self._index)
 
-    def __getitem__(self, index: Tensor) -> Batch:
+    def __getitem__(self, index: Tensor) -> RowBatch:
         if self._index is not None:
             index = self._index[index]
         batch = {"x": self._x.index_select(0, index)}
@@ -158,14 +158,15 @@ class DenseRows(Rows):
         return float(weight.sum(dtype=torch.float64))
 
     def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield slices of the tensor. Rows that take no part get weight 0, which copies less than selecting many."""
+        """Yield slices of the tensor. Unselected rows get weight 0, because copying the others would cost more."""
         if self._index is not None and 2 * len(self._index) < len(self._x):
             yield from super().blocks(size)
             return
         weight = self._weight
         if self._index is not None:
             weight = torch.zeros(len(self._x), dtype=torch.float64, device=self.device)
-            weight[self._index] = 1.0 if self._weight is None else self._weight[self._index].double()
+            selected = weight.new_ones(len(self._index)) if self._weight is None else self._weight[self._index].double()
+            weight.index_add_(0, self._index, selected)
         chunk = max(1, size // self.n_features)
         for start in range(0, len(self._x), chunk):
             x = self._x[start : start + chunk].double()
@@ -198,7 +199,7 @@ class RowsWithTarget(Rows):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: Tensor) -> Batch:
+    def __getitem__(self, index: Tensor) -> RowBatch:
         position = index if self._position is None else self._position[index]
         return self._rows[index] | {"target": self._target.index_select(0, position)}
 

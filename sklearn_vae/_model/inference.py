@@ -135,7 +135,8 @@ class Inference:
     def sample(self, z: Tensor, generator: torch.Generator) -> np.ndarray:
         """Draw a row from p(x|z) for each row of `z`, in float64 and in chunks.
 
-        On the CPU the draws do not depend on the chunks: torch fills tensors of at least 16 elements in blocks of 16.
+        On the CPU the draws of the package's likelihoods do not depend on the chunks: torch fills tensors of at least
+        16 elements in blocks of 16.
         """
         chunk = max(1, CHUNK_SIZE // (BLOCK * self.width)) * BLOCK
         starts = [*range(0, max(1, len(z) - BLOCK + 1), chunk), len(z)]
@@ -169,7 +170,7 @@ class FittedModel:
 
     @property
     def inference(self) -> Inference:
-        """The model's inference. It is kept between calls, but made anew each time once a user holds the model."""
+        """The model's inference: cached, or made anew at each call once a user holds the model."""
         if self._inference is None or self.is_handed_out:
             self._inference = Inference(self.model.eval())
         return self._inference

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.class_mixture import ClassMixture
@@ -23,6 +24,8 @@ from sklearn_vae.priors import PRIORS, Prior
 
 # Attributes that are lists of equal length, with one number per epoch.
 CURVES = ("loss_curve_", "reconstruction_curve_", "kl_curve_")
+# Parameters of an estimator that its methods use after `fit`.
+PARAMETERS_OF_FITTED = ("whiten", "n_draws", "device", "n_jobs")
 # Prefixes of buffers that may hold infinity: masks in a user's networks, and logarithms of 0.
 MAY_BE_INFINITE = ("encoder.", "decoder.", "class_mixture.log_")
 
@@ -33,19 +36,24 @@ def check_versions(versions: Any) -> None:
     expect(is_valid, "_versions", "a version for each package, as strings", versions)
 
 
-def check_parameters(name: str, component: Any, kind: type) -> None:
-    """Check that a component is of `kind`, that all its parameters are valid, and that no attribute hides a method.
+def check_stored(name: str, component: Any, kind: type) -> None:
+    """Check that an object is of `kind`, that it has all its parameters, and that no attribute hides a method.
 
     Raises
     ------
     ValueError
-        If a check fails; the message names the component or the parameter.
+        If a check fails; the message names the object or the parameter.
     """
     expect(isinstance(component, kind), name, f"of type {kind.__name__}", component)
     missing = [parameter for parameter in component._get_param_names() if not hasattr(component, parameter)]
     expect(not missing, name, f"stored with its parameters {', '.join(missing)}", sorted(vars(component)))
     replaced = [key for key in vars(component) if inspect.isroutine(getattr(kind, key, None))]
     expect(not replaced, name, f"stored without its methods {', '.join(replaced)}", sorted(vars(component)))
+
+
+def check_component(name: str, component: Any, kind: type) -> None:
+    """Raise ValueError unless a component is of `kind` and has valid parameters."""
+    check_stored(name, component, kind)
     if hasattr(component, "_parameter_constraints"):
         component._validate_params()
 
@@ -58,7 +66,9 @@ def check_fitted(estimator: Any) -> None:
     estimator : BaseVAE
         A fitted estimator whose state has been loaded.
     """
-    estimator._validate_params()
+    # `fit` validates the other parameters. A user may have set them to invalid values since.
+    constraints = {name: estimator._parameter_constraints[name] for name in PARAMETERS_OF_FITTED}
+    validate_parameter_constraints(constraints, estimator.get_params(deep=False), type(estimator).__name__)
     state, architecture = vars(estimator), vars(estimator).get("_architecture")
     check_architecture(architecture, is_classifier(estimator))
     n, d, k = architecture.n_features, architecture.n_components, architecture.n_classes
@@ -68,7 +78,11 @@ def check_fitted(estimator: Any) -> None:
         **dict.fromkeys(CURVES, (True, "a list of numbers", is_curve)),
         **dict.fromkeys(("validation_scores_", "validation_iter_"), (False, "a list of numbers", is_curve)),
         "best_validation_score_": (False, "a number", is_number),
-        "noise_variance_": (False, f"a number or {n} of them, at least 0", lambda v: is_number(v) or is_sizes(v, n)),
+        "noise_variance_": (
+            False,
+            f"a number or {n} of them, at least 0",
+            lambda v: (is_number(v) and v >= 0) or is_sizes(v, n),
+        ),
         "kl_per_component_": (False, f"{d} finite numbers", lambda v: is_array(v, d)),
         "latent_scale_": (False, f"{d} finite numbers of at least 0", lambda v: is_sizes(v, d)),
         "feature_names_in_": (False, f"{n} strings", lambda v: is_strings(v, n)),
@@ -105,11 +119,11 @@ def check_architecture(architecture: Any, classifies: bool) -> None:
         expect(is_valid, f"_architecture.{name}", "valid for a model", state[name])
     kinds = {"likelihood": Likelihood, "prior": Prior, "network": Network, "objective": Objective}
     for name, kind in kinds.items():
-        check_parameters(f"_architecture.{name}", state[name], kind)
+        check_component(f"_architecture.{name}", state[name], kind)
     is_joint = isinstance(architecture.objective, Joint)
     expect(is_joint == classifies, "_architecture.objective", "a Joint for classifiers only", architecture.objective)
     if is_joint:
-        check_parameters("_architecture.objective.objective", architecture.generative_objective, Objective)
+        check_component("_architecture.objective.objective", architecture.generative_objective, Objective)
 
 
 def has_names(architecture: Architecture) -> bool:

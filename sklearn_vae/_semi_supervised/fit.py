@@ -49,10 +49,10 @@ class ClassifierProcedure:
 
     Attributes
     ----------
-    procedure : FitProcedure
+    final : FitProcedure
         Procedure of the final run.
     clustered : FitProcedure
-        Procedure of the final run if the classes are clusters of many rows.
+        Procedure of the final run if label spreading predicts held-out labels better than the network does.
     expert : FitProcedure
         Procedure of networks that are trained on the labelled rows only.
     n_neighbors : int
@@ -61,7 +61,7 @@ class ClassifierProcedure:
         Whether label spreading may be used.
     """
 
-    procedure: FitProcedure
+    final: FitProcedure
     clustered: FitProcedure
     expert: FitProcedure
     n_neighbors: int
@@ -75,7 +75,7 @@ class ClassifierProcedure:
         With a `validation_fraction` above 0, this fraction of each class's labelled rows is held out, and the model
         with the best score on these rows is kept.
         """
-        start = self.procedure.start(rows) if model is None else model
+        start = self.final.start(rows) if model is None else model
         held_out = self._hold_out(labels, validation_fraction)
         validation_rows = labels.of(rows).select(rows.tensor(held_out)) if len(held_out) else None
         rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
@@ -85,16 +85,14 @@ class ClassifierProcedure:
         supervised = len(labels.labelled) == len(rest)
         self._begin(labels, supervised)
         final = (
-            FinalTraining(self.procedure, labels.of(rows))
-            if supervised
-            else self._final_training(rows, labels, network)
+            FinalTraining(self.final, labels.of(rows)) if supervised else self._final_training(rows, labels, network)
         )
         n_epochs = final.procedure.stopping.max_epochs
         run = final.procedure.train(final.rows.select(rest), n_epochs, validation_rows, copy.deepcopy(start))
         if supervised and len(labels.labelled) <= MAX_CALIBRATED:
             # Calibrate the model on held-out labels.
-            predicted = out_of_fold(network, labels, self.procedure.seeds.split)
-            self._temper(run.model, predicted, labels.truth(labels.judged(self.procedure.seeds.split)), labels)
+            predicted = out_of_fold(network, labels, self.final.seeds.split)
+            self._temper(run.model, predicted, labels.truth(labels.judged(self.final.seeds.split)), labels)
         elif final.target is not None and final.procedure is not self.clustered:
             # Calibrate the model to the confidence of the pseudo-labels.
             unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
@@ -105,9 +103,9 @@ class ClassifierProcedure:
     def _begin(self, labels: Labels, supervised: bool) -> None:
         """Announce the number of training runs to callbacks, if there are several."""
         evaluates = not supervised or len(labels.labelled) <= MAX_CALIBRATED
-        n_experts = (len(labels.folds(self.procedure.seeds.split)) if evaluates else 0) + (not supervised)
+        n_experts = (len(labels.folds(self.final.seeds.split)) if evaluates else 0) + (not supervised)
         if n_experts:
-            self.procedure.progress.begin(n_experts + 1)
+            self.final.progress.begin(n_experts + 1)
 
     def _final_training(self, rows: Rows, labels: Labels, network: Expert) -> FinalTraining:
         """Predict pseudo-labels with the experts, and choose the procedure of the final run.
@@ -115,7 +113,7 @@ class ClassifierProcedure:
         The network and label spreading are pooled if the pool has the smaller cross-entropy on held-out labels.
         Otherwise, the final model is trained on the network's predictions.
         """
-        seed, log_prior, everywhere = self.procedure.seeds.split, labels.log_prior, np.arange(len(rows))
+        seed, log_prior, everywhere = self.final.seeds.split, labels.log_prior, np.arange(len(rows))
         truth = labels.truth(labels.judged(seed))
         held_out, predictions = [out_of_fold(network, labels, seed)], [network(labels, everywhere)]
         alone, loss = fit_exponents(held_out, truth, log_prior, SINGLE_CENTER)
@@ -127,14 +125,14 @@ class ClassifierProcedure:
             held_out.append(predicted)
             together, loss_together = fit_exponents(held_out, truth, log_prior, PAIR_CENTER)
             if loss_together <= loss:
-                procedure = self.clustered if loss_of_neighbours < loss else self.procedure
+                procedure = self.clustered if loss_of_neighbours < loss else self.final
                 target = pooled_targets([*predictions, neighbours(labels, everywhere)], together, log_prior)
                 # Labelled rows are added to each batch separately, and more often.
                 target[labels.labelled] = 0
                 labelled = labels.of(rows).select(rows.tensor(labels.labelled))
                 return FinalTraining(procedure, rows.with_target(target, labelled), target)
-        objective = clone(self.procedure.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
-        procedure = replace(self.procedure, architecture=replace(self.procedure.architecture, objective=objective))
+        objective = clone(self.final.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
+        procedure = replace(self.final, architecture=replace(self.final.architecture, objective=objective))
         target = pooled_targets(predictions, alone, log_prior)
         return FinalTraining(procedure, rows.with_target(target), target)
 
@@ -160,7 +158,7 @@ class ClassifierProcedure:
         from sklearn_vae._semi_supervised.graph import neighbour_graph, principal_components, spread_labels
 
         x = principal_components(rows)
-        graph = neighbour_graph(x, self.n_neighbors, self.procedure.seeds.neighbors)
+        graph = neighbour_graph(x, self.n_neighbors, self.final.seeds.neighbors)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
             prior = np.exp(labels.log_prior)
@@ -172,7 +170,7 @@ class ClassifierProcedure:
         """Return the indices of the held-out rows: a fraction of each class's labelled rows, leaving at least one."""
         if not fraction:
             return np.zeros(0, dtype=int)
-        rng = np.random.RandomState(self.procedure.seeds.split)
+        rng = np.random.RandomState(self.final.seeds.split)
         parts = []
         for k in range(labels.n_classes):
             index = rng.permutation(np.flatnonzero(labels.codes == k))

@@ -67,8 +67,8 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
     draws = []
     for k in range(labels.n_classes):
         index, labelled = np.flatnonzero((codes == k) & confident), np.flatnonzero(labels.codes == k)
-        if len(index) < len(labelled):
-            index = index if len(index) > MIN_CONFIDENT_SHARE * len(labelled) else np.union1d(index, labelled)
+        if len(index) <= MIN_CONFIDENT_SHARE * len(labelled):
+            index = np.union1d(index, labelled)
         if (weight != 1).any():
             n_draws = max(len(index), MIN_DRAWS_PER_LATENT * loc.shape[1])
             index = rng.choice(index, n_draws, p=weight[index] / weight[index].sum())
@@ -77,5 +77,5 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
         index = np.repeat(index, -(-MIN_DRAWS_PER_LATENT * loc.shape[1] // len(index)))
         draws.append(loc[index] + scale[index] * rng.standard_normal((len(index), loc.shape[1])))
     assert model.class_mixture is not None
-    model.class_mixture.fit(draws, class_prior, seed)
+    model.class_mixture.fit(draws, class_prior, rng.randint(2**31))
     return class_prior

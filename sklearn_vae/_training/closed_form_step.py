@@ -16,7 +16,7 @@ from sklearn_vae._model.linear_maps import LOG_SCALE_RANGE
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.step import Step
 from sklearn_vae._training.weights import Weights
-from sklearn_vae.objectives.base import Parts
+from sklearn_vae.objectives.base import TermSums
 
 hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 # The gradient of `clamp` is 1 at the ends of the range, that of `hardtanh` only strictly inside. The range for
@@ -58,7 +58,7 @@ class ClosedFormStep(Step):
         )
 
     @torch.no_grad()
-    def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> Parts:
+    def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> TermSums:
         """Set the gradients; return the terms, summed over rows."""
         x, weight = batch["x"], batch.get("weight")
         model, likelihood, linear = self.model, self.model.likelihood, self.linear
@@ -98,7 +98,7 @@ class ClosedFormStep(Step):
             self.linear_encoder.differentiate(noisy, d_loc)
             torch.sum(d_log_scale, 0, out=linear.log_scale.grad)
         self.encoder.backward(encoded, torch.mm(d_head, self.head.weight), to_input=False)
-        return Parts(reconstruction + beta * kl_sum, reconstruction, kl_sum)
+        return TermSums(reconstruction + beta * kl_sum, reconstruction, kl_sum)
 
 
 def _trains_each_once(model: VAE) -> bool:

@@ -49,7 +49,7 @@ def squared_errors(model: VAE, rows: Rows) -> Tensor:
     for batch in rows.chunks():
         observed = model.likelihood.observe(batch["x"])
         raw = model.decode(draw(model.encode(observed.inputs), (n_draws,), generator))
-        square = (observed.cells - raw).double().square().mean(0)
+        square = (batch["x"].double() - model.likelihood.mean(raw)).square().mean(0)
         squares.append(square * batch["weight"][:, None] if "weight" in batch else square)
     return torch.cat(squares)
 

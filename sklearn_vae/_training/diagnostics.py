@@ -88,7 +88,7 @@ def squared_gains(model: VAE, z: Tensor, weight: np.ndarray) -> list[float]:
 
 
 def blend(new: Statistics, old: Statistics | None) -> Statistics:
-    """Return the statistics of new rows; where they are fewer than `MIN_ROWS`, earlier ones stand for the rest."""
+    """Average the statistics of new rows with earlier ones, whose weight is `MIN_ROWS` minus that of the new rows."""
     if old is None:
         return new
     weight = min(old[0], max(MIN_ROWS - new[0], 0.0))

@@ -24,7 +24,7 @@ from sklearn_vae._training.evaluate import evaluate
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import Recipe
 from sklearn_vae._training.trainer import Trainer
-from sklearn_vae.objectives.base import Parts
+from sklearn_vae.objectives.base import TermSums
 
 T = TypeVar("T")
 
@@ -57,7 +57,9 @@ class Seeds(NamedTuple):
     Attributes
     ----------
     start : int
-        Initial weights, and the rows that initialise a prior.
+        Initial weights.
+    prior : int
+        Rows that initialise a prior.
     training : int
         Order of rows, posterior draws and noise.
     split : int
@@ -69,6 +71,7 @@ class Seeds(NamedTuple):
     """
 
     start: int
+    prior: int
     training: int
     split: int
     neighbors: int
@@ -92,7 +95,7 @@ class TrainingResult:
         Epochs and steps after which `model` was kept.
     n_epochs_run : int
         Epochs in total. In cross-validation, those of the longest run.
-    curve : list of Parts
+    curve : list of TermSums
         Mean training loss of each epoch, with its reconstruction and KL terms.
     scores : list of float
         Score of each validation. The first is that of the initial model.
@@ -108,7 +111,7 @@ class TrainingResult:
     n_epochs: int = 0
     n_steps: int = 0
     n_epochs_run: int = 0
-    curve: list[Parts] = field(default_factory=list)
+    curve: list[TermSums] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     epochs: list[float] = field(default_factory=list)
@@ -161,7 +164,7 @@ class FitProcedure:
             model.linear.start_at(model.likelihood.linear_start(ppca))
         # In training mode, layers might draw random numbers or update statistics.
         model = model.to(rows.device).eval()
-        generator = _generator(self.seeds.start, rows.device)
+        generator = _generator(self.seeds.prior, rows.device)
         model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator).inputs)
         if self.architecture.n_classes:
             model.input_norm.copy_(_median_norm(model, rows))
@@ -173,7 +176,7 @@ class FitProcedure:
         model = model.to(device)
         model.objective = self.architecture.objective
         model.input_noise = settings.input_noise
-        return Trainer(model, settings, _generator(self.seeds.training, device))
+        return Trainer(model, settings, self.seeds.training)
 
     def n_steps(self, rows: Rows, n_epochs: int) -> int:
         """Return the number of steps in `n_epochs` epochs."""

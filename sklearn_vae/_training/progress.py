@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
-from sklearn_vae.objectives.base import Parts
+from sklearn_vae.objectives.base import TermSums
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -57,7 +57,7 @@ class Progress:
         self._table = _Table(int(estimator.verbose)) if estimator.verbose else None
 
     def begin(self, n_subtasks: int) -> Any:
-        """Begin a fit of `n_subtasks` runs, or of the epochs of its only run; return its callback context."""
+        """Begin a fit and return its callback context; `n_subtasks` is its number of runs, or of epochs in one run."""
         if getattr(self._estimator, "_skl_callbacks", None):
             self._root = self._begin(self._estimator._init_callback_context(max_subtasks=n_subtasks))
         return self._root
@@ -86,7 +86,7 @@ class Progress:
             estimator=self._estimator, **self._data, reconstruction_attributes=attributes
         )
 
-    def print(self, name: str, epoch: int, step: int, parts: Parts, score: float | None, is_due: bool) -> None:
+    def print(self, name: str, epoch: int, step: int, parts: TermSums, score: float | None, is_due: bool) -> None:
         """Print a line if it is due, or after every epoch if `verbose` is above 1."""
         if self._table is not None and (is_due or self._table.verbose > 1):
             self._table.print(name, (epoch, step, *parts, score))
@@ -116,7 +116,7 @@ class RunProgress:
         self._epoch = self._progress.begin_task(self._context, "epoch")
 
     def end_epoch(
-        self, epoch: int, step: int, parts: Parts, score: float | None, is_due: bool, attributes: Attributes
+        self, epoch: int, step: int, parts: TermSums, score: float | None, is_due: bool, attributes: Attributes
     ) -> bool:
         """End an epoch and print its line if `is_due`; return whether a callback requests a stop."""
         self._progress.print(self._name, epoch, step, parts, score, is_due)

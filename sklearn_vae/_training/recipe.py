@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 MAX_SMALL_ROWS = 5000
 # Number of cross-validation folds that the rows are split into.
 N_SPLITS = 5
-# Minimum number of rows for which training on a single fold suffices, and labels suffice for long training.
+# Minimum number of rows for which one held-out fold suffices, and for which full labels allow long training.
 MANY_ROWS = 1000
 # Maximum number of held-out rows. More rows cost time and hardly improve the estimate.
 MAX_HELD_OUT = 5000
@@ -49,7 +49,11 @@ class SizeRules:
     @property
     def batch_size(self) -> int:
         """Number of rows per training step."""
-        return min(64 if self.is_small else 256, self.n_rows)
+        return 64 if self.is_small else 256
+
+    def target_weight(self, n_steps: int) -> Callable[[int], float]:
+        """Return the weight of the pseudo-labels as a function of the step."""
+        return lambda step: 1.0
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ class ClassifierRules(SizeRules):
     ----------
     n_rows, n_labelled : int
     clustered : bool, default=False
-        Whether the classes are clusters of many rows. Long training on unlabelled rows then corrects wrong
-        pseudo-labels.
+        Whether label spreading alone predicts held-out labels better than the network does. Long training on
+        unlabelled rows then corrects wrong pseudo-labels.
     """
 
     n_labelled: int
@@ -145,7 +149,7 @@ class ClassifierRules(SizeRules):
         """Return the weight of the pseudo-labels as a function of the step."""
         if self.clustered and not self.is_small:
             return lambda step: max(0.0, 1 - step / (0.1 * n_steps))
-        return lambda step: 1.0
+        return super().target_weight(n_steps)
 
     def max_epochs(self, batch_size: int) -> int:
         """Return the number of epochs."""
@@ -199,13 +203,13 @@ class Settings:
 
     Attributes
     ----------
+    n_steps : int
+        Maximum number of steps.
     batch_size : int
     learning_rate : callable
         Step (from 0) -> learning rate of Adam.
     beta : callable
         Step -> weight of the KL term.
-    final_beta : float
-        Value of `beta` at the last step, with which held-out rows are scored.
     weight_decay : float
         Decoupled weight decay of the networks. The linear maps have none.
     averaging : float
@@ -218,14 +222,19 @@ class Settings:
         Step -> weight of the pseudo-labels of unlabelled rows.
     """
 
+    n_steps: int
     batch_size: int
     learning_rate: Callable[[int], float]
     beta: Callable[[int], float]
-    final_beta: float
     weight_decay: float
     averaging: float
     input_noise: float
-    target_weight: Callable[[int], float] = lambda step: 1.0
+    target_weight: Callable[[int], float]
+
+    @property
+    def final_beta(self) -> float:
+        """Value of `beta` at the last step, with which held-out rows are scored."""
+        return self.beta(max(self.n_steps - 1, 0))
 
 
 @dataclass(frozen=True)
@@ -256,15 +265,15 @@ class Recipe:
     weight_decay: float
     averaging: float
     input_noise: float
-    target_weight: Callable[[int], Callable[[int], float]] = lambda n_steps: lambda step: 1.0
+    target_weight: Callable[[int], Callable[[int], float]]
 
     def settings(self, n_steps: int) -> Settings:
         """Return the settings of a run of at most `n_steps` steps."""
         return Settings(
+            n_steps=n_steps,
             batch_size=self.batch_size,
             learning_rate=Schedule(self.learning_rate, self.warmup_steps, n_steps, self.learning_rate_decay),
             beta=partial(beta_at, self.beta),
-            final_beta=beta_at(self.beta, n_steps),
             weight_decay=self.weight_decay,
             averaging=self.averaging,
             input_noise=self.input_noise,

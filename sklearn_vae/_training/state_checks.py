@@ -38,11 +38,12 @@ def check_training_state(state: Any, model: VAE) -> None:
 
 def check_trainer(state: Any, model: VAE) -> None:
     """Raise ValueError unless `state` is a valid `Trainer.state_dict`. The optimiser itself does not check sizes."""
-    keys = {"step", "weights", "optima", "moments", "seed"}
+    keys = {"step", "weights", "optima", "moments", "seed", "digest"}
     expect(isinstance(state, dict) and state.keys() == keys, "the trainer's state", f"a dictionary of {keys}", state)
     for name in ("step", "seed"):
         is_valid = is_count(state[name]) and state[name] < 2**63
         expect(is_valid, f"trainer[{name!r}]", "an integer of at least 0", state[name])
+    expect(isinstance(state["digest"], str), "trainer['digest']", "a string", state["digest"])
     shape = (n_values(model),)
     check_floats("trainer['weights']", state["weights"], shape)
     moments, optima, expected = state["moments"], state["optima"], list(model.likelihood.optima())

@@ -11,7 +11,7 @@ from torch import Tensor
 from sklearn_vae._data.devices import seeded_global_generator
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.weights import Weights
-from sklearn_vae.objectives.base import Parts
+from sklearn_vae.objectives.base import TermSums
 
 
 class Step(ABC):
@@ -35,7 +35,7 @@ class Step(ABC):
         """Return whether the step can train the model."""
 
     @abstractmethod
-    def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> Parts:
+    def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> TermSums:
         """Set the gradients of the mean loss; return the terms, summed over rows.
 
         Parameters
@@ -49,7 +49,7 @@ class Step(ABC):
 
         Returns
         -------
-        sums : Parts
+        sums : TermSums
             Each row's terms are multiplied by its weight.
         """
 
@@ -62,7 +62,7 @@ class AutogradStep(Step):
         """Return True."""
         return True
 
-    def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> Parts:
+    def __call__(self, batch: dict[str, Tensor], beta: float, generator: torch.Generator) -> TermSums:
         """Set the gradients; return the terms, summed over rows."""
         weight = batch.get("weight")
         self.weights.gradient.zero_()
@@ -71,13 +71,13 @@ class AutogradStep(Step):
                 terms = self.model(**batch, beta=beta, generator=generator)
             weighted_mean(terms.loss, weight).backward()
         sums = torch.stack([(t if weight is None else t * weight).detach().sum() for t in terms])
-        return Parts(*sums.tolist())
+        return TermSums(*sums.tolist())
 
 
 def weighted_mean(loss: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the sum of the weighted losses divided by the number of rows, so that its gradient is unbiased.
+    """Return the sum of the weighted losses divided by the number of rows.
 
-    Weights have mean 1 over all rows. If the training rows' weights have another mean, it scales the loss. Neither
-    Adam's steps nor the decoupled weight decay depend on that scale.
+    Dividing by the batch's total weight instead would give every batch an equal vote. Weights have mean 1 over all
+    rows; another mean only scales the loss, which changes neither Adam's steps nor the weight decay.
     """
     return loss.mean() if weight is None else (loss * weight).mean()

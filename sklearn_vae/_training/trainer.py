@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Iterator
 from operator import add
@@ -21,7 +22,7 @@ from sklearn_vae._training.closed_form_step import ClosedFormStep
 from sklearn_vae._training.recipe import Settings
 from sklearn_vae._training.step import AutogradStep, Step
 from sklearn_vae._training.weights import Weights
-from sklearn_vae.objectives.base import Parts
+from sklearn_vae.objectives.base import TermSums
 
 # Minimum number of labelled rows added to each semi-supervised batch.
 MIN_LABELLED = 64
@@ -72,9 +73,9 @@ class _Adam(torch.optim.Adam):
 
 
 class _Net(NeuralNet):
-    """skorch's fit loop, iterator and optimizer, applied to a `Trainer`'s steps.
+    """skorch's net around the model's flat tensor of weights.
 
-    The module is the model's flat tensor of weights, which the optimizer updates.
+    It validates and constructs the optimizer, and its fit loop makes the iterator over batches of each epoch.
     """
 
     trainer: Trainer
@@ -94,8 +95,9 @@ class Trainer:
     model : VAE
         Trained in place.
     settings : Settings
-    generator : torch.Generator
-        The only source of randomness, on the model's device.
+    seed : int
+        Seed of the orders of rows, posterior draws and noise. Each epoch has a random stream of its own, so that
+        training resumes from a seed and a number of steps.
 
     Attributes
     ----------
@@ -105,20 +107,22 @@ class Trainer:
         Number of steps made.
     """
 
-    def __init__(self, model: VAE, settings: Settings, generator: torch.Generator):
+    def __init__(self, model: VAE, settings: Settings, seed: int):
         self.model = model
         self.settings = settings
-        self.generator = generator
-        self.seed = generator.initial_seed()
+        self.seed = seed
         self.step = 0
         # Sums of the objective's terms over the epoch.
-        self._sums = Parts(0.0, 0.0, 0.0)
+        self._sums = TermSums(0.0, 0.0, 0.0)
+        # Labelled rows of a semi-supervised fit, and their number in each batch.
         self._labelled: Rows | None = None
+        self._n_labelled = 0
         self.average = copy.deepcopy(model).eval()
         model.train()
+        self.generator = torch.Generator(next(model.parameters()).device)
         self.weights, self._averages = Weights(model), Weights(self.average, trains=False).values
         self._optima = list(zip(self.average.likelihood.optima(), model.likelihood.optima(), strict=True))
-        # Buffers of the user's layers, as in batch normalisation. They are looked up by name, because a layer may
+        # Buffers, such as the running means of batch normalisation. They are looked up by name, because a layer may
         # replace the tensor.
         self._statistics = [
             (average, module, name)
@@ -134,7 +138,7 @@ class Trainer:
             optimizer__fused=True,
             batch_size=settings.batch_size,
             iterator_train=_Batches,
-            iterator_train__generator=generator,
+            iterator_train__generator=self.generator,
             train_split=None,
             callbacks="disable",
             verbose=0,
@@ -143,13 +147,12 @@ class Trainer:
         self._net.trainer = self
         self._net.initialize()
 
-    def run_epoch(self, rows: Rows) -> Parts:
+    def run_epoch(self, rows: Rows) -> TermSums:
         """Pass over the rows once, in random order; return the terms' weighted means over them."""
-        # Each epoch has a stream of its own, so that training resumes from a seed and a number of steps.
         epoch_seed = np.random.SeedSequence((self.seed, self.step)).generate_state(1, np.uint64)
         self.generator.manual_seed(int(epoch_seed[0] >> 1))
         self._net.history.clear()
-        self._sums = Parts(0.0, 0.0, 0.0)
+        self._sums = TermSums(0.0, 0.0, 0.0)
         self._labelled = rows.labelled
         if rows.labelled is not None:
             share = round(self.settings.batch_size * len(rows.labelled) / len(rows))
@@ -158,7 +161,7 @@ class Trainer:
         # Buffers are copied, not averaged: they are running means or counts.
         for average, module, name in self._statistics:
             getattr(average, name).copy_(getattr(module, name))
-        return Parts(*(total / rows.total_weight for total in self._sums))
+        return TermSums(*(total / rows.total_weight for total in self._sums))
 
     def make_step(self, batch: dict[str, Tensor]) -> None:
         """Update the weights and their average."""
@@ -190,7 +193,7 @@ class Trainer:
                 f"batch_size={self.settings.batch_size}; use a larger batch_size, more rows, more than one "
                 "pseudo-input of a VampPrior, or nn.LayerNorm instead."
             ) from error
-        self._sums = Parts(*map(add, self._sums, parts))
+        self._sums = TermSums(*map(add, self._sums, parts))
         return parts.loss / len(batch["x"])
 
     @torch.no_grad()
@@ -210,6 +213,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Return the state that training resumes from, as arrays and numbers.
 
+        It includes a digest of the averaged model, the only part that users can change.
         `sklearn_vae._training.state_checks.check_trainer` validates it.
         """
         moments = self._net.optimizer_.state[self.weights.trained]
@@ -219,10 +223,13 @@ class Trainer:
             "optima": [_array(optimum) for _, optimum in self._optima],
             "moments": {name: _array(value) for name, value in moments.items()},
             "seed": self.seed,
+            "digest": _digest(self.average),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from `state`. The moving average stays that of the model given to the constructor."""
+        """Resume from `state`, unless it belongs to another model than that given to the constructor."""
+        if state["digest"] != _digest(self.average):
+            return
         self.step = state["step"]
         self.weights.values.copy_(to_tensor(state["weights"]))
         for (_, optimum), value in zip(self._optima, state["optima"], strict=True):
@@ -231,6 +238,14 @@ class Trainer:
         moments = {name: torch.tensor(value, device=device) for name, value in state["moments"].items()}
         self._net.optimizer_.state[self.weights.trained] = moments
         self.seed = state["seed"]
+
+
+def _digest(model: nn.Module) -> str:
+    """Return a digest of the model's parameters and buffers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in model.state_dict().values():
+        digest.update(_array(tensor).tobytes())
+    return digest.hexdigest()
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -95,8 +95,8 @@ class KLDisplay:
         vae = find_steps(estimator).vae
         if not hasattr(vae, "kl_per_component_"):
             raise ValueError(
-                f"expected a model with a KL term, got objective={vae.objective!r}, which has no generative model; "
-                "use objective='elbo'."
+                f"expected a model with a KL term, got objective={vae.objective!r} without a generative model; "
+                "use objective='elbo', and for VAEClassifier generative_weight above 0."
             )
         return cls(kl=vae.kl_per_component_, threshold=threshold).plot(ax, sort=sort, bar_kwargs=bar_kwargs)
 

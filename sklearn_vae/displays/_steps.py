@@ -28,7 +28,7 @@ INVALID_FOR_MEANS = (SimpleImputer, OneHotEncoder, OrdinalEncoder, KBinsDiscreti
 
 
 @dataclass(frozen=True)
-class Steps:
+class PipelineSteps:
     """A fitted VAE and the steps before it, split at the last step without a valid inverse.
 
     Displays show data after the `kept` steps. The inverses of the `undone` steps bring decoded
@@ -111,7 +111,7 @@ class Steps:
         return None
 
 
-def find_steps(estimator) -> Steps:
+def find_steps(estimator) -> PipelineSteps:
     """Return the VAE step of a fitted estimator, pipeline or search, and the steps before it.
 
     Raises
@@ -132,7 +132,7 @@ def find_steps(estimator) -> Steps:
     vae, before = steps[position], steps[:position]
     check_is_fitted(vae)
     n_kept = max((i + 1 for i, step in enumerate(before) if not _is_invertible(step)), default=0)
-    return Steps(vae, before[:n_kept], before[n_kept:])
+    return PipelineSteps(vae, before[:n_kept], before[n_kept:])
 
 
 def _flat(estimator) -> Iterator[Any]:

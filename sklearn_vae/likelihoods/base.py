@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -69,7 +69,7 @@ class Likelihood(BaseEstimator, ABC):
         return self
 
     def resolved_as(self, fitted: Likelihood) -> Likelihood:
-        """Return the specification with every "auto" that `for_data` resolves as it was resolved for `fitted`.
+        """Return the specification with each "auto" replaced by the value in `fitted`.
 
         Parameters
         ----------
@@ -115,6 +115,11 @@ class Observed(NamedTuple):
     inputs: Tensor
     mask: Tensor | None = None
 
+    def select(self, columns: Sequence[int]) -> Observed:
+        """Return these cells. The inputs must be the cells."""
+        mask = None if self.mask is None else self.mask[..., columns]
+        return Observed(self.cells[..., columns], self.inputs[..., columns], mask)
+
 
 class LinearStart(NamedTuple):
     """Linear encoder and decoder between the encoder's inputs, the latents and the raw outputs."""
@@ -125,6 +130,18 @@ class LinearStart(NamedTuple):
     decoder_weight: np.ndarray  # (n_outputs, n_components)
     decoder_bias: np.ndarray  # (n_outputs,)
     spread: float  # root mean variance of the inputs along the components
+
+    @staticmethod
+    def join(starts: Sequence[LinearStart], order: np.ndarray) -> LinearStart:
+        """Combine the starts of groups of columns, which are independent given z, and put the columns in `order`."""
+        return LinearStart(
+            encoder_weight=np.hstack([s.encoder_weight for s in starts])[:, order],
+            encoder_bias=np.sum([s.encoder_bias for s in starts], axis=0),
+            posterior_variance=1 / (1 + np.sum([1 / s.posterior_variance - 1 for s in starts], axis=0)),
+            decoder_weight=np.vstack([s.decoder_weight for s in starts])[order],
+            decoder_bias=np.hstack([s.decoder_bias for s in starts])[order],
+            spread=float(np.mean([s.spread for s in starts])),
+        )
 
 
 class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):

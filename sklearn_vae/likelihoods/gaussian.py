@@ -367,7 +367,7 @@ class OptimalGaussian(ClosedFormGaussian):
         yield self.sums
 
     def set_variance(self, variance: float) -> None:
-        """Set the sums to those of one cell with this squared residual, of negligible weight in any unit of weights."""
+        """Start the sums at this variance, with a weight too small to matter."""
         self.sums[0], self.sums[1] = START_WEIGHT * variance, START_WEIGHT
 
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
@@ -424,7 +424,7 @@ class FixedGaussian(ClosedFormGaussian):
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Store the data's units and divide the scale by `unit`; raise ValueError if the result is too small."""
         super().set_units(moments, axes)
-        self.log_scale -= math.log(moments.unit)
+        self.log_scale.fill_(math.log(self.scale) - math.log(moments.unit))
         if self.log_scale < math.log(MIN_FIXED_SCALE):
             raise ValueError(
                 f"Gaussian: expected scale to be at least {MIN_FIXED_SCALE:g} of the columns' root mean variance, "

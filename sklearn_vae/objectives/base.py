@@ -25,7 +25,7 @@ class Terms(NamedTuple):
     kl: Tensor
 
 
-class Parts(NamedTuple):
+class TermSums(NamedTuple):
     """Sums or means of an objective's terms over rows, in nats. A term that the objective lacks is 0."""
 
     loss: float

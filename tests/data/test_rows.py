@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_vae import VAETransformer
 from sklearn_vae._data.rows import DenseRows
 
 
@@ -70,3 +71,19 @@ def test_targets_follow_their_rows(known):
     selected = rows.select(order).select(torch.tensor([2, 0]))
     batch = selected[torch.arange(2)]
     assert batch["x"][:, 0].tolist() == [0, 3] and torch.equal(batch["target"], expected[[0, 3]])
+
+
+def test_repeated_rows_count_several_times():
+    rows = DenseRows(torch.arange(6.0)[:, None], weight=torch.arange(6.0) + 1).select(torch.tensor([0, 4, 4, 4, 5]))
+    assert sum(float(w @ x[:, 0]) for x, w in rows.blocks(2)) == 0 * 1 + 3 * 4 * 5 + 5 * 6
+    assert sum(float(w.sum()) for _, w in rows.blocks(2)) == rows.total_weight == 1 + 3 * 5 + 6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_weight_zero_may_be_huge(dtype):
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(dtype)
+    weight = np.arange(40) % 4 > 0
+    huge = np.where(weight[:, None], X, np.finfo(dtype).max / 2)
+    vae = VAETransformer(2, hidden_layer_sizes=(4,), max_iter=2, random_state=0)
+    expected = vae.fit(X[weight]).transform(X[weight])
+    np.testing.assert_allclose(vae.fit(huge, sample_weight=weight).transform(X[weight]), expected, rtol=1e-4, atol=1e-5)

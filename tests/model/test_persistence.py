@@ -362,3 +362,13 @@ def test_classifier_restored_goes_on_with_warm_start(iris):
     np.testing.assert_array_equal(
         restored.fit(iris, LABELS).predict_proba(iris), vae.fit(iris, LABELS).predict_proba(iris)
     )
+
+
+@pytest.mark.parametrize("params", [{"max_iter": -1}, {"beta": "large"}, {"learning_rate_init": 0}])
+def test_invalid_parameters_are_refused_by_fit_and_not_by_a_copy(iris, params):
+    """A search in parallel copies estimators before it fits them."""
+    copied = pickle.loads(pickle.dumps(small(**params)))
+    with pytest.raises(ValueError, match=next(iter(params))):
+        copied.fit(iris)
+    vae = small().fit(iris).set_params(**params)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(vae)).transform(iris), vae.transform(iris))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.utils._param_validation import InvalidParameterError
 from torch import nn
 
 from sklearn_vae import VAEClassifier, VAETransformer
@@ -156,7 +157,7 @@ def use(estimator, goes_on=True):
 
 
 def refused_or_usable(estimator, state, what, goes_on=True):
-    """Return the error of loading, or None after using what was loaded."""
+    """Return the error of loading or of a parameter, or None after using what was loaded."""
     try:
         restored = load(estimator, state)
     except (ValueError, TypeError) as error:
@@ -164,6 +165,9 @@ def refused_or_usable(estimator, state, what, goes_on=True):
     if hasattr(restored, "module_"):
         try:
             use(restored, goes_on)
+        except InvalidParameterError as error:
+            # A parameter of a method, which names it.
+            return error
         except Exception as error:
             raise AssertionError(f"{what} was loaded, and then {type(error).__name__}: {error}") from error
     return None
@@ -239,6 +243,7 @@ CHANGED = {
     ),
     "optima": ("chunks", ("_training_state", "trainer", "optima"), lambda o: o[:0], "'optima'.*to be 1 arrays"),
     "seed": ("chunks", ("_training_state", "trainer", "seed"), lambda n: 2**63, "'seed'.*an integer"),
+    "digest": ("chunks", ("_training_state", "trainer", "digest"), lambda d: 1, "'digest'.*a string"),
     "weights": ("fit", ("module_", "linear.encoder.weight"), lambda a: a * np.nan, "linear.encoder.weight.*finite"),
     "columns": ("fit", ("n_features_in_",), lambda n: 5, "n_features_in_ to be 4"),
     "versions": ("fit", ("_versions",), lambda v: None, "_versions"),

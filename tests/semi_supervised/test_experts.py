@@ -96,7 +96,7 @@ def test_hold_out_leaves_each_class_a_row_to_learn_from(fraction):
     """And a class's only row is never held out; larger classes give their share."""
     labels = many()
     held_out = ClassifierProcedure._hold_out(
-        SimpleNamespace(procedure=SimpleNamespace(seeds=Seeds.spawn(0))), labels, fraction
+        SimpleNamespace(final=SimpleNamespace(seeds=Seeds.spawn(0))), labels, fraction
     )
     assert len(set(held_out)) == len(held_out) and (labels.codes[held_out] >= 0).all()
     assert 17 not in held_out

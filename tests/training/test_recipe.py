@@ -130,3 +130,16 @@ def test_partial_fit_keeps_measured_column_scales():
 def test_seeds_of_a_fit_are_independent_streams():
     first, again, other = Seeds.spawn(3), Seeds.spawn(3), Seeds.spawn(4)
     assert first == again and len({*first, *other}) == 2 * len(first)
+
+
+def test_partial_fit_uses_the_given_batch_size_after_a_small_first_chunk():
+    vae = VAETransformer(**{**QUICK, "batch_size": 64}).partial_fit(X[:10])
+    assert vae.n_steps_ == 1 and vae.partial_fit(X).n_steps_ == 1 + 7
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_beta_is_asked_for_the_steps_of_the_run_only(early_stopping):
+    steps = []
+    vae = VAETransformer(**QUICK, batch_size=50, early_stopping=early_stopping)
+    vae.set_params(beta=lambda step: steps.append(step) or 1.0).fit(X)
+    assert min(steps) == 0 and max(steps) < 8 * QUICK["max_iter"]
