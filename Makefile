@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV = .venv
 BIN = $(VENV)/bin
-# Other packages that train VAEs do not come near the package's own environment.
+# Other packages that train VAEs are installed in an environment of their own.
 BENCH_VENV = .venv-bench
 BENCHMARKS = $(BENCH_VENV)/bin/python docs/benchmarks
 CONSTRAINTS = constraints.txt
@@ -46,7 +46,7 @@ build: $(VENV)/.build
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
 
-# The short form of each question, in about ten minutes; the last two, of memory, run on Linux only.
+# Short forms of the benchmarks, about ten minutes. memory.py and scaling.py need Linux.
 bench:
 	$(MAKE) VENV=$(BENCH_VENV) $(BENCH_VENV)/.bench
 	$(BENCHMARKS)/epoch_seconds.py --sets small medium --threads 1

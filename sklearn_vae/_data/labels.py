@@ -14,6 +14,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn_vae._data.rows import Rows
 
 UNLABELLED = -1
+# Number of folds that labelled rows are split into: `FEW_SPLITS` from `MANY_LABELLED` rows on.
+SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
+# Probability floor for label spreading. Divided by the number of classes, it is the floor of a class's share.
+MIN_PROBABILITY = 1e-3
 # Accepted types of labels, by the names that error messages use.
 KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool, np.bool_), "int": (Integral,), "float": (Real,)}
 # Code that error messages suggest: it converts labels to strings, except the number -1, or all labels, including -1,
@@ -140,14 +144,6 @@ def _wrong_kind(kind: str) -> TypeError:
     return TypeError(f"expected labels that are strings, booleans or integers, got {kind}; convert them: {TO_STRINGS}.")
 
 
-# Number of folds of the labelled rows, the smaller number for many labelled rows, and how many rows are many.
-SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
-
-
-# Probability floor for label spreading; divided by the number of classes, the floor of a class's share.
-MIN_PROBABILITY = 1e-3
-
-
 @dataclass(frozen=True)
 class Labels:
     """Labels and weights of rows.
@@ -204,7 +200,7 @@ class Labels:
         n_splits = min(len(index), FEW_SPLITS if len(index) >= MANY_LABELLED else SPLITS)
         return [index[i::n_splits] for i in range(n_splits)]
 
-    def judged(self, seed: int) -> np.ndarray:
+    def evaluated(self, seed: int) -> np.ndarray:
         """Return the indices of all folds, fold after fold."""
         return np.concatenate([np.zeros(0, dtype=int), *self.folds(seed)])
 

@@ -17,8 +17,8 @@ from sklearn_vae._data.rows import Rows
 CHUNK_SIZE, PRODUCT_SIZE = 2**18, 2**21
 Eigen = tuple[np.ndarray, np.ndarray, float]
 
-# Largest number of columns for which the covariance is decomposed, and of rows (if fewer than columns) for which their
-# Gram matrix is. Larger data need subspace iterations.
+# Largest number of columns for which the covariance matrix is decomposed, and largest number of rows, if there are more
+# columns, for which the Gram matrix is. Larger data need subspace iterations.
 MAX_EXACT, MAX_GRAM = 2048, 512
 # Subspace iterations end when a pass over the rows gains at most this share of the unexplained variance, or after this
 # number of passes.

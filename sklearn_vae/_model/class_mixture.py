@@ -91,33 +91,11 @@ class ClassMixture(nn.Module):
         return self
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return log p(z).
-
-        Parameters
-        ----------
-        z : Tensor of shape (..., n_rows, n_components)
-            Latent variables.
-
-        Returns
-        -------
-        log_prob : Tensor of shape (..., n_rows)
-            In nats.
-        """
+        """Return log p(z) in nats, (..., n_rows), for latent variables (..., n_rows, n_components)."""
         return (self.log_prob_classes(z) + self.log_class).logsumexp(-1)
 
     def log_prob_classes(self, z: Tensor) -> Tensor:
-        """Return log p(z|y) for each class.
-
-        Parameters
-        ----------
-        z : Tensor of shape (..., n_rows, n_components)
-            Latent variables.
-
-        Returns
-        -------
-        log_prob : Tensor of shape (..., n_rows, n_classes)
-            In nats.
-        """
+        """Return log p(z|y) of each class in nats, (..., n_rows, n_classes)."""
         shape = (self.n_classes, self.n_mixture_components, self.n_components)
         # One matrix product for all components.
         square = (z @ self.whitening.T - self.offset).square().unflatten(-1, shape).sum(-1)
@@ -126,37 +104,11 @@ class ClassMixture(nn.Module):
         return (self.log_weight + log_det - constant - 0.5 * square).logsumexp(-1)
 
     def sample_classes(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Draw class indices from p(y).
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of draws.
-        generator : torch.Generator
-            The only source of randomness.
-
-        Returns
-        -------
-        y : Tensor of shape (n_samples,)
-            Class indices.
-        """
+        """Draw class indices from p(y), (n_samples,)."""
         return torch.multinomial(self.log_class.exp(), n_samples, replacement=True, generator=generator)
 
     def sample(self, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw z from p(z|y).
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_samples,)
-            Class indices.
-        generator : torch.Generator
-            The only source of randomness.
-
-        Returns
-        -------
-        z : Tensor of shape (n_samples, n_components)
-            One draw for each class index.
-        """
+        """Draw z from p(z|y), (n_samples, n_components), for class indices `y`, (n_samples,)."""
         j = torch.multinomial(self.log_weight.exp()[y], 1, generator=generator)[:, 0]
         index = y * self.n_mixture_components + j
         noise = torch.randn(

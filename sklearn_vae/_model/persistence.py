@@ -10,7 +10,7 @@ import torch
 from sklearn.exceptions import InconsistentVersionWarning
 
 from sklearn_vae._model.architecture import Architecture
-from sklearn_vae._model.state_checks import check_weights, has_names
+from sklearn_vae._model.state_checks import check_weights, is_built_in
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._version import __version__
 
@@ -79,7 +79,7 @@ def rebuild(architecture: Architecture, arrays: dict[str, np.ndarray], saved_wit
     """
     generator = torch.Generator("cpu").manual_seed(0)
     try:
-        if has_names(architecture):
+        if is_built_in(architecture):
             check_weights(_build_without_memory(architecture, generator), arrays)
         model = architecture.build(generator)
         check_weights(model, arrays)

@@ -126,7 +126,7 @@ def check_architecture(architecture: Any, classifies: bool) -> None:
         check_component("_architecture.objective.objective", architecture.generative_objective, Objective)
 
 
-def has_names(architecture: Architecture) -> bool:
+def is_built_in(architecture: Architecture) -> bool:
     """Return whether the likelihood, prior and network are of classes that this package names."""
     named = (LIKELIHOODS, architecture.likelihood), (PRIORS, architecture.prior), (NETWORKS, architecture.network)
     return all(type(component) in family.values() for family, component in named)

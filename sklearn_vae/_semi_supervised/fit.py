@@ -92,7 +92,7 @@ class ClassifierProcedure:
         if supervised and len(labels.labelled) <= MAX_CALIBRATED:
             # Calibrate the model on held-out labels.
             predicted = out_of_fold(network, labels, self.final.seeds.split)
-            self._temper(run.model, predicted, labels.truth(labels.judged(self.final.seeds.split)), labels)
+            self._temper(run.model, predicted, labels.truth(labels.evaluated(self.final.seeds.split)), labels)
         elif final.target is not None and final.procedure is not self.clustered:
             # Calibrate the model to the confidence of the pseudo-labels.
             unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
@@ -114,7 +114,7 @@ class ClassifierProcedure:
         Otherwise, the final model is trained on the network's predictions.
         """
         seed, log_prior, everywhere = self.final.seeds.split, labels.log_prior, np.arange(len(rows))
-        truth = labels.truth(labels.judged(seed))
+        truth = labels.truth(labels.evaluated(seed))
         held_out, predictions = [out_of_fold(network, labels, seed)], [network(labels, everywhere)]
         alone, loss = fit_exponents(held_out, truth, log_prior, SINGLE_CENTER)
         if self.spreads:

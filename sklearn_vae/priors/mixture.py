@@ -19,9 +19,9 @@ from sklearn_vae.priors.diagonal_mixture import DiagonalMixture
 class Mixture(Prior):
     r"""Mixture of Gaussians, :math:`p(z) = \sum_k \pi_k N(z; m_k, \mathrm{diag}(s_k^2))`.
 
-    Weights, means and scales are trained together with the networks. Only the mixture prior is
-    taken from Dilokthanakul et al. (2016). The KL between posterior and prior is estimated with
-    the draw that the decoder gets.
+    Weights, means and scales are trained together with the networks. This is the prior of
+    Dilokthanakul et al. (2016), without their other changes. The KL between posterior and prior is
+    estimated with the draw that the decoder gets.
 
     Parameters
     ----------
