@@ -147,9 +147,10 @@ class VAETransformer(BaseVAE):
         `warm_start` continues training.
 
     n_iter_no_change : int, default=8
-        Maximum number of consecutive validations without an improvement by `tol`; training
-        then stops. The model is validated after every epoch, or about every 25 steps if
-        epochs are shorter.
+        Maximum number of consecutive validations without an improvement by `tol`. Training
+        then stops, unless the score is still rising, above that of half as many validations
+        before. Validations do not count while `beta` differs from its final value. The model
+        is validated after every epoch, or about every 25 steps if epochs are shorter.
 
     tol : float, default=0.0
         Minimum improvement of the validation score, in nats per row.

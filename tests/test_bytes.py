@@ -20,6 +20,8 @@ from sklearn_vae._data.rows import DenseRows
 from sklearn_vae._model import inference as _inference
 from sklearn_vae._semi_supervised import graph as _propagation
 from sklearn_vae._semi_supervised.graph import principal_components
+from sklearn_vae._training import column_noise as _column_noise
+from sklearn_vae._training import evaluate as _evaluate
 from sklearn_vae.likelihoods import LIKELIHOODS
 
 DIGITS = load_digits()
@@ -168,6 +170,8 @@ def few_at_a_time(monkeypatch):
     """Make chunks and batches small compared with a small array."""
     for module in (_rows, _inference, _ppca):
         monkeypatch.setattr(module, "CHUNK_SIZE", 2**13)
+    monkeypatch.setattr(_evaluate, "CHUNK_SIZE", 2**13)
+    monkeypatch.setattr(_column_noise, "MAX_CELLS", 2**13)
     monkeypatch.setattr(_rows, "EVALUATION_BATCH", 256)
 
 

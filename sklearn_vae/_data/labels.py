@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -18,6 +19,8 @@ UNLABELLED = -1
 SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
 # Probability floor for label spreading. Divided by the number of classes, it is the floor of a class's share.
 MIN_PROBABILITY = 1e-3
+# A class is rare if its share is surely below this fraction of an equal share.
+RARE_SHARE = 0.5
 # Accepted types of labels, by the names that error messages use.
 KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool, np.bool_), "int": (Integral,), "float": (Real,)}
 # Code that error messages suggest: it converts labels to strings, except the number -1, or all labels, including -1,
@@ -168,6 +171,12 @@ class Labels:
     def labelled(self) -> np.ndarray:
         """Indices of the labelled rows."""
         return np.flatnonzero(self.codes != UNLABELLED)
+
+    @property
+    def has_rare_class(self) -> bool:
+        """Whether a class is rare, with an upper confidence bound of its count so that few labels do not decide."""
+        counts = np.bincount(self.codes[self.labelled], minlength=self.n_classes)
+        return bool(self.n_classes * (math.sqrt(counts.min()) + 1) ** 2 < RARE_SHARE * counts.sum())
 
     def of(self, rows: Rows) -> Rows:
         """Return the rows with these labels as targets."""

@@ -12,8 +12,9 @@ from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
 from sklearn_vae.objectives import draw
 
-# Maximum number of rows, and minimum number of posterior draws, that the columns' squared errors are averaged over.
-MAX_ROWS = 8192
+# Maximum numbers of rows and of cells, and minimum number of posterior draws, that the columns' squared errors are
+# averaged over.
+MAX_ROWS, MAX_CELLS = 8192, 2**20
 MIN_DRAWS = 512
 # Number of candidate shrinkage weights towards the common variance, and the smallest of them (the largest is 1).
 N_SHARES = 31
@@ -43,7 +44,7 @@ def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows
 def squared_errors(model: VAE, rows: Rows) -> Tensor:
     """Return squared reconstruction errors times row weights, averaged over posterior draws, (n_rows, n_features)."""
     generator = torch.Generator(rows.device).manual_seed(0)
-    rows = rows.evenly_spaced(MAX_ROWS)
+    rows = rows.evenly_spaced(max(1, min(MAX_ROWS, MAX_CELLS // rows.n_features)))
     n_draws = math.ceil(MIN_DRAWS / len(rows))
     squares = []
     for batch in rows.chunks():

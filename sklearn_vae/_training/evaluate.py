@@ -1,4 +1,4 @@
-"""A model's score on held-out rows."""
+"""A model's scores on held-out rows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from sklearn_vae._data.rows import Rows
+from sklearn_vae._data.rows import CHUNK_SIZE, Rows
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.step import weighted_mean
 
 # Minimum number of evaluated rows. Fewer held-out rows are repeated, each time with new noise.
 MIN_EVALUATED = 512
+# Number of importance samples for the log-likelihood that candidates are compared by.
+N_DRAWS = 64
 
 
 @torch.no_grad()
@@ -60,3 +62,19 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     for statistics, old, new in zip(optima, before, sums, strict=True):
         statistics.copy_(new if new.any() else old)
     return score / total, tuple(t.clone() for t in optima)
+
+
+@torch.no_grad()
+def log_likelihood(model: VAE, rows: Rows) -> float:
+    """Return the weighted mean of importance-sampling estimates of log p(x).
+
+    The bound of the loss would prefer models that leave latent variables unused, because it is exact for them.
+    """
+    generator = torch.Generator(rows.device).manual_seed(0)
+    noise = torch.randn((N_DRAWS, 1, model.n_components), generator=generator, device=rows.device, dtype=torch.float32)
+    total, total_weight = 0.0, 0.0
+    for batch in rows.batches(max(1, CHUNK_SIZE // (N_DRAWS * rows.n_features))):
+        estimate = model.log_likelihood(batch["x"], noise).double()
+        weight = batch.get("weight", torch.ones_like(estimate)).double()
+        total, total_weight = total + float(weight @ estimate), total_weight + float(weight.sum())
+    return total / total_weight

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,9 +20,9 @@ from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.column_noise import measure_columns
-from sklearn_vae._training.evaluate import evaluate
+from sklearn_vae._training.evaluate import evaluate, log_likelihood
 from sklearn_vae._training.progress import Progress
-from sklearn_vae._training.recipe import Recipe
+from sklearn_vae._training.recipe import KL_WARMUP_STEPS, MIN_START_KL, Recipe
 from sklearn_vae._training.trainer import Trainer
 from sklearn_vae.objectives.base import TermSums
 
@@ -40,7 +40,8 @@ class Stopping:
     interval : int
         Steps between validations, rounded to whole epochs and at least one epoch.
     patience : int
-        Training stops after this number of consecutive validations that do not improve the score by `tol`.
+        Training stops after this number of consecutive validations that do not improve the score by `tol`, unless the
+        score is rising: the first steps often cost more than later steps have regained by then.
     tol : float
         Minimum improvement of the validation score, in nats per row.
     """
@@ -49,6 +50,12 @@ class Stopping:
     interval: int
     patience: int
     tol: float
+
+    def is_over(self, n_worse: int, scores: Sequence[float]) -> bool:
+        """Return whether training stops after `n_worse` validations without an improvement."""
+        half = max(self.patience // 2, 1)
+        is_rising = len(scores) > half and scores[-1] > scores[-1 - half] + self.tol
+        return n_worse >= self.patience and not is_rising
 
 
 class Seeds(NamedTuple):
@@ -90,7 +97,7 @@ class TrainingResult:
     Attributes
     ----------
     model : VAE
-        The averaged model at the best validation; without validation, that at the end.
+        The averaged model at the best validation that counts; that at the end if none does.
     n_epochs, n_steps : int
         Epochs and steps after which `model` was kept.
     n_epochs_run : int
@@ -103,6 +110,9 @@ class TrainingResult:
         Number of steps before each validation.
     epochs : list of float
         Number of epochs before each validation.
+    counts : list of bool
+        Whether each validation counts. While `beta` differs from its final value, the score by the final value says
+        little about the model to come.
     optima : list of tuple of Tensor
         Sufficient statistics of the likelihood's closed-form parameters on the held-out rows, at each validation.
     """
@@ -115,19 +125,39 @@ class TrainingResult:
     scores: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     epochs: list[float] = field(default_factory=list)
+    counts: list[bool] = field(default_factory=list)
     optima: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
-        """Score the averaged model and keep it if it is the best; return whether it improves the score by `tol`."""
-        score, optima = evaluate(trainer.average, held_out, trainer.settings.final_beta)
-        best = max(self.scores, default=-math.inf)
+        """Score the averaged model and keep it if it is the best so far.
+
+        Return False if the validation counts, and does not improve the score by `tol`.
+        """
+        settings = trainer.settings
+        score, optima = evaluate(trainer.average, held_out, settings.final_beta)
+        best = max(compress(self.scores, self.counts), default=-math.inf)
+        self.counts.append(settings.beta(max(trainer.step - 1, 0)) == settings.final_beta)
         self.scores.append(score)
         self.steps.append(trainer.step)
         self.epochs.append(n_epochs)
         self.optima.append(optima)
-        if score > best:
+        if score > best or not self.counts[-1]:
             self.model, self.n_epochs, self.n_steps = copy.deepcopy(trainer.average), n_epochs, trainer.step
-        return score > best + tol
+        return score > best + tol or not self.counts[-1]
+
+
+class CrossValidation(NamedTuple):
+    """Runs on the folds, the index of the longest run, the folds' mean scores, and the best validation."""
+
+    runs: list[TrainingResult]
+    longest: int
+    scores: np.ndarray
+    best: int
+
+    def log_likelihood(self, held_out: Sequence[Rows]) -> float:
+        """Return the mean log-likelihood of the folds' held-out rows under the folds' models."""
+        values = [log_likelihood(run.model, rows) for run, rows in zip(self.runs, held_out, strict=True)]
+        return float(np.average(values, weights=[rows.total_weight for rows in held_out]))
 
 
 @dataclass(frozen=True)
@@ -215,7 +245,7 @@ class FitProcedure:
                 score = run.scores[-1]
             attributes = partial(self._attributes, run, trainer)
             asked_to_stop = progress.end_epoch(epoch, trainer.step, run.curve[-1], score, is_due, attributes)
-            if asked_to_stop or n_worse == self.stopping.patience:
+            if asked_to_stop or self.stopping.is_over(n_worse, run.scores):
                 break
         if held_out is not None and run.epochs[-1] < run.n_epochs_run:
             # A callback stopped the run between two validations.
@@ -223,16 +253,45 @@ class FitProcedure:
         progress.end(partial(self._attributes, run, trainer))
         return run
 
+    def candidates(self, start: VAE) -> list[FitProcedure]:
+        """Return this procedure, and another one with a KL warm-up if the start is degenerate.
+
+        If the columns have about equal variances, the components of probabilistic PCA have no use for the bound, and
+        the gradients that would change this are near 0: training stays where it is. A weight of the KL that rises
+        from 0 leads away from there, but costs a little elsewhere.
+        """
+        is_degenerate = (
+            start.linear is not None
+            and self.architecture.generative
+            and not callable(self.recipe.beta)
+            and float(-start.linear.log_scale.detach().min()) < MIN_START_KL
+        )
+        if not is_degenerate:
+            return [self]
+        return [self, replace(self, recipe=replace(self.recipe, kl_warmup_steps=KL_WARMUP_STEPS))]
+
     def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
         """Train on all rows for the maximum number of epochs."""
-        return self.train(rows, self.stopping.max_epochs, None, model)
+        start = self.start(rows) if model is None else model
+        procedure = self if model is not None else self.candidates(start)[-1]
+        return procedure.train(rows, self.stopping.max_epochs, None, start)
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> TrainingResult:
-        """Hold out `n_held_out` random rows for early stopping, and train on the others."""
+        """Hold out `n_held_out` random rows for early stopping, and train on the others.
+
+        They also choose between candidates.
+        """
         order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.device)
         # Sorted indices make memory access sequential.
         held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
-        run = self.train(training, self.stopping.max_epochs, held_out, model)
+        start = self.start(training) if model is None else model
+        procedures = self.candidates(start) if model is None else [self]
+        if len(procedures) > 1:
+            self.progress.begin(len(procedures))
+        runs = [p.train(training, self.stopping.max_epochs, held_out, copy.deepcopy(start)) for p in procedures]
+        if len(runs) > 1:
+            runs.sort(key=lambda run: log_likelihood(run.model, held_out))
+        run = runs[-1]
         measure_columns(run.model, training, [(run.model, training, held_out)])
         return run
 
@@ -244,24 +303,25 @@ class FitProcedure:
         training errors too small. The optimum on the training rows replaces it where that is larger.
         """
         folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
-        self.progress.begin(n_folds + 1)
         parts = [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
-        runs = [
-            self.train(training, self.stopping.max_epochs, held_out, name=f"fold {i} of {n_folds}")
-            for i, (training, held_out) in enumerate(parts, start=1)
-        ]
-        i_longest = max(range(n_folds), key=lambda i: len(runs[i].scores))
-        longest, (training, _) = runs[i_longest], parts[i_longest]
-        scores = np.average(
-            [_extend(run.scores, len(longest.scores)) for run in runs],
-            axis=0,
-            weights=[held_out.total_weight for _, held_out in parts],
-        )
-        best = int(scores.argmax())
+        start = self.start(rows)
+        procedures = self.candidates(start)
+        self.progress.begin(len(procedures) * n_folds + 1)
+        validations = [procedure._cross_validate(parts) for procedure in procedures]
+        i_best = 0
+        if len(procedures) > 1:
+            i_best = int(
+                np.argmax(
+                    [validation.log_likelihood([held_out for _, held_out in parts]) for validation in validations]
+                )
+            )
+        procedure, (runs, longest, scores, best) = procedures[i_best], validations[i_best]
         # The final run uses the schedules under which its number of steps was chosen.
+        training, _ = parts[longest]
         n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)
-        final = self.train(rows, round(longest.steps[best] / n_batches), name="all rows", n_steps=n_steps)
-        optima = zip(*(_extend(run.optima, len(longest.scores))[best] for run in runs), strict=True)
+        steps = runs[longest].steps
+        final = procedure.train(rows, round(steps[best] / n_batches), None, start, "all rows", n_steps)
+        optima = zip(*(_extend(run.optima, len(scores))[best] for run in runs), strict=True)
         _, final_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
         for target, values, trained in zip(final.model.likelihood.optima(), optima, final_optima, strict=True):
             # The final run's training error is the larger one if it ends in a worse optimum than the folds.
@@ -269,9 +329,23 @@ class FitProcedure:
             target.copy_((held_out / held_out[1]).maximum(trained / trained[1]))
         measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
         final.scores = scores.tolist()
-        final.epochs = [step / n_batches for step in longest.steps]
+        final.epochs = [step / n_batches for step in steps]
         final.n_epochs_run = max(run.n_epochs_run for run in runs)
         return final
+
+    def _cross_validate(self, parts: Sequence[tuple[Rows, Rows]]) -> CrossValidation:
+        """Train on the first of each pair of rows, and choose the number of steps by the scores of the second."""
+        runs = [
+            self.train(training, self.stopping.max_epochs, held_out, name=f"fold {i} of {len(parts)}")
+            for i, (training, held_out) in enumerate(parts, start=1)
+        ]
+        longest = max(range(len(runs)), key=lambda i: len(runs[i].scores))
+        n = len(runs[longest].scores)
+        weights = [held_out.total_weight for _, held_out in parts]
+        scores = np.average([_extend(run.scores, n) for run in runs], axis=0, weights=weights)
+        counts = runs[longest].counts if any(runs[longest].counts) else [False] * (n - 1) + [True]
+        best = int(np.where(counts, scores, -math.inf).argmax())
+        return CrossValidation(runs, longest, scores, best)
 
     def _attributes(self, run: TrainingResult, trainer: Trainer) -> dict[str, Any]:
         """Return the estimator's fitted attributes for the current averaged model."""

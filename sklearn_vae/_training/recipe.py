@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -23,6 +22,11 @@ MANY_ROWS = 1000
 MAX_HELD_OUT = 5000
 # Number of training steps between two validations.
 STEPS_BETWEEN_VALIDATIONS = 25
+# Number of steps over which the weight of the KL term rises from 0, if the start is degenerate.
+KL_WARMUP_STEPS = 600
+# A start is degenerate if no component has a larger KL, in nats. The gradients that lead to a use of the components are
+# then near 0.
+MIN_START_KL = 1.0
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,8 @@ class Recipe:
         As in `Settings`.
     target_weight : callable
         Number of steps of a run -> weight of the pseudo-labels as a function of the step.
+    kl_warmup_steps : int
+        Number of steps over which the weight of the KL term rises linearly from 0 to `beta`.
     """
 
     batch_size: int
@@ -266,6 +272,7 @@ class Recipe:
     averaging: float
     input_noise: float
     target_weight: Callable[[int], Callable[[int], float]]
+    kl_warmup_steps: int = 0
 
     def settings(self, n_steps: int) -> Settings:
         """Return the settings of a run of at most `n_steps` steps."""
@@ -273,17 +280,16 @@ class Recipe:
             n_steps=n_steps,
             batch_size=self.batch_size,
             learning_rate=Schedule(self.learning_rate, self.warmup_steps, n_steps, self.learning_rate_decay),
-            beta=partial(beta_at, self.beta),
+            beta=self.beta_at,
             weight_decay=self.weight_decay,
             averaging=self.averaging,
             input_noise=self.input_noise,
             target_weight=self.target_weight(n_steps),
         )
 
-
-def beta_at(beta: Any, step: int) -> float:
-    """Return the validated value of `beta` at this step; `beta` is a number or a function of the step."""
-    value: Any = beta(step) if callable(beta) else beta
-    if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
-        raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
-    return float(value)
+    def beta_at(self, step: int) -> float:
+        """Return the validated weight of the KL term at this step."""
+        value: Any = self.beta(step) if callable(self.beta) else self.beta
+        if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+            raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
+        return float(value) * min(1.0, step / self.kl_warmup_steps) if self.kl_warmup_steps else float(value)

@@ -50,9 +50,7 @@ class Gaussian(Likelihood):
         True: one scale per column instead of one for all; not for a fixed scale. False: one
         scale. "auto": one scale in training, so that columns with little noise do not take up
         all latent variables. After training with an optimal scale, `VAETransformer` estimates
-        one scale per column from the errors of held-out rows, for densities and samples. This
-        requires networks that see columns, not principal coordinates (see
-        `sklearn_vae.networks.MLP`).
+        one scale per column from the errors of held-out rows, for densities and samples.
 
     See Also
     --------
@@ -94,8 +92,7 @@ class Gaussian(Likelihood):
         """Make the torch module for `n_features` columns or their `n_coordinates`."""
         n_scales = 1 if self.isotropic else n_features
         if self.scale == "optimal":
-            measures_columns = isinstance(self.per_column, str) and n_coordinates is None
-            return OptimalGaussian(n_features, n_coordinates, n_scales, measures_columns)
+            return OptimalGaussian(n_features, n_coordinates, n_scales, isinstance(self.per_column, str))
         if self.scale == "learned":
             return LearnedGaussian(n_features, n_coordinates, n_scales)
         if not self.isotropic:
@@ -111,8 +108,10 @@ class GaussianModule(LikelihoodModule):
 
     `log_scale`, of shape (1,) or (n_features,), is the logarithm of the scale divided by `unit`.
     Outside of training, each column's scale may be multiplied by exp(`column_log_scale`).
-    With principal coordinates, the decoder reconstructs the first `n_coordinates`. The density
-    depends on the dropped coordinates only through their norm, which is the encoder's last input.
+    With principal coordinates, the decoder reconstructs the first `n_coordinates`. With one scale, the
+    density depends on the dropped coordinates only through their norm, which is the encoder's last input:
+    the cells are the coordinates and this norm. With one scale per column, outside of training, the cells
+    are the columns.
     """
 
     center: Tensor
@@ -128,7 +127,7 @@ class GaussianModule(LikelihoodModule):
         self.register_buffer("center", torch.zeros(n_features, **FLOAT64))
         self.register_buffer("unit", torch.ones((), **FLOAT64))
         self.register_buffer(
-            "axes", None if n_coordinates is None else torch.zeros(n_features, n_coordinates, **FLOAT32)
+            "axes", None if n_coordinates is None else torch.zeros(n_features, n_coordinates, **FLOAT64)
         )
         self.register_buffer("column_log_scale", torch.zeros(n_features, **FLOAT32) if measures_columns else None)
 
@@ -145,7 +144,7 @@ class GaussianModule(LikelihoodModule):
         maps = ppca.maps(float((self.variance / self.unit.square()).mean()))
         decoder, encoder = maps.decoder, maps.encoder
         if self.axes is not None:
-            axes = self.axes.double().cpu().numpy()
+            axes = self.axes.cpu().numpy()
             # The initial encoder gives the dropped norm weight 0.
             decoder, encoder = axes.T @ decoder, np.pad(encoder @ axes, [(0, 0), (0, self.n_inputs - self.n_outputs)])
         n_components = len(encoder)
@@ -160,36 +159,49 @@ class GaussianModule(LikelihoodModule):
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Centre and scale the columns. With principal coordinates, rotate them and append the dropped norm."""
-        y = self._standardised(x)
-        return Observed(y, y)
-
-    def _standardised(self, x: Tensor) -> Tensor:
         x = x if x.is_floating_point() else x.to(self.dtype)
         # Divide in place, because batches of wide rows are the largest arrays of a fit.
         y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.dtype)
         if self.axes is None:
-            return y
-        coordinates = y @ self.axes
-        if self.n_dropped == 0:
-            return coordinates
-        dropped = torch.linalg.vecdot(y, y) - torch.linalg.vecdot(coordinates, coordinates)
-        return torch.cat([coordinates, dropped.clamp_min(0).sqrt()[..., None]], -1)
+            return Observed(y, y)
+        inputs, rest = self._rotate(y)
+        if self.n_dropped:
+            inputs = torch.cat([inputs, torch.linalg.vector_norm(rest, dim=-1, keepdim=True)], -1)
+        return Observed(y if self._scores_columns else inputs, inputs)
+
+    def _rotate(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the principal coordinates of standardised columns, and the part of the columns outside of them.
+
+        The norm of that part is not the root of a difference of squares, which would be rounding error.
+        """
+        assert self.axes is not None
+        axes = self.axes.to(y.dtype)
+        coordinates = y @ axes
+        return coordinates, y - coordinates @ axes.T
+
+    @property
+    def _scores_columns(self) -> bool:
+        """Whether the cells are columns although the networks work in principal coordinates."""
+        return self.axes is not None and self.column_log_scale is not None and not self.training
 
     def numpy_observer(self) -> Callable[[np.ndarray], np.ndarray]:
         """Return a numpy function that computes the encoder's inputs."""
-        axes = None if self.axes is None else self.axes.numpy()
         dtype = self.log_scale.detach().numpy().dtype
+        axes = None if self.axes is None else self.axes.numpy().astype(dtype, copy=False)
         return partial(_observe, self.center.numpy(), self.unit.numpy(), axes, self.n_dropped > 0, dtype)
 
     def forward(self, raw: Tensor) -> Normal:
-        """Return N(raw, scale^2) per coordinate, in standardised units."""
+        """Return N(mean, scale^2) per cell, in standardised units."""
         log_scale = self.floored_log_scale()
         if self.column_log_scale is not None and not self.training:
             log_scale = log_scale + self.column_log_scale
-        return Normal(raw, log_scale.exp(), validate_args=False)
+        mean = raw @ self.axes.to(raw.dtype).T if self.axes is not None and self._scores_columns else raw
+        return Normal(mean, log_scale.exp(), validate_args=False)
 
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
-        """Return log p(x_j|z) of each cell; the last cell is all dropped coordinates together, N(0, scale^2) each."""
+        """Return log p(x_j|z) of each cell. A norm stands for all dropped coordinates, N(0, scale^2) each."""
+        if self._scores_columns:
+            return self(raw).log_prob(observed.cells) - math.log(self.unit)
         cells, norm = observed.cells[..., : self.n_outputs], observed.cells[..., self.n_outputs :]
         log_prob = self(raw).log_prob(cells) - math.log(self.unit)
         if self.n_dropped == 0:
@@ -204,17 +216,20 @@ class GaussianModule(LikelihoodModule):
         takes a third of the passes over the cells that `torch.distributions.Normal` makes.
         """
         if observed.mask is not None:
-            if self.axes is not None:
+            if self.axes is not None and not self._scores_columns:
                 raise ValueError(
                     "Gaussian: expected all cells to be observed in principal coordinates, got a mask; use networks "
                     "that see the columns, MLP(principal_coordinates=None)."
                 )
             return super().log_prob(observed, raw, weight)
-        residual, dropped = self._residual(observed.cells, raw)
-        if self.column_log_scale is not None and not self.training:
+        if self.column_log_scale is None or self.training:
+            return self._log_prob(*self._residual(observed.cells, raw), weight)
+        if self.axes is None:
+            residual, dropped = self._residual(observed.cells, raw)
             residual = residual * (-self.column_log_scale).exp()
-            return self._log_prob(residual, dropped, weight) - self.column_log_scale.sum()
-        return self._log_prob(residual, dropped, weight)
+        else:
+            residual, dropped = self._residual_of_columns(observed.cells, raw)
+        return self._log_prob(residual, dropped, weight) - self.column_log_scale.sum()
 
     def update_optima(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> None:
         """Add the rows to the statistics of the scale, if it has a closed form."""
@@ -229,6 +244,23 @@ class GaussianModule(LikelihoodModule):
     def _residual(self, cells: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the decoder's residuals (..., n_rows, n_outputs) and the dropped norm (..., n_rows, 0 or 1)."""
         return cells[..., : self.n_outputs] - raw, cells[..., self.n_outputs :]
+
+    def _residual_of_columns(self, y: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return what has the squared norm of the weighted residuals of the columns, in the shapes of `_residual`.
+
+        Let :math:`r` be the part of y outside of the axes A, W the columns' precisions, and e the residual of the
+        coordinates. With the Cholesky factor :math:`L L^T = A^T W A` and :math:`h = L^{-1} A^T W r`, the squared norm
+        :math:`\| W^{1/2} (r + A e) \|^2` is :math:`\| L^T e + h \|^2 + \| W^{1/2} r \|^2 - \| h \|^2`. Only the first
+        term depends on the draws of z, and it has as many columns as there are coordinates.
+        """
+        assert self.axes is not None and self.column_log_scale is not None
+        coordinates, rest = self._rotate(y)
+        axes, scale = self.axes.to(y.dtype), (-self.column_log_scale).exp().to(y.dtype)
+        weighted_axes, rest = axes * scale[:, None], rest * scale
+        factor = torch.linalg.cholesky(weighted_axes.T @ weighted_axes)
+        shift = torch.linalg.solve_triangular(factor.T, rest @ weighted_axes, upper=True, left=False)
+        constant = torch.linalg.vecdot(rest, rest) - torch.linalg.vecdot(shift, shift)
+        return (coordinates - raw) @ factor + shift, constant.clamp_min(0).sqrt()[..., None]
 
     def _squares(self, residual: Tensor, dropped: Tensor) -> tuple[Tensor, int]:
         """Return squared residuals per row, summed over the cells of each scale, and the number of these cells."""
@@ -302,8 +334,8 @@ def _observe(
     coordinates = y @ axes
     if not has_dropped:
         return coordinates
-    dropped = np.square(y).sum(1, keepdims=True) - np.square(coordinates).sum(1, keepdims=True)
-    return np.concatenate([coordinates, np.sqrt(np.maximum(dropped, 0))], axis=1)
+    y -= coordinates @ axes.T
+    return np.concatenate([coordinates, np.sqrt(np.square(y).sum(1, keepdims=True))], axis=1)
 
 
 class ClosedFormGaussian(GaussianModule):

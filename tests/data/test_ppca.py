@@ -121,7 +121,7 @@ def test_ppca_posterior_without_noise_is_the_prior_where_there_is_no_loading():
     np.testing.assert_array_equal(maps.posterior_variance[[0, 1, 4, 5]], [0, 0, 1, 1])
 
 
-NOISES = [Gaussian(1e-5), Gaussian(0.1), Gaussian(), Gaussian(per_column=True), DiscretizedLogistic(2**30, 2.0**30 - 1)]
+NOISES = [Gaussian(2e-5), Gaussian(0.1), Gaussian(), Gaussian(per_column=True), DiscretizedLogistic(2**30, 2.0**30 - 1)]
 
 
 @pytest.mark.parametrize("n_components", [1, 4, 7])

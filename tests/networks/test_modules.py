@@ -343,7 +343,8 @@ def test_modules_train_in_training_mode_and_keep_their_statistics(iris, global_r
 
     network = Modules(layers, layers)
     before = global_random_state()
-    fits = [VAETransformer(2, network=network, init=init, max_iter=3, random_state=0).fit(iris) for _ in range(2)]
+    params = {"network": network, "init": init, "max_iter": 3, "early_stopping": False, "random_state": 0}
+    fits = [VAETransformer(2, **params).fit(iris) for _ in range(2)]
     assert global_random_state() == before
     module = fits[0].module_.encoder
     assert module[0].num_batches_tracked > 0 and not module.training

@@ -1,9 +1,11 @@
 """One noise scale per column, measured after training with one for all."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 from sklearn_vae import VAETransformer
 from sklearn_vae._training.column_noise import fit_column_scales
@@ -21,7 +23,7 @@ def noisy_rows(n_rows=600, seed=0):
 
 def fit(X, **params):
     params = {"hidden_layer_sizes": (8,), "max_iter": 20, "random_state": 0, **params}
-    return VAETransformer(1, **params).fit(X)
+    return VAETransformer(**{"n_components": 1, **params}).fit(X)
 
 
 def squares_of(variance, n_rows, seed):
@@ -118,11 +120,33 @@ def test_columns_are_alike_where_nothing_tells_them_apart(params):
     assert variance.shape == (4,) and (variance == variance[0]).all()
 
 
-@pytest.mark.parametrize("params", [{"likelihood": Gaussian("learned")}, {"network": MLP(principal_coordinates=3)}])
-def test_otherwise_there_is_one_scale(params):
+def test_a_learned_scale_is_one_for_all_columns():
+    assert isinstance(fit(noisy_rows(), likelihood=Gaussian("learned")).noise_variance_, float)
+
+
+def test_columns_are_told_apart_in_principal_coordinates():
     X = np.tile(noisy_rows(), 3) + noisy_rows(seed=2)[:, :1]
-    assert fit(X).noise_variance_.shape == (12,)
-    assert isinstance(fit(X, **params).noise_variance_, float)
+    vae = fit(X, network=MLP(principal_coordinates=3))
+    assert vae.noise_variance_.shape == (12,) and vae.noise_variance_.max() > 2 * vae.noise_variance_.min()
+
+
+@pytest.mark.parametrize("n_coordinates", [2, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_density_of_columns_in_principal_coordinates_is_exact(n_coordinates, dtype):
+    X = noisy_rows(50).astype(dtype)
+    vae = fit(X, max_iter=0, n_components=1, network=MLP(principal_coordinates=n_coordinates))
+    model = copy.deepcopy(vae.module_).double()
+    likelihood = model.likelihood
+    likelihood.column_log_scale.copy_(torch.tensor([-0.5, 0.0, 0.7, 0.4]))
+    z = torch.randn(5, 50, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    observed, raw = likelihood.observe(torch.from_numpy(X)), model.decode(z)
+    scale = likelihood.variance.sqrt().numpy()
+    expected = norm(likelihood.mean(raw).detach().numpy(), scale).logpdf(X)
+    np.testing.assert_allclose(likelihood.log_prob_cells(observed, raw).detach(), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(likelihood.log_prob(observed, raw).detach(), expected.sum(-1), rtol=1e-5, atol=1e-5)
+    mask = torch.rand(50, 4, generator=torch.Generator().manual_seed(1)) < 0.5
+    actual = likelihood.log_prob(observed._replace(mask=mask), raw).detach()
+    np.testing.assert_allclose(actual, (expected * mask.numpy()).sum(-1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("go_on", ["fit", "partial_fit"])
