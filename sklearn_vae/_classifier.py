@@ -684,4 +684,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         expert = replace(expert, architecture=replace(final.architecture, objective=objective))
         # Each call of `_procedure` draws new seeds from a RandomState instance: all three share the first ones.
         clustered, expert = (replace(other, seeds=final.seeds) for other in (clustered, expert))
-        return ClassifierProcedure(final, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto")
+        chooses_consistency = isinstance(self.consistency_weight, str)
+        return ClassifierProcedure(
+            final, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto", chooses_consistency
+        )

@@ -59,6 +59,8 @@ class ClassifierProcedure:
         Number of neighbours in the graph for label spreading.
     spreads : bool
         Whether label spreading may be used.
+    chooses_consistency : bool
+        Whether held-out labels may leave the consistency loss out.
     """
 
     final: FitProcedure
@@ -66,6 +68,7 @@ class ClassifierProcedure:
     expert: FitProcedure
     n_neighbors: int
     spreads: bool
+    chooses_consistency: bool
 
     def fit(
         self, rows: Rows, labels: Labels, validation_fraction: float = 0.0, model: VAE | None = None
@@ -81,33 +84,67 @@ class ClassifierProcedure:
         rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
         labels = labels.without(held_out)
         # A given `model` may have seen the labels that experts are evaluated on, so experts start from a new model.
-        network = self._network(rows, start if model is None else self.expert.start(rows))
+        expert_start = start if model is None else self.expert.start(rows)
         supervised = len(labels.labelled) == len(rest)
-        self._begin(labels, supervised)
-        final = (
-            FinalTraining(self.final, labels.of(rows)) if supervised else self._final_training(rows, labels, network)
-        )
+        calibrates = not supervised or len(labels.labelled) <= MAX_CALIBRATED
+        candidates = [self]
+        if self.chooses_consistency and labels.has_rare_class:
+            candidates.append(self._without_consistency())
+        self._begin(labels, len(candidates), calibrates, supervised)
+        chosen, predicted = self, np.zeros((0, labels.n_classes))
+        if calibrates or len(candidates) > 1:
+            chosen, predicted = self._choose(candidates, rows, labels, expert_start, None if calibrates else 1)
+        final = FinalTraining(chosen.final, labels.of(rows))
+        if not supervised:
+            final = chosen._final_training(rows, labels, chosen._network(rows, expert_start), predicted)
         n_epochs = final.procedure.stopping.max_epochs
         run = final.procedure.train(final.rows.select(rest), n_epochs, validation_rows, copy.deepcopy(start))
-        if supervised and len(labels.labelled) <= MAX_CALIBRATED:
+        if supervised and calibrates:
             # Calibrate the model on held-out labels.
-            predicted = out_of_fold(network, labels, self.final.seeds.split)
             self._temper(run.model, predicted, labels.truth(labels.evaluated(self.final.seeds.split)), labels)
-        elif final.target is not None and final.procedure is not self.clustered:
+        elif final.target is not None and final.procedure is not chosen.clustered:
             # Calibrate the model to the confidence of the pseudo-labels.
             unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
             predicted = predict_log_proba(run.model, rows.select(rows.tensor(unlabelled)))
             self._temper(run.model, predicted, final.target[unlabelled], labels)
         return run
 
-    def _begin(self, labels: Labels, supervised: bool) -> None:
+    def _begin(self, labels: Labels, n_candidates: int, calibrates: bool, supervised: bool) -> None:
         """Announce the number of training runs to callbacks, if there are several."""
-        evaluates = not supervised or len(labels.labelled) <= MAX_CALIBRATED
-        n_experts = (len(labels.folds(self.final.seeds.split)) if evaluates else 0) + (not supervised)
+        n_folds = len(labels.folds(self.final.seeds.split)) if calibrates else n_candidates > 1
+        n_experts = n_candidates * n_folds + (not supervised)
         if n_experts:
             self.final.progress.begin(n_experts + 1)
 
-    def _final_training(self, rows: Rows, labels: Labels, network: Expert) -> FinalTraining:
+    def _without_consistency(self) -> ClassifierProcedure:
+        """Return the procedure without the consistency loss."""
+        return replace(
+            self,
+            final=_with(self.final, consistency_weight=0.0),
+            clustered=_with(self.clustered, consistency_weight=0.0),
+            expert=_with(self.expert, consistency_weight=0.0),
+        )
+
+    def _choose(
+        self, candidates: list[ClassifierProcedure], rows: Rows, labels: Labels, start: VAE, n_folds: int | None
+    ) -> tuple[ClassifierProcedure, np.ndarray]:
+        """Return the candidate whose network predicts held-out labels best, and its out-of-fold predictions.
+
+        The consistency loss makes predictions equal in the surroundings of each row. This can leave a rare class,
+        whose rows are surrounded by others, without any region of its own.
+        """
+        seed = self.final.seeds.split
+        predictions = [out_of_fold(c._network(rows, start), labels, seed, n_folds) for c in candidates]
+        if len(candidates) == 1:
+            return candidates[0], predictions[0]
+        truth = labels.truth(labels.evaluated(seed)[: len(predictions[0])])
+        losses = [fit_exponents([p], truth, labels.log_prior, SINGLE_CENTER)[1] for p in predictions]
+        best = int(np.argmin(losses))
+        return candidates[best], predictions[best]
+
+    def _final_training(
+        self, rows: Rows, labels: Labels, network: Expert, predicted_by_network: np.ndarray
+    ) -> FinalTraining:
         """Predict pseudo-labels with the experts, and choose the procedure of the final run.
 
         The network and label spreading are pooled if the pool has the smaller cross-entropy on held-out labels.
@@ -115,7 +152,7 @@ class ClassifierProcedure:
         """
         seed, log_prior, everywhere = self.final.seeds.split, labels.log_prior, np.arange(len(rows))
         truth = labels.truth(labels.evaluated(seed))
-        held_out, predictions = [out_of_fold(network, labels, seed)], [network(labels, everywhere)]
+        held_out, predictions = [predicted_by_network], [network(labels, everywhere)]
         alone, loss = fit_exponents(held_out, truth, log_prior, SINGLE_CENTER)
         if self.spreads:
             # Each alpha gives a candidate expert. The one with the smallest cross-entropy on held-out labels is used.
@@ -131,8 +168,7 @@ class ClassifierProcedure:
                 target[labels.labelled] = 0
                 labelled = labels.of(rows).select(rows.tensor(labels.labelled))
                 return FinalTraining(procedure, rows.with_target(target, labelled), target)
-        objective = clone(self.final.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
-        procedure = replace(self.final, architecture=replace(self.final.architecture, objective=objective))
+        procedure = _with(self.final, consistency_weight=0.0, entropy_weight=0.0)
         target = pooled_targets(predictions, alone, log_prior)
         return FinalTraining(procedure, rows.with_target(target), target)
 
@@ -176,3 +212,9 @@ class ClassifierProcedure:
             index = rng.permutation(np.flatnonzero(labels.codes == k))
             parts.append(index[: min(math.ceil(fraction * len(index)), len(index) - 1)])
         return np.sort(np.concatenate(parts))
+
+
+def _with(procedure: FitProcedure, **params: float) -> FitProcedure:
+    """Return the procedure with other parameters of the joint objective."""
+    objective = clone(procedure.architecture.objective).set_params(**params)
+    return replace(procedure, architecture=replace(procedure.architecture, objective=objective))
