@@ -334,6 +334,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         _refuse_images(X)
         checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=min_rows)
         X = checked if isinstance(y, str) else checked[0]
+        _refuse_overflow(X)
         if reset:
             likelihood = self._component("likelihood").for_data(DenseRows(to_tensor(X)))
         else:
@@ -390,6 +391,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         check_is_fitted(self)
         _refuse_images(X)
         X = validate_data(self, X, reset=False, dtype=DTYPES, order="C")
+        _refuse_overflow(X)
         self._architecture.likelihood.check_data(X)
         return X
 
@@ -554,6 +556,18 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         generator = torch.Generator(inference.device).manual_seed(seed)
         with torch.inference_mode():
             return inference.sample(draw(generator), generator)
+
+
+def _refuse_overflow(X: np.ndarray) -> None:
+    """Raise ValueError if sums of squares and differences of float32 values would overflow the results' type."""
+    if X.dtype == np.float32:
+        limit = np.finfo(np.float32).max / (4 * X.shape[1])
+        largest = max(X.max(), -X.min())
+        if largest > limit:
+            raise ValueError(
+                f"expected float32 values of at most {limit:.3g} in {X.shape[1]} columns, got {largest:.3g}, whose "
+                "results overflow; scale the columns, or convert them to float64."
+            )
 
 
 def check_n_samples(n_samples) -> int:

@@ -25,7 +25,7 @@ from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._semi_supervised.fit import ClassifierProcedure
 from sklearn_vae._semi_supervised.mixture import fit_class_mixture
-from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.fit import FitProcedure, Seeds, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import ClassifierRules
 from sklearn_vae.objectives import Joint
@@ -68,7 +68,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Weight of the consistency term. This term is the KL divergence between the predictions
         for a row and for a perturbed row. The perturbation has length `consistency_radius`
         and the direction that changes the predictions most. "auto" is 1 with fewer than 1000
-        rows that are all labelled, and 2 otherwise.
+        rows that are all labelled, and 2 otherwise. If a class is rare, it may be 0, together
+        with another `alpha`: held-out labels choose.
 
     consistency_radius : float or "auto", default="auto"
         Length of the perturbation in the consistency term, as a fraction of the median norm of
@@ -670,21 +671,29 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         return attributes
 
     def _classifier_procedure(
-        self, rows: Rows, labels: Labels, progress: Progress, continues: bool
+        self,
+        rows: Rows,
+        labels: Labels,
+        progress: Progress,
+        continues: bool,
+        seeds: Seeds | None = None,
+        n_rare: int = 0,
     ) -> ClassifierProcedure:
-        """Resolve every "auto" for these rows and labels."""
+        """Resolve every "auto" for these rows and labels, with the rules for a rare class if `n_rare` is above 0."""
         n_labelled = len(labels.labelled)
         final, clustered = (
-            self._procedure(rows, ClassifierRules(len(rows), n_labelled, clustered), progress, continues)
+            self._procedure(rows, ClassifierRules(len(rows), n_labelled, clustered, n_rare), progress, continues)
             for clustered in (False, True)
         )
         labelled = rows.select(rows.tensor(labels.labelled))
-        expert = self._procedure(labelled, ClassifierRules(n_labelled, n_labelled), progress, continues)
+        expert_rules = ClassifierRules(n_labelled, n_labelled, n_rare=n_rare)
+        expert = self._procedure(labelled, expert_rules, progress, continues)
         objective = clone(expert.architecture.objective).set_params(generative_weight=0.0)
         expert = replace(expert, architecture=replace(final.architecture, objective=objective))
-        # Each call of `_procedure` draws new seeds from a RandomState instance: all three share the first ones.
-        clustered, expert = (replace(other, seeds=final.seeds) for other in (clustered, expert))
-        chooses_consistency = isinstance(self.consistency_weight, str)
-        return ClassifierProcedure(
-            final, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto", chooses_consistency
-        )
+        # Each call of `_procedure` draws new seeds from a RandomState instance: all share the first ones.
+        seeds = final.seeds if seeds is None else seeds
+        final, clustered, expert = (replace(procedure, seeds=seeds) for procedure in (final, clustered, expert))
+        rare = None
+        if labels.n_rare and not n_rare:
+            rare = self._classifier_procedure(rows, labels, progress, continues, seeds, labels.n_rare)
+        return ClassifierProcedure(final, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto", rare)

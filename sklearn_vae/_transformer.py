@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,9 @@ from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
 from sklearn_vae.objectives.base import TermSums
+
+# Largest KL, in nats, up to which a latent variable counts as unused.
+UNUSED_KL = 0.1
 
 
 class VAETransformer(BaseVAE):
@@ -206,10 +210,9 @@ class VAETransformer(BaseVAE):
     best_validation_score_ : float
         Maximum of `validation_scores_`. Defined only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
-        Variance of the noise in p(x|z), in squared units of the data. By default, an array
-        with up to 128 columns and one number for all columns above. With early stopping, an
-        optimal scale is estimated on held-out rows. Defined only with a Gaussian or
-        discretised logistic likelihood.
+        Variance of the noise in p(x|z), in squared units of the data. By default, an array.
+        With early stopping, an optimal scale is estimated on held-out rows. Defined only with a
+        Gaussian or discretised logistic likelihood.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL(q(z_j|x) || p(z_j)) over at most 8192 training rows, in nats. Unused components
         have a value near 0. Not defined with objective="autoencoder".
@@ -333,6 +336,11 @@ class VAETransformer(BaseVAE):
         ------
         ValueError
             If parameters or data are invalid, or the loss becomes non-finite.
+
+        Warns
+        -----
+        UserWarning
+            If no latent variable is used.
         """
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
@@ -344,6 +352,15 @@ class VAETransformer(BaseVAE):
             run = self._run(procedure, rows, copy.deepcopy(self._fitted_model.model) if continues else None)
             self._set_fitted(self._fitted_attributes(rows, unit, procedure, run))
             progress.end(dict)
+        if run.n_epochs_run and hasattr(self, "kl_per_component_") and self.kl_per_component_.max() < UNUSED_KL:
+            warnings.warn(
+                f"no latent variable is used: all of kl_per_component_ are below {UNUSED_KL:g} nats, so transform "
+                "returns next to no information about the rows. The columns may be independent, or have about equal "
+                "variances; try objective='free_bits', a KL warm-up such as beta=lambda step: min(1, step / 600), "
+                "other columns or scales, or another n_components.",
+                UserWarning,
+                stacklevel=2,
+            )
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)

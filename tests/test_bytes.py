@@ -247,3 +247,12 @@ def test_bytes_in_a_grid_search():
 def test_bytes_in_a_cross_validation_of_a_classifier():
     scores = cross_val_score(small(VAEClassifier), IMAGES, CLASS, cv=2)
     np.testing.assert_array_equal(scores, cross_val_score(small(VAEClassifier), IMAGES.astype(np.float32), CLASS, cv=2))
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli"])
+def test_fractions_after_bytes_are_refused(likelihood):
+    vae = small(likelihood=likelihood).fit(IMAGES)
+    with pytest.raises(ValueError, match="numbers from 0 to 255, got fractions of at most 1; multiply the rows by 255"):
+        vae.transform(IMAGES / 255)
+    np.testing.assert_allclose(vae.transform(IMAGES.astype(float)), vae.transform(IMAGES), atol=1e-3)
+    assert np.isfinite(vae.transform(np.zeros((2, IMAGES.shape[1])))).all()

@@ -493,3 +493,16 @@ def test_parameter_of_a_component_that_is_set_with_it():
     assert vae.likelihood.scale == 0.5
     with pytest.raises(ValueError, match="Invalid parameter 'nonsense'"):
         vae.set_params(nonsense__scale=1)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "transform", "score_samples"])
+def test_float32_rows_whose_results_overflow(iris, method):
+    vae = small().fit(iris.astype(np.float32))
+    with pytest.raises(
+        ValueError, match=r"float32 values of at most 2.13e\+37 in 4 columns, got 3e\+38, whose results"
+    ):
+        getattr(vae, method)(changed(iris, 3e38).astype(np.float32))
+    large = (iris * 2e36).astype(np.float32)
+    Z = vae.fit(large).transform(large)
+    for values in (Z, vae.inverse_transform(Z), vae.score_samples(large)):
+        assert np.isfinite(values).all()

@@ -173,10 +173,14 @@ class Labels:
         return np.flatnonzero(self.codes != UNLABELLED)
 
     @property
-    def has_rare_class(self) -> bool:
-        """Whether a class is rare, with an upper confidence bound of its count so that few labels do not decide."""
+    def n_rare(self) -> int:
+        """Number of classes times the rows of the rarest class; 0 if no class is rare.
+
+        An upper confidence bound of the count decides, so that few labels do not.
+        """
         counts = np.bincount(self.codes[self.labelled], minlength=self.n_classes)
-        return bool(self.n_classes * (math.sqrt(counts.min()) + 1) ** 2 < RARE_SHARE * counts.sum())
+        is_rare = self.n_classes * (math.sqrt(counts.min()) + 1) ** 2 < RARE_SHARE * counts.sum()
+        return int(self.n_classes * counts.min()) if is_rare else 0
 
     def of(self, rows: Rows) -> Rows:
         """Return the rows with these labels as targets."""

@@ -59,8 +59,8 @@ class ClassifierProcedure:
         Number of neighbours in the graph for label spreading.
     spreads : bool
         Whether label spreading may be used.
-    chooses_consistency : bool
-        Whether held-out labels may leave the consistency loss out.
+    rare : ClassifierProcedure or None
+        The same with the rules for a rare class, if there is one. Held-out labels choose between the two.
     """
 
     final: FitProcedure
@@ -68,7 +68,7 @@ class ClassifierProcedure:
     expert: FitProcedure
     n_neighbors: int
     spreads: bool
-    chooses_consistency: bool
+    rare: ClassifierProcedure | None = None
 
     def fit(
         self, rows: Rows, labels: Labels, validation_fraction: float = 0.0, model: VAE | None = None
@@ -87,9 +87,7 @@ class ClassifierProcedure:
         expert_start = start if model is None else self.expert.start(rows)
         supervised = len(labels.labelled) == len(rest)
         calibrates = not supervised or len(labels.labelled) <= MAX_CALIBRATED
-        candidates = [self]
-        if self.chooses_consistency and labels.has_rare_class:
-            candidates.append(self._without_consistency())
+        candidates = [self] if self.rare is None else [self, self.rare]
         self._begin(labels, len(candidates), calibrates, supervised)
         chosen, predicted = self, np.zeros((0, labels.n_classes))
         if calibrates or len(candidates) > 1:
@@ -116,23 +114,10 @@ class ClassifierProcedure:
         if n_experts:
             self.final.progress.begin(n_experts + 1)
 
-    def _without_consistency(self) -> ClassifierProcedure:
-        """Return the procedure without the consistency loss."""
-        return replace(
-            self,
-            final=_with(self.final, consistency_weight=0.0),
-            clustered=_with(self.clustered, consistency_weight=0.0),
-            expert=_with(self.expert, consistency_weight=0.0),
-        )
-
     def _choose(
         self, candidates: list[ClassifierProcedure], rows: Rows, labels: Labels, start: VAE, n_folds: int | None
     ) -> tuple[ClassifierProcedure, np.ndarray]:
-        """Return the candidate whose network predicts held-out labels best, and its out-of-fold predictions.
-
-        The consistency loss makes predictions equal in the surroundings of each row. This can leave a rare class,
-        whose rows are surrounded by others, without any region of its own.
-        """
+        """Return the candidate whose network predicts held-out labels best, and its out-of-fold predictions."""
         seed = self.final.seeds.split
         predictions = [out_of_fold(c._network(rows, start), labels, seed, n_folds) for c in candidates]
         if len(candidates) == 1:

@@ -98,10 +98,14 @@ class ClassifierRules(SizeRules):
     clustered : bool, default=False
         Whether label spreading alone predicts held-out labels better than the network does. Long training on
         unlabelled rows then corrects wrong pseudo-labels.
+    n_rare : int, default=0
+        If above 0, the rules are those for a rare class. It is the number of classes times the number of rows of the
+        rarest class: balanced labels of this number would determine the classes about as well.
     """
 
     n_labelled: int
     clustered: bool = False
+    n_rare: int = 0
 
     def n_components(self, n_features: int) -> int:
         """Return the number of latent variables.
@@ -128,6 +132,8 @@ class ClassifierRules(SizeRules):
     @property
     def alpha(self) -> float:
         """Decoupled weight decay of the networks."""
+        if self.n_rare:
+            return min(3.0, 500 / self.n_rare)
         if self.is_small and self.is_certain:
             return 0.1
         if self.is_small and self.n_labelled == self.n_rows:
@@ -136,7 +142,13 @@ class ClassifierRules(SizeRules):
 
     @property
     def consistency_weight(self) -> float:
-        """Weight of the consistency loss (virtual adversarial training)."""
+        """Weight of the consistency loss (virtual adversarial training).
+
+        The loss makes predictions equal in the surroundings of each row. This can leave a rare class, whose rows are
+        surrounded by others, without any region of its own.
+        """
+        if self.n_rare:
+            return 0.0
         return 1.0 if self.n_labelled == self.n_rows and not self.is_certain else 2.0
 
     @property

@@ -49,13 +49,18 @@ class UnitInterval(Likelihood):
         return clone(self).set_params(max_value=fitted.get_params(deep=False)["max_value"])
 
     def check_data(self, X: np.ndarray) -> None:
-        """Raise ValueError unless all values lie in [0, `max_value`]."""
+        """Raise ValueError unless all values lie in [0, `max_value`] and are not bytes divided by the largest one."""
         low, high = X.min(), X.max()
         if low < 0 or high > self.max_value:
             raise ValueError(
                 f"likelihood {type(self).__name__}: expected values in [0, {self.max_value:g}], got values from "
                 f"{low:.6g} to {high:.6g}; give the largest as max_value, scale the columns (MinMaxScaler), or use "
                 "likelihood='gaussian'."
+            )
+        if self.max_value == MAX_BYTE and high <= 1 and np.issubdtype(X.dtype, np.floating) and (X % 1).any():
+            raise ValueError(
+                f"likelihood {type(self).__name__}: expected numbers from 0 to {MAX_BYTE}, got fractions of at most 1; "
+                f"multiply the rows by {MAX_BYTE}, or fit the model to rows on the same scale."
             )
 
 

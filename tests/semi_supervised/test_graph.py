@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import make_blobs, make_moons
 
 from sklearn_vae._semi_supervised import graph as _propagation
-from sklearn_vae._semi_supervised.graph import neighbour_graph, spread_labels
+from sklearn_vae._semi_supervised.graph import nearest, neighbour_graph, spread_labels
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +206,24 @@ def test_propagation_leaves_global_random_state_alone(monkeypatch, moons, global
     spread_labels(first, hidden(moons[1], 3), np.array([0.5, 0.5]), 0.9)
     assert abs(first - again).max() == 0
     assert global_random_state() == before
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_equal_rows_are_neighbours_of_each_other(approximate, monkeypatch):
+    monkeypatch.setattr(_propagation, "MAX_EXACT", 0 if approximate else 10_000)
+    rng = np.random.default_rng(0)
+    group = rng.permutation(np.repeat(np.arange(4), [3, 50, 1, 200]))
+    X = rng.normal(size=(4, 3))[group]
+    graph = neighbour_graph(X, 5, 0).toarray()
+    assert (graph == graph.T).all()
+    for k in (1, 3):
+        own = graph[group == k]
+        assert (own[:, group != k] <= 1e-6).all() and (own.max(1) == 1).all() and (np.diag(graph) == 0).all()
+
+
+def test_few_copies_of_equal_rows_are_searched(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(_propagation, "nearest", lambda X, k, seed: sizes.append(len(X)) or nearest(X, k, seed))
+    X = np.repeat(np.random.default_rng(0).normal(size=(7, 2)), 100, axis=0)
+    neighbour_graph(X * [1, -0.0], 10, 0)
+    assert sizes == [7 * 11]
