@@ -29,6 +29,8 @@ class UnitInterval(Likelihood):
     }
 
     max_value: Any
+    # Whether `max_value` was "auto" and bytes were fitted.
+    _from_bytes = False
 
     @property
     def max_byte(self) -> int:
@@ -40,7 +42,10 @@ class UnitInterval(Likelihood):
         if self.max_value != "auto":
             return self
         is_image = rows.dtype == torch.uint8 and rows.largest() > 1
-        return clone(self).set_params(max_value=self.max_byte if is_image else 1.0)
+        resolved = clone(self).set_params(max_value=self.max_byte if is_image else 1.0)
+        if is_image:
+            resolved._from_bytes = True
+        return resolved
 
     def resolved_as(self, fitted: Likelihood) -> Likelihood:
         """Return the specification with the `max_value` of `fitted` for "auto"."""
@@ -57,10 +62,10 @@ class UnitInterval(Likelihood):
                 f"{low:.6g} to {high:.6g}; give the largest as max_value, scale the columns (MinMaxScaler), or use "
                 "likelihood='gaussian'."
             )
-        if self.max_value == MAX_BYTE and high <= 1 and np.issubdtype(X.dtype, np.floating) and (X % 1).any():
+        if self._from_bytes and high <= 1 and np.issubdtype(X.dtype, np.floating) and (X % 1).any():
             raise ValueError(
-                f"likelihood {type(self).__name__}: expected numbers from 0 to {MAX_BYTE}, got fractions of at most 1; "
-                f"multiply the rows by {MAX_BYTE}, or fit the model to rows on the same scale."
+                f"likelihood {type(self).__name__}: expected numbers from 0 to {self.max_value}, got fractions of at "
+                f"most 1; multiply the rows by {self.max_value}, or fit the model to rows on the same scale."
             )
 
 
