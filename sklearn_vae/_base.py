@@ -285,7 +285,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         check_fitted(self)
         with isolated():
             model = rebuild(self._architecture, arrays, saved_with)
-            check_training_state(self.__dict__.get("_training_state"), model, self._architecture.n_features)
+            check_training_state(self.__dict__.get("_training_state"), model)
             try:
                 device = resolve_device(self.device)
             except ValueError:
@@ -528,7 +528,6 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
                 "weight_unit": weight_unit,
                 "statistics": statistics,
                 "trainer": None,
-                "seen": None,
             },
             "n_iter_": run.n_epochs_run,
             "best_iter_": run.n_epochs,

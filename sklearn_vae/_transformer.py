@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +18,6 @@ from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
-from sklearn_vae._training.restart import new_start, seen_in
 from sklearn_vae.objectives.base import TermSums
 
 # Largest KL, in nats, up to which a latent variable counts as unused.
@@ -342,7 +340,7 @@ class VAETransformer(BaseVAE):
         Warns
         -----
         UserWarning
-            If no latent variable is used, or if a new start replaces the model of a warm start.
+            If no latent variable is used.
         """
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
@@ -351,10 +349,7 @@ class VAETransformer(BaseVAE):
             rows = self._rows(checked, weight)
             progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
             procedure = self._procedure(rows, TransformerRules(len(rows)), progress, continues)
-            previous = copy.deepcopy(self._fitted_model.model) if continues else None
-            if previous is not None and new_start(procedure, previous, rows, seen_in(rows)) is not None:
-                previous = None
-            run = self._run(procedure, rows, previous)
+            run = self._run(procedure, rows, copy.deepcopy(self._fitted_model.model) if continues else None)
             self._set_fitted(self._fitted_attributes(rows, unit, procedure, run))
             progress.end(dict)
         if run.n_epochs_run and hasattr(self, "kl_per_component_") and self.kl_per_component_.max() < UNUSED_KL:
@@ -394,12 +389,6 @@ class VAETransformer(BaseVAE):
         -------
         self : object
             The estimator after one more epoch.
-
-        Warns
-        -----
-        UserWarning
-            If the rows have other means or scales than those that the model started from, and a new start replaces
-            the model.
         """
         first = not self.__sklearn_is_fitted__()
         with self._fitting(continues=not first):
@@ -413,10 +402,6 @@ class VAETransformer(BaseVAE):
                 rows, TransformerRules(n_rows), Progress(self), continues=not first, in_chunks=True
             )
             before = TrainingResult(procedure.start(rows)) if first else self._past_run()
-            seen = seen_in(rows, state.get("seen"))
-            fresh = new_start(procedure, before.model, rows, seen) if seen.is_due and not first else None
-            if fresh is not None:
-                before, seen = replace(before, model=fresh), seen._replace(start=seen.n_calls)
             trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
             if state.get("trainer") is not None:
                 trainer.load_state_dict(state["trainer"])
@@ -429,7 +414,7 @@ class VAETransformer(BaseVAE):
                 [*before.curve, parts],
             )
             attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
-            attributes["_training_state"] |= {"trainer": trainer.state_dict(), "seen": seen}
+            attributes["_training_state"]["trainer"] = trainer.state_dict()
             self._set_fitted(attributes)
         return self
 

@@ -8,13 +8,12 @@ import numpy as np
 
 from sklearn_vae._model.state_checks import check_array, check_floats, expect, is_count, is_number
 from sklearn_vae._model.vae import VAE
-from sklearn_vae._training.restart import Seen
 from sklearn_vae._training.weights import n_values
 
 
-def check_training_state(state: Any, model: VAE, n_features: int) -> None:
+def check_training_state(state: Any, model: VAE) -> None:
     """Raise ValueError unless the estimator's training of the model can resume from `state`."""
-    keys = {"n_rows", "weight_unit", "statistics", "trainer", "seen"}
+    keys = {"n_rows", "weight_unit", "statistics", "trainer"}
     expect(isinstance(state, dict) and state.keys() == keys, "_training_state", f"a dictionary of {keys}", state)
     expect(is_count(state["n_rows"], 1), "_training_state['n_rows']", "an integer of at least 1", state["n_rows"])
     unit = state["weight_unit"]
@@ -33,24 +32,8 @@ def check_training_state(state: Any, model: VAE, n_features: int) -> None:
         check_array(label, value[1], shapes[name], "float64")
         expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
         expect(name != "latent" or bool((value[1][1:] >= 0).all()), label, "of mean squares of at least 0", value)
-    if state["seen"] is not None:
-        check_seen(state["seen"], n_features)
     if state["trainer"] is not None:
         check_trainer(state["trainer"], model)
-
-
-def check_seen(seen: Any, n_features: int) -> None:
-    """Raise ValueError unless `seen` holds the moments of the columns and numbers of calls."""
-    name = "_training_state['seen']"
-    expect(isinstance(seen, Seen), name, "a Seen", seen)
-    expect(is_number(seen.weight) and seen.weight > 0, f"{name}.weight", "a number above 0", seen.weight)
-    for field in ("mean", "variance"):
-        value = getattr(seen, field)
-        check_array(f"{name}.{field}", value, (n_features,), "float64")
-        expect(bool(np.isfinite(value).all()), f"{name}.{field}", "finite", value)
-    expect(bool((seen.variance >= 0).all()), f"{name}.variance", "at least 0", seen.variance)
-    for field in ("n_calls", "start"):
-        expect(is_count(getattr(seen, field), 1), f"{name}.{field}", "an integer of at least 1", getattr(seen, field))
 
 
 def check_trainer(state: Any, model: VAE) -> None:

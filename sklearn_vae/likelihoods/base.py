@@ -22,8 +22,6 @@ from sklearn_vae._data.rows import Rows
 MIN_VARIANCE = 1e-6
 # Factor on the sums over earlier batches when a batch is added. The resulting mean covers about ten batches.
 SUMS_DECAY = 0.9
-# Differences of units, as a ratio, and of means, in units, up to which a model's units suit new rows.
-MAX_UNIT_RATIO, MAX_SHIFT = 1.25, 0.5
 
 
 class Likelihood(BaseEstimator, ABC):
@@ -118,18 +116,7 @@ class Observed(NamedTuple):
     mask: Tensor | None = None
 
     def select(self, columns: Sequence[int]) -> Observed:
-        """Return the cells of some columns, if the inputs are the cells.
-
-        Parameters
-        ----------
-        columns : sequence of int
-            Indices of the columns.
-
-        Returns
-        -------
-        observed : Observed
-            The cells, inputs and mask of these columns.
-        """
+        """Return these cells. The inputs must be the cells."""
         mask = None if self.mask is None else self.mask[..., columns]
         return Observed(self.cells[..., columns], self.inputs[..., columns], mask)
 
@@ -146,20 +133,7 @@ class LinearStart(NamedTuple):
 
     @staticmethod
     def join(starts: Sequence[LinearStart], order: np.ndarray) -> LinearStart:
-        """Combine the starts of groups of columns, which are independent given z.
-
-        Parameters
-        ----------
-        starts : sequence of LinearStart
-            One start per group; its inputs and raw outputs are the group's columns.
-        order : ndarray of shape (n_features,)
-            Indices that put the concatenated columns into the order of the data.
-
-        Returns
-        -------
-        start : LinearStart
-            The start of all columns.
-        """
+        """Combine the starts of groups of columns, which are independent given z, and put the columns in `order`."""
         return LinearStart(
             encoder_weight=np.hstack([s.encoder_weight for s in starts])[:, order],
             encoder_bias=np.sum([s.encoder_bias for s in starts], axis=0),
@@ -240,23 +214,6 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
             Principal axes, if the networks work in principal coordinates.
         """
         self.input_unit.fill_(moments.unit / self.cell_unit)
-
-    def suits(self, mean: np.ndarray, unit: float) -> bool:
-        """Return whether the module's units suit the columns; by default True, for likelihoods without such units.
-
-        Parameters
-        ----------
-        mean : ndarray of shape (n_features,)
-            Means of the columns.
-        unit : float
-            Root of the columns' mean variance.
-
-        Returns
-        -------
-        suits : bool
-            Whether center and unit are about these.
-        """
-        return True
 
     def optima(self) -> Iterator[Tensor]:
         """Yield the sufficient statistics of the parameters that have a closed-form optimum.
@@ -503,9 +460,3 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         # torch's distributions can only draw from the global generator.
         with seeded_global_generator(generator):
             return self.restore(self(raw.double()).sample())
-
-
-def is_close(center: np.ndarray, unit: float, mean: np.ndarray, new_unit: float) -> bool:
-    """Return whether means and a unit differ from `center` and `unit` by little."""
-    shift = math.sqrt(np.square((mean - center) / unit).mean())
-    return 1 / MAX_UNIT_RATIO < new_unit / unit < MAX_UNIT_RATIO and shift < MAX_SHIFT
