@@ -253,15 +253,17 @@ class FitProcedure:
         progress.end(partial(self._attributes, run, trainer))
         return run
 
-    def candidates(self, start: VAE) -> list[FitProcedure]:
-        """Return this procedure, and another one with a KL warm-up if the start is degenerate.
+    def candidates(self, start: VAE, rows: Rows) -> list[FitProcedure]:
+        """Return this procedure, and another one with a KL warm-up if the start is degenerate and training is long.
 
         If the columns have about equal variances, the components of probabilistic PCA have no use for the bound, and
         the gradients that would change this are near 0: training stays where it is. A weight of the KL that rises
         from 0 leads away from there, but costs a little elsewhere.
         """
+        n_steps = self.n_steps(rows, self.stopping.max_epochs)
         is_degenerate = (
             start.linear is not None
+            and n_steps >= 2 * KL_WARMUP_STEPS
             and self.architecture.generative
             and not callable(self.recipe.beta)
             and float(-start.linear.log_scale.detach().min()) < MIN_START_KL
@@ -273,7 +275,7 @@ class FitProcedure:
     def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
         """Train on all rows for the maximum number of epochs."""
         start = self.start(rows) if model is None else model
-        procedure = self if model is not None else self.candidates(start)[-1]
+        procedure = self if model is not None else self.candidates(start, rows)[-1]
         return procedure.train(rows, self.stopping.max_epochs, None, start)
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> TrainingResult:
@@ -285,7 +287,7 @@ class FitProcedure:
         # Sorted indices make memory access sequential.
         held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
         start = self.start(training) if model is None else model
-        procedures = self.candidates(start) if model is None else [self]
+        procedures = self.candidates(start, training) if model is None else [self]
         if len(procedures) > 1:
             self.progress.begin(len(procedures))
         runs = [p.train(training, self.stopping.max_epochs, held_out, copy.deepcopy(start)) for p in procedures]
@@ -305,7 +307,7 @@ class FitProcedure:
         folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
         parts = [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
         start = self.start(rows)
-        procedures = self.candidates(start)
+        procedures = self.candidates(start, rows)
         self.progress.begin(len(procedures) * n_folds + 1)
         validations = [procedure._cross_validate(parts) for procedure in procedures]
         i_best = 0

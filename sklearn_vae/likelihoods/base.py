@@ -116,7 +116,18 @@ class Observed(NamedTuple):
     mask: Tensor | None = None
 
     def select(self, columns: Sequence[int]) -> Observed:
-        """Return these cells. The inputs must be the cells."""
+        """Return the cells of some columns, if the inputs are the cells.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Indices of the columns.
+
+        Returns
+        -------
+        observed : Observed
+            The cells, inputs and mask of these columns.
+        """
         mask = None if self.mask is None else self.mask[..., columns]
         return Observed(self.cells[..., columns], self.inputs[..., columns], mask)
 
@@ -133,7 +144,20 @@ class LinearStart(NamedTuple):
 
     @staticmethod
     def join(starts: Sequence[LinearStart], order: np.ndarray) -> LinearStart:
-        """Combine the starts of groups of columns, which are independent given z, and put the columns in `order`."""
+        """Combine the starts of groups of columns, which are independent given z.
+
+        Parameters
+        ----------
+        starts : sequence of LinearStart
+            One start per group; its inputs and raw outputs are the group's columns.
+        order : ndarray of shape (n_features,)
+            Indices that put the concatenated columns into the order of the data.
+
+        Returns
+        -------
+        start : LinearStart
+            The start of all columns.
+        """
         return LinearStart(
             encoder_weight=np.hstack([s.encoder_weight for s in starts])[:, order],
             encoder_bias=np.sum([s.encoder_bias for s in starts], axis=0),

@@ -97,7 +97,7 @@ def test_folds_and_the_last_run_are_parts_of_the_fit(iris):
     assert max(epochs.values()) == vae.n_iter_
 
 
-@pytest.mark.parametrize("every, runs", [(1, ["fit", *["labelled rows"] * 3]), (5, [*["labelled rows"] * 6, "fit"])])
+@pytest.mark.parametrize("every, runs", [(1, [*["labelled rows"] * 3, "fit"]), (5, [*["labelled rows"] * 6, "fit"])])
 def test_networks_of_the_labelled_rows_are_parts_of_a_classifiers_fit(iris, every, runs):
     """Three parts of all labels calibrate the result; five parts of few labels and all of these say what to learn."""
     y = np.where(np.arange(150) % every == 0, np.repeat([0, 1, 2], 50), -1)
