@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device, to_tensor
@@ -38,6 +37,7 @@ from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingRes
 from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._training.state_checks import check_training_state
+from sklearn_vae._validation import new_seed, refuse_images, refuse_overflow, unless_auto
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
@@ -46,8 +46,6 @@ from sklearn_vae.priors import PRIORS, Prior
 
 # Types of X that are not converted by validation; uint8 values become float32 batch by batch.
 DTYPES = [np.float64, np.float32, np.uint8]
-# Minimum positive sample weight relative to the largest one; smaller weights count as 0.
-MIN_RELATIVE_WEIGHT = float(np.finfo(np.float32).tiny)
 # Fields of `Architecture` that must stay the same when training continues, with the estimator parameters that set them.
 STRUCTURE = {
     "n_components": "n_components",
@@ -331,10 +329,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     def _check_rows(self, X, reset: bool, y="no_validation", min_rows: int = 2):
         """Validate training rows, and labels if given."""
-        _refuse_images(X)
+        refuse_images(X)
         checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=min_rows)
         X = checked if isinstance(y, str) else checked[0]
-        _refuse_overflow(X)
+        refuse_overflow(X)
         if reset:
             likelihood = self._component("likelihood").for_data(DenseRows(to_tensor(X)))
         else:
@@ -342,56 +340,11 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         likelihood.check_data(X)
         return checked
 
-    def _check_weight(
-        self, sample_weight, X: np.ndarray, unit: float | None = None, min_rows: int = 2
-    ) -> tuple[np.ndarray | None, float]:
-        """Validate the sample weights of training rows and divide them by a unit.
-
-        Parameters
-        ----------
-        sample_weight : array-like of shape (n_samples,) or None
-            None gives each row weight 1.
-        X : ndarray of shape (n_samples, n_features)
-        unit : float or None
-            Divisor of the weights; None for the mean of the positive weights.
-        min_rows : int
-            Minimum number of rows with a positive weight.
-
-        Returns
-        -------
-        weight : ndarray of shape (n_samples,) or None
-            Weights divided by `unit`; None if all quotients are 1.
-        unit : float
-            Divisor of the weights.
-        """
-        if sample_weight is None and unit in (None, 1.0):
-            return None, 1.0
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        largest = float(weight.max()) or 1.0
-        # Training uses float32 weights: weights that would underflow are set to 0, which ignores their rows.
-        weight = weight / largest
-        weight[weight < MIN_RELATIVE_WEIGHT] = 0
-        n_positive = np.count_nonzero(weight)
-        if n_positive < min_rows:
-            raise ValueError(
-                f"expected at least {'two rows' if min_rows == 2 else 'one row'} with a positive sample_weight, "
-                f"got {n_positive} of {len(X)}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0."
-            )
-        relative_unit = weight.sum() / n_positive if unit is None else unit / largest
-        weight = weight / relative_unit
-        limits = np.finfo(np.float32)
-        if not limits.tiny <= weight.max() < limits.max:
-            raise ValueError(
-                f"expected sample_weight of similar size as in the first call, where the mean was {unit:.3g}, got "
-                f"weights of up to {largest:.3g}."
-            )
-        return (None if (weight == 1).all() else weight), largest * relative_unit
-
     def _check_new_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
-        _refuse_images(X)
+        refuse_images(X)
         X = validate_data(self, X, reset=False, dtype=DTYPES, order="C")
-        _refuse_overflow(X)
+        refuse_overflow(X)
         self._architecture.likelihood.check_data(X)
         return X
 
@@ -488,7 +441,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         recipe = self._recipe(rules, in_chunks)
         max_epochs = unless_auto(self.max_iter, rules.max_epochs(min(recipe.batch_size, len(rows))))
         stopping = Stopping(max_epochs, STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
-        return FitProcedure(architecture, recipe, stopping, Seeds.spawn(_seed(self.random_state)), progress)
+        return FitProcedure(architecture, recipe, stopping, Seeds.spawn(new_seed(self.random_state)), progress)
 
     def _recipe(self, rules: Rules, in_chunks: bool = False) -> Recipe:
         """Return the training parameters, with every "auto" replaced by its rule."""
@@ -551,51 +504,8 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     def _sample(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
         """Sample p(x|z) for the latent variables that `draw` returns; None stands for `self.random_state`."""
-        seed = _seed(self.random_state if random_state is None else random_state)
+        seed = new_seed(self.random_state if random_state is None else random_state)
         inference = self._fitted_model.inference
         generator = torch.Generator(inference.device).manual_seed(seed)
         with torch.inference_mode():
             return inference.sample(draw(generator), generator)
-
-
-def _refuse_overflow(X: np.ndarray) -> None:
-    """Raise ValueError if sums of squares and differences of float32 values would overflow the results' type."""
-    if X.dtype == np.float32:
-        limit = np.finfo(np.float32).max / (4 * X.shape[1])
-        largest = max(X.max(), -X.min())
-        if largest > limit:
-            raise ValueError(
-                f"expected float32 values of at most {limit:.3g} in {X.shape[1]} columns, got {largest:.3g}, whose "
-                "results overflow; scale the columns, or convert them to float64."
-            )
-
-
-def check_n_samples(n_samples) -> int:
-    """Return the number of samples as an int; raise ValueError if it is not a positive integer."""
-    if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
-    return int(n_samples)
-
-
-def _refuse_images(X) -> None:
-    """Raise ValueError if X has more than two dimensions."""
-    if getattr(X, "ndim", 2) > 2:
-        raise ValueError(
-            f"expected rows as an array of shape (n_samples, n_features), got shape {tuple(X.shape)}; flatten "
-            "images with X.reshape(len(X), -1), or put an ImageFlattener before the estimator in a pipeline."
-        )
-
-
-def _seed(random_state) -> int:
-    """Draw a seed; for None, from the operating system instead of numpy's global generator."""
-    if random_state is None:
-        return int.from_bytes(os.urandom(4), "little")
-    return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))
-
-
-def unless_auto(value, rule):
-    """Return `value`, or `rule` if `value` is "auto"."""
-    if isinstance(value, Integral):
-        # Small integer types of numpy overflow in arithmetic.
-        return int(value)
-    return rule if isinstance(value, str) and value == "auto" else value

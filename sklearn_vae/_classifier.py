@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
-from sklearn_vae._base import BaseVAE, check_generative, check_n_samples, unless_auto
+from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.labels import Labels, encode_labels, refuse_missing, split_labels, warn_of_unlabelled
 from sklearn_vae._data.rows import Rows
@@ -28,6 +28,7 @@ from sklearn_vae._semi_supervised.mixture import fit_class_mixture
 from sklearn_vae._training.fit import FitProcedure, Seeds, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import ClassifierRules
+from sklearn_vae._validation import check_n_samples, check_weight, unless_auto
 from sklearn_vae.objectives import Joint
 
 # Bounds on the largest class weight: outside them, squared gradients underflow or overflow in float32.
@@ -595,7 +596,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         if y is not None:
             refuse_missing(y)
         X, y = self._check_rows(X, reset=not continues, y=y)
-        weight, unit = self._check_weight(sample_weight, X)
+        weight, unit = check_weight(sample_weight, X)
         if weight is not None and not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
             weight = None if (weight == 1).all() else weight

@@ -11,13 +11,14 @@ from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_vae._base import BaseVAE, check_generative, check_n_samples
+from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
+from sklearn_vae._validation import check_n_samples, check_weight
 from sklearn_vae.objectives.base import TermSums
 
 # Largest KL, in nats, up to which a latent variable counts as unused.
@@ -345,7 +346,7 @@ class VAETransformer(BaseVAE):
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
             checked = self._check_rows(X, reset=not continues)
-            weight, unit = self._check_weight(sample_weight, checked)
+            weight, unit = check_weight(sample_weight, checked)
             rows = self._rows(checked, weight)
             progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
             procedure = self._procedure(rows, TransformerRules(len(rows)), progress, continues)
@@ -395,7 +396,7 @@ class VAETransformer(BaseVAE):
             min_rows = 2 if first else 1
             X = self._check_rows(X, reset=first, min_rows=min_rows)
             state = {} if first else self._training_state
-            weight, unit = self._check_weight(sample_weight, X, state.get("weight_unit"), min_rows)
+            weight, unit = check_weight(sample_weight, X, state.get("weight_unit"), min_rows)
             rows = self._rows(X, weight)
             n_rows = state.get("n_rows", len(rows))
             procedure = self._procedure(

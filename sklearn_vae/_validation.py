@@ -1,0 +1,102 @@
+"""Checks of rows and arguments."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
+
+# Minimum positive sample weight relative to the largest one; smaller weights count as 0.
+MIN_RELATIVE_WEIGHT = float(np.finfo(np.float32).tiny)
+
+
+def refuse_images(X) -> None:
+    """Raise ValueError if X has more than two dimensions."""
+    if getattr(X, "ndim", 2) > 2:
+        raise ValueError(
+            f"expected rows as an array of shape (n_samples, n_features), got shape {tuple(X.shape)}; flatten "
+            "images with X.reshape(len(X), -1), or put an ImageFlattener before the estimator in a pipeline."
+        )
+
+
+def refuse_overflow(X: np.ndarray) -> None:
+    """Raise ValueError if sums of squares and differences of float32 values would overflow the results' type."""
+    if X.dtype == np.float32:
+        limit = np.finfo(np.float32).max / (4 * X.shape[1])
+        largest = max(X.max(), -X.min())
+        if largest > limit:
+            raise ValueError(
+                f"expected float32 values of at most {limit:.3g} in {X.shape[1]} columns, got {largest:.3g}, whose "
+                "results overflow; scale the columns, or convert them to float64."
+            )
+
+
+def check_weight(
+    sample_weight, X: np.ndarray, unit: float | None = None, min_rows: int = 2
+) -> tuple[np.ndarray | None, float]:
+    """Validate the sample weights of training rows and divide them by a unit.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+        None gives each row weight 1.
+    X : ndarray of shape (n_samples, n_features)
+    unit : float or None
+        Divisor of the weights; None for the mean of the positive weights.
+    min_rows : int
+        Minimum number of rows with a positive weight.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,) or None
+        Weights divided by `unit`; None if all quotients are 1.
+    unit : float
+        Divisor of the weights.
+    """
+    if sample_weight is None and unit in (None, 1.0):
+        return None, 1.0
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    largest = float(weight.max()) or 1.0
+    # Training uses float32 weights: weights that would underflow are set to 0, which ignores their rows.
+    weight = weight / largest
+    weight[weight < MIN_RELATIVE_WEIGHT] = 0
+    n_positive = np.count_nonzero(weight)
+    if n_positive < min_rows:
+        raise ValueError(
+            f"expected at least {'two rows' if min_rows == 2 else 'one row'} with a positive sample_weight, "
+            f"got {n_positive} of {len(X)}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0."
+        )
+    relative_unit = weight.sum() / n_positive if unit is None else unit / largest
+    weight = weight / relative_unit
+    limits = np.finfo(np.float32)
+    if not limits.tiny <= weight.max() < limits.max:
+        raise ValueError(
+            f"expected sample_weight of similar size as in the first call, where the mean was {unit:.3g}, got "
+            f"weights of up to {largest:.3g}."
+        )
+    return (None if (weight == 1).all() else weight), largest * relative_unit
+
+
+def check_n_samples(n_samples) -> int:
+    """Return the number of samples as an int; raise ValueError if it is not a positive integer."""
+    if isinstance(n_samples, bool) or not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"expected n_samples to be an integer of at least 1, got {n_samples!r}.")
+    return int(n_samples)
+
+
+def new_seed(random_state) -> int:
+    """Draw a seed; for None, from the operating system instead of numpy's global generator."""
+    if random_state is None:
+        return int.from_bytes(os.urandom(4), "little")
+    return int(check_random_state(random_state).randint(2**32, dtype=np.uint32))
+
+
+def unless_auto(value, rule):
+    """Return `value`, or `rule` if `value` is "auto"."""
+    if isinstance(value, Integral):
+        # Small integer types of numpy overflow in arithmetic.
+        return int(value)
+    return rule if isinstance(value, str) and value == "auto" else value
