@@ -283,7 +283,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         check_fitted(self)
         with isolated():
             model = rebuild(self._architecture, arrays, saved_with)
-            check_training_state(self.__dict__.get("_training_state"), model)
+            check_training_state(self.__dict__.get("_training_state"), model, self._architecture.n_features)
             try:
                 device = resolve_device(self.device)
             except ValueError:
@@ -480,6 +480,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
                 "n_rows": n_rows or len(rows),
                 "weight_unit": weight_unit,
                 "statistics": statistics,
+                "seen": None,
                 "trainer": None,
             },
             "n_iter_": run.n_epochs_run,

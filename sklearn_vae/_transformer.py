@@ -18,6 +18,7 @@ from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
+from sklearn_vae._training.restart import Seen, new_start, seen_in
 from sklearn_vae._validation import check_n_samples, check_weight
 from sklearn_vae.objectives.base import TermSums
 
@@ -341,7 +342,7 @@ class VAETransformer(BaseVAE):
         Warns
         -----
         UserWarning
-            If no latent variable is used.
+            If no latent variable is used, or if a new start replaces the model of a warm start.
         """
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
@@ -350,8 +351,14 @@ class VAETransformer(BaseVAE):
             rows = self._rows(checked, weight)
             progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
             procedure = self._procedure(rows, TransformerRules(len(rows)), progress, continues)
-            run = self._run(procedure, rows, copy.deepcopy(self._fitted_model.model) if continues else None)
-            self._set_fitted(self._fitted_attributes(rows, unit, procedure, run))
+            seen = seen_in(rows)
+            previous = copy.deepcopy(self._fitted_model.model) if continues else None
+            if previous is not None and new_start(procedure, previous, rows, seen) is not None:
+                previous = None
+            run = self._run(procedure, rows, previous)
+            attributes = self._fitted_attributes(rows, unit, procedure, run)
+            attributes["_training_state"]["seen"] = seen._asdict()
+            self._set_fitted(attributes)
             progress.end(dict)
         if run.n_epochs_run and hasattr(self, "kl_per_component_") and self.kl_per_component_.max() < UNUSED_KL:
             warnings.warn(
@@ -390,6 +397,12 @@ class VAETransformer(BaseVAE):
         -------
         self : object
             The estimator after one more epoch.
+
+        Warns
+        -----
+        UserWarning
+            If the rows differ in means or scales from those that the model started from, and a new start replaces
+            the model.
         """
         first = not self.__sklearn_is_fitted__()
         with self._fitting(continues=not first):
@@ -403,7 +416,10 @@ class VAETransformer(BaseVAE):
                 rows, TransformerRules(n_rows), Progress(self), continues=not first, in_chunks=True
             )
             before = TrainingResult(procedure.start(rows)) if first else self._past_run()
-            trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
+            seen = seen_in(rows, state.get("seen") and Seen(**state["seen"]))
+            restart = new_start(procedure, before.model, rows, seen) if seen.is_due else None
+            model, seen = restart or (before.model, seen)
+            trainer = procedure.trainer(model, rows.device, procedure.n_steps(rows, 1))
             if state.get("trainer") is not None:
                 trainer.load_state_dict(state["trainer"])
             n_steps_before, parts = trainer.step, trainer.run_epoch(rows)
@@ -415,7 +431,7 @@ class VAETransformer(BaseVAE):
                 [*before.curve, parts],
             )
             attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
-            attributes["_training_state"]["trainer"] = trainer.state_dict()
+            attributes["_training_state"] |= {"trainer": trainer.state_dict(), "seen": seen._asdict()}
             self._set_fitted(attributes)
         return self
 

@@ -74,7 +74,7 @@ def settings_of_now():
     """Settings that users may have changed and that a call must not change."""
     return (
         torch.get_default_dtype(),
-        torch.get_default_device(),
+        torch.empty(0).device,
         torch.is_inference_mode_enabled(),
         torch.is_grad_enabled(),
         torch.is_autocast_enabled("cpu"),

@@ -8,12 +8,13 @@ import numpy as np
 
 from sklearn_vae._model.state_checks import check_array, check_floats, expect, is_count, is_number
 from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.restart import Seen
 from sklearn_vae._training.weights import n_values
 
 
-def check_training_state(state: Any, model: VAE) -> None:
+def check_training_state(state: Any, model: VAE, n_features: int) -> None:
     """Raise ValueError unless the estimator's training of the model can resume from `state`."""
-    keys = {"n_rows", "weight_unit", "statistics", "trainer"}
+    keys = {"n_rows", "weight_unit", "statistics", "trainer", "seen"}
     expect(isinstance(state, dict) and state.keys() == keys, "_training_state", f"a dictionary of {keys}", state)
     expect(is_count(state["n_rows"], 1), "_training_state['n_rows']", "an integer of at least 1", state["n_rows"])
     unit = state["weight_unit"]
@@ -32,8 +33,29 @@ def check_training_state(state: Any, model: VAE) -> None:
         check_array(label, value[1], shapes[name], "float64")
         expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
         expect(name != "latent" or bool((value[1][1:] >= 0).all()), label, "of mean squares of at least 0", value)
+    if state["seen"] is not None:
+        check_seen(state["seen"], n_features)
     if state["trainer"] is not None:
         check_trainer(state["trainer"], model)
+
+
+def check_seen(state: Any, n_features: int) -> None:
+    """Raise ValueError unless `state` holds the fields of `Seen`."""
+    name = "_training_state['seen']"
+    keys = set(Seen._fields)
+    expect(isinstance(state, dict) and state.keys() == keys, name, f"a dictionary of {keys}", state)
+    seen = Seen(**state)
+    for field in ("weight", "variance"):
+        value = getattr(seen, field)
+        expect(is_number(value) and value >= 0, f"{name}['{field}']", "a number of at least 0", value)
+    expect(seen.weight > 0, f"{name}['weight']", "above 0", seen.weight)
+    check_array(f"{name}['mean']", seen.mean, (n_features,), "float64")
+    check_array(f"{name}['directions']", seen.directions, (len(seen.directions), n_features), "float64")
+    finite = bool(np.isfinite(seen.mean).all() and np.isfinite(seen.directions).all())
+    expect(finite and len(seen.directions) > 0, name, "finite", seen)
+    for field in ("n_calls", "start"):
+        value = getattr(seen, field)
+        expect(is_count(value, 1), f"{name}['{field}']", "an integer of at least 1", value)
 
 
 def check_trainer(state: Any, model: VAE) -> None:

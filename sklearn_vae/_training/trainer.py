@@ -150,7 +150,7 @@ class Trainer:
     def run_epoch(self, rows: Rows) -> TermSums:
         """Pass over the rows once, in random order; return the terms' weighted means over them."""
         epoch_seed = np.random.SeedSequence((self.seed, self.step)).generate_state(1, np.uint64)
-        self.generator.manual_seed(int(epoch_seed[0] >> 1))
+        self.generator.manual_seed(int(epoch_seed[0]) >> 1)
         self._net.history.clear()
         self._sums = TermSums(0.0, 0.0, 0.0)
         self._labelled = rows.labelled

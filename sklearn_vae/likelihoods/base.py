@@ -22,6 +22,8 @@ from sklearn_vae._data.rows import Rows
 MIN_VARIANCE = 1e-6
 # Factor on the sums over earlier batches when a batch is added. The resulting mean covers about ten batches.
 SUMS_DECAY = 0.9
+# Differences of units, as a ratio, and of means, in units, up to which a model's units suit new rows.
+MAX_UNIT_RATIO, MAX_SHIFT = 1.25, 0.5
 
 
 class Likelihood(BaseEstimator, ABC):
@@ -238,6 +240,23 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
             Principal axes, if the networks work in principal coordinates.
         """
         self.input_unit.fill_(moments.unit / self.cell_unit)
+
+    def suits(self, mean: np.ndarray, unit: float) -> bool:
+        """Return whether the module's units suit the columns; by default True, for likelihoods without such units.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (n_features,)
+            Means of the columns.
+        unit : float
+            Root of the columns' mean variance.
+
+        Returns
+        -------
+        suits : bool
+            Whether center and unit are about these.
+        """
+        return True
 
     def optima(self) -> Iterator[Tensor]:
         """Yield the sufficient statistics of the parameters that have a closed-form optimum.
@@ -484,3 +503,9 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         # torch's distributions can only draw from the global generator.
         with seeded_global_generator(generator):
             return self.restore(self(raw.double()).sample())
+
+
+def is_close(center: np.ndarray, unit: float, mean: np.ndarray, new_unit: float) -> bool:
+    """Return whether means and a unit differ from `center` and `unit` by little."""
+    shift = math.sqrt(np.square((mean - center) / unit).mean())
+    return 1 / MAX_UNIT_RATIO < new_unit / unit < MAX_UNIT_RATIO and shift < MAX_SHIFT

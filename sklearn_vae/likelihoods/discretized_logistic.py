@@ -16,7 +16,7 @@ from torch.nn.functional import logsigmoid
 
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
-from sklearn_vae.likelihoods.base import LikelihoodModule, LinearStart, Observed
+from sklearn_vae.likelihoods.base import LikelihoodModule, LinearStart, Observed, is_close
 from sklearn_vae.likelihoods.unit_interval import UnitInterval
 
 # Smallest scale, in bin widths. A distribution centred in a bin then has 0.9999 of its mass there.
@@ -174,6 +174,10 @@ class DiscretizedLogisticModule(LikelihoodModule):
     def cell_unit(self) -> float:
         """The data's unit."""
         return float(self.unit)
+
+    def suits(self, mean: np.ndarray, unit: float) -> bool:
+        """Return whether center and unit are about those of the columns."""
+        return is_close(self.center.cpu().numpy(), float(self.unit), mean, unit)
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Centre the columns and divide them by the unit."""

@@ -24,6 +24,7 @@ from sklearn_vae.likelihoods.base import (
     LikelihoodModule,
     LinearStart,
     Observed,
+    is_close,
 )
 
 # Smallest fixed scale, relative to the root of the columns' mean variance.
@@ -156,6 +157,10 @@ class GaussianModule(LikelihoodModule):
     def cell_unit(self) -> float:
         """The data's unit."""
         return float(self.unit)
+
+    def suits(self, mean: np.ndarray, unit: float) -> bool:
+        """Return whether center and unit are about those of the columns."""
+        return is_close(self.center.cpu().numpy(), float(self.unit), mean, unit)
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Centre and scale the columns. With principal coordinates, rotate them and append the dropped norm."""

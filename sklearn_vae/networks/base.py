@@ -159,7 +159,7 @@ def linear(
 
 def empty(layer: Callable[..., nn.Module], *sizes: int, **arguments: int) -> Any:
     """Make a layer with uninitialised weights, on torch's default device, which may be "meta"."""
-    return nn.utils.skip_init(layer, *sizes, **arguments, **FLOAT32, device=torch.get_default_device())
+    return nn.utils.skip_init(layer, *sizes, **arguments, **FLOAT32, device=torch.empty(0).device)
 
 
 def check_output(role: str, module: nn.Module, n_in: int, width: int | None) -> int:

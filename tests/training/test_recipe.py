@@ -82,7 +82,7 @@ def test_partial_fit_after_fit_keeps_the_recipe_of_fit(trainers):
 def chunks(first, second):
     """A model that has seen two chunks with these weights."""
     vae = VAETransformer(**QUICK).partial_fit(X[:200], sample_weight=first)
-    return vae.partial_fit(X[200:] + 3, sample_weight=second).transform(X)
+    return vae.partial_fit(X[200:] + 0.3, sample_weight=second).transform(X)
 
 
 def test_partial_fit_weighs_chunks_against_each_other():
@@ -133,7 +133,7 @@ def test_seeds_of_a_fit_are_independent_streams():
 
 
 def test_partial_fit_uses_the_given_batch_size_after_a_small_first_chunk():
-    vae = VAETransformer(**{**QUICK, "batch_size": 64}).partial_fit(X[:10])
+    vae = VAETransformer(**{**QUICK, "batch_size": 64}).partial_fit(X[:50])
     assert vae.n_steps_ == 1 and vae.partial_fit(X).n_steps_ == 1 + 7
 
 
