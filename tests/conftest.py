@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
+from small_estimators import CLASS, NAMES, small_classifier
 
 from sklearn_vae import VAETransformer
 
@@ -42,6 +43,12 @@ def fitted(iris):
     return VAETransformer(
         2, hidden_layer_sizes=(16,), max_iter=20, early_stopping=False, whiten=True, random_state=0
     ).fit(iris)
+
+
+@pytest.fixture(scope="session")
+def trained(iris):
+    """A classifier trained on all of iris, with strings as labels; not to be changed."""
+    return small_classifier(max_iter=30, n_draws=64).fit(iris, NAMES[CLASS])
 
 
 @pytest.fixture

@@ -35,6 +35,12 @@ def test_fit_is_silent_by_default(iris, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_nothing_is_written(iris, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    small(early_stopping=True, max_iter=3).fit(iris).score(iris)
+    assert list(tmp_path.iterdir()) == [] and capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_verbose_prints_aligned_lines(iris, capsys, early_stopping):
     small(verbose=1, max_iter=30, early_stopping=early_stopping).fit(iris * 1e8)

@@ -1,0 +1,27 @@
+"""Modules of likelihoods at their start, and their closed-form parameters."""
+
+import torch
+from component_cases import N_COMPONENTS
+
+from sklearn_vae._data.ppca import fit_moments, fit_ppca
+from sklearn_vae._data.rows import DenseRows
+
+
+def started(likelihood, X, n_coordinates=None, n_components=N_COMPONENTS):
+    """The likelihood's module in the units of `X`, at its start, in float64 and eval mode."""
+    X = torch.from_numpy(X)
+    moments = fit_moments(DenseRows(X))
+    ppca = fit_ppca(DenseRows(X), moments, n_components, n_coordinates or 0)
+    module = likelihood.for_data(DenseRows(X)).build(X.shape[1], n_coordinates)
+    module.set_units(moments, ppca.axes[:, :n_coordinates] if n_coordinates else None)
+    start = module.linear_start(ppca)
+    return module.double().eval(), start
+
+
+def fit_optima(module, y, raw, weight=None):
+    """Reset the sums of closed-form parameters to those of these rows alone, and return them."""
+    for sums in module.optima():
+        sums.zero_()
+    module.train().log_prob(y, raw, weight)
+    module.eval()
+    return [sums.clone() for sums in module.optima()]

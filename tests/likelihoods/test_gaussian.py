@@ -1,0 +1,50 @@
+"""The Gaussian likelihood: its density, and rows with cells that were not observed."""
+
+import numpy as np
+import pytest
+import torch
+from component_cases import GAUSSIANS, N_FEATURES, N_ROWS, binary_rows, generator, normal
+from likelihood_modules import fit_optima, started
+from naming import shown
+from scipy import stats
+
+from sklearn_vae.likelihoods import Gaussian
+
+over_gaussians = pytest.mark.parametrize("likelihood", GAUSSIANS, ids=shown)
+
+
+@over_gaussians
+@pytest.mark.parametrize("n_coordinates", [None, 2, N_FEATURES])
+def test_gaussian_log_prob_equals_scipy(likelihood, n_coordinates):
+    if n_coordinates is not None and not likelihood.isotropic:
+        assert likelihood.per_column
+        return
+    X = 300 + 20 * np.random.default_rng(0).normal(size=(N_ROWS, N_FEATURES)) * np.arange(1, N_FEATURES + 1)
+    module, _ = started(likelihood, X, n_coordinates)
+    raw = normal(N_ROWS, module.n_outputs)
+    log_prob = module.log_prob(module.observe(torch.from_numpy(X)), raw)
+    expected = stats.norm(module.mean(raw).numpy(), module.variance.detach().sqrt().numpy()).logpdf(X).sum(1)
+    # The axes are kept in float32.
+    np.testing.assert_allclose(log_prob.detach().numpy(), expected, rtol=1e-9 if n_coordinates is None else 1e-3)
+
+
+@over_gaussians
+def test_gaussian_closed_form_parameters_of_rows_with_gaps_are_at_their_optimum(likelihood):
+    """The observed cells' weighted mean squares, per scale."""
+    X = torch.from_numpy(binary_rows())
+    module, _ = started(likelihood, X.numpy())
+    mask, weight = torch.rand(X.shape, generator=generator()) < 0.7, torch.linspace(0, 2, N_ROWS).double()
+    observed, raw = module.observe(X)._replace(mask=mask), normal(N_ROWS, module.n_outputs)
+    for sums in fit_optima(module, observed, raw, weight):
+        square, n_cells = (weight[:, None] * mask * (observed.cells - raw).square()), weight[:, None] * mask
+        dim = 0 if sums.shape[1] > 1 else (0, 1)
+        torch.testing.assert_close(sums, torch.stack([square.sum(dim), n_cells.sum(dim)]).view_as(sums))
+
+
+def test_gaussian_refuses_gaps_in_principal_coordinates():
+    X = binary_rows()
+    module, _ = started(Gaussian(per_column=False), X, 2)
+    observed = module.observe(torch.from_numpy(X))
+    observed = observed._replace(mask=torch.ones_like(observed.cells, dtype=torch.bool))
+    with pytest.raises(ValueError, match="expected all cells to be observed .*principal_coordinates=None"):
+        module.log_prob(observed, normal(N_ROWS, 2))
