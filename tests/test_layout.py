@@ -65,3 +65,9 @@ def test_files_are_short():
         ]
         n_lines = len(path.read_text().splitlines()) - sum(d.end_lineno - d.lineno + 1 for d in docstrings)
         assert n_lines <= 500, path
+
+
+def test_test_files_are_short():
+    """A test file of more than 500 lines tests more than one concept."""
+    for path in Path(__file__).parent.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 500, path
