@@ -15,6 +15,7 @@ from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.diagnostics import kl_of_noise
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
@@ -22,7 +23,7 @@ from sklearn_vae._training.restart import Seen, new_start, seen_in
 from sklearn_vae._validation import check_n_samples, check_weight
 from sklearn_vae.objectives.base import TermSums
 
-# Largest KL, in nats, up to which a latent variable counts as unused.
+# KL, in nats, below which a latent variable counts as unused whatever the size of the data.
 UNUSED_KL = 0.1
 
 
@@ -342,7 +343,8 @@ class VAETransformer(BaseVAE):
         Warns
         -----
         UserWarning
-            If no latent variable is used, or if a new start replaces the model of a warm start.
+            If no latent variable is used: no component has a larger KL than noise has. Or if a new
+            start replaces the model of a warm start.
         """
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
@@ -360,15 +362,8 @@ class VAETransformer(BaseVAE):
             attributes["_training_state"]["seen"] = seen._asdict()
             self._set_fitted(attributes)
             progress.end(dict)
-        if run.n_epochs_run and hasattr(self, "kl_per_component_") and self.kl_per_component_.max() < UNUSED_KL:
-            warnings.warn(
-                f"no latent variable is used: all of kl_per_component_ are below {UNUSED_KL:g} nats, so transform "
-                "returns next to no information about the rows. The columns may be independent, or have about equal "
-                "variances; try objective='free_bits', a KL warm-up such as beta=lambda step: min(1, step / 600), "
-                "other columns or scales, or another n_components.",
-                UserWarning,
-                stacklevel=2,
-            )
+        if run.n_epochs_run and hasattr(self, "kl_per_component_"):
+            _warn_if_unused(self.kl_per_component_, rows)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -495,3 +490,18 @@ class VAETransformer(BaseVAE):
             return procedure.fit_cross_validated(rows, N_SPLITS, rules.n_folds)
         n_held_out = min(max(round(self.validation_fraction * n_rows), 1), MAX_HELD_OUT, n_rows - 1)
         return procedure.fit_held_out(rows, n_held_out, previous)
+
+
+def _warn_if_unused(kl: np.ndarray, rows: Rows) -> None:
+    """Warn if no component has a larger KL than it would have in noise."""
+    limit = max(UNUSED_KL, kl_of_noise(len(rows), rows.n_features, len(kl)))
+    if kl.max() < limit:
+        warnings.warn(
+            f"no latent variable is used: all of kl_per_component_ are below {limit:.2g} nats, as they would be if the "
+            f"{rows.n_features} columns were independent, so transform returns next to no information about the rows. "
+            "If you expect structure, try objective='free_bits', a KL warm-up such as "
+            "beta=lambda step: min(1, step / 600), other columns or scales, more rows, or another n_components.",
+            UserWarning,
+            # The callers are `fit`, its two decorators, and the user.
+            stacklevel=5,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,6 +22,8 @@ MIN_ROWS = 100
 # Floor for the standard deviation of a component's posterior means, in units of the prior's. It bounds the scale of
 # unused components, whose posterior means hardly vary.
 MIN_STD = 0.1
+# Floor for the noise variance that independent columns leave beyond the components, relative to their variance.
+MIN_NOISE_VARIANCE = 0.1
 
 
 def check_finite(values: Iterable[Tensor], name: str) -> None:
@@ -30,6 +33,19 @@ def check_finite(values: Iterable[Tensor], name: str) -> None:
             f"training diverged: {name} are not finite after the last step; use a smaller learning_rate_init, or "
             "scale the columns."
         )
+
+
+def kl_of_noise(n_rows: int, n_features: int, n_components: int) -> float:
+    r"""Return the largest KL that probabilistic PCA finds in independent columns of equal variance, in nats.
+
+    The largest eigenvalue of their covariance is about :math:`(1 + \sqrt{d/n})^2`, and the smallest
+    :math:`(1 - \sqrt{d/n})^2` (Marchenko & Pastur 1967). The noise variance is the mean of the eigenvalues beyond the
+    components. The KL is half the logarithm of the ratio of the largest eigenvalue to the noise variance.
+    """
+    root = math.sqrt(n_features / n_rows)
+    largest, smallest = (1 + root) ** 2, max(1 - root, 0.0) ** 2
+    rest = (n_features - n_components * largest) / max(n_features - n_components, 1)
+    return 0.5 * math.log(largest / max(rest, smallest, MIN_NOISE_VARIANCE))
 
 
 # Total weight of the rows, and weighted means over them.

@@ -157,6 +157,7 @@ def new_start(procedure: FitProcedure, model: VAE, rows: Rows, seen: Seen) -> tu
         f"{float(gain.mean()):.3g} nats per row and replaces the model. Shuffle the rows, or pass more rows in the "
         "first call, to train one model from the start.",
         UserWarning,
-        stacklevel=4,
+        # The callers are the method, its two decorators, and the user.
+        stacklevel=5,
     )
     return fresh, seen._replace(start=seen.n_calls)

@@ -75,9 +75,3 @@ def test_degenerate_starts_do_not_stop_the_fit(name, share):
     lost = [np.square(m.inverse_transform(m.transform(test)) - test).sum() for m in (vae, pca)]
     assert lost[0] < share * lost[1]
     assert vae.score(test) > pca.score(test) - 0.02 * abs(pca.score(test))
-
-
-def test_unused_latent_variables_are_warned_of():
-    X = np.random.default_rng(0).normal(size=(300, 6))
-    with pytest.warns(UserWarning, match="no latent variable is used: all of kl_per_component_ are below 0.1"):
-        VAETransformer(2, hidden_layer_sizes=(8,), random_state=0).fit(X)
