@@ -88,6 +88,8 @@ def reasons(estimator, table, weight=None, y=None, min_rows=2):
         yield "Input X contains (NaN|infinity)"
     elif not takes(likelihood, table):
         yield r"likelihood \w+: expected (values in \[0, |the \d+ values 0, )"
+    elif hasattr(estimator, "_architecture") and table.values.max() <= 1:
+        yield r"likelihood \w+: expected numbers from 0 to \d+, got fractions of at most 1"
     if weight is not None and np.count_nonzero(weight > 1e-37 * weight.max()) < 2:
         yield "Sample weights must contain at least one non-zero number|at least two rows with a positive sample_weight"
     if "conv" in str(params.get("network", "")).lower():

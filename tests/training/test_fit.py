@@ -479,7 +479,10 @@ import numpy as np
 from sklearn_vae import VAETransformer
 from sklearn_vae.likelihoods import Gaussian
 warnings.simplefilter("error")
-X = np.random.default_rng(0).normal(size=(30, 4))
+# torch 2.6 leaves a temporary folder to the interpreter's exit.
+warnings.simplefilter("ignore", ResourceWarning)
+rng = np.random.default_rng(0)
+X = rng.normal(size=(30, 1)) + 0.1 * rng.normal(size=(30, 4))
 for params in ({}, {"whiten": False}, {"likelihood": Gaussian(scale="learned")}, {"objective": "autoencoder"}):
     VAETransformer(2, hidden_layer_sizes=(4,), max_iter=2, **params).fit(X).transform(X)
 """
