@@ -36,7 +36,7 @@ from sklearn_vae._training.diagnostics import (
 from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingResult
 from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
-from sklearn_vae._training.state_checks import check_training_state
+from sklearn_vae._training.resume_checks import check_training_state
 from sklearn_vae._validation import new_seed, refuse_images, refuse_overflow, unless_auto
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network

@@ -1,1 +1,1 @@
-"""The model: its parts, inference and saving. Contains no training."""
+"""The model: its parts, inference and saving. Training is elsewhere, but for the class mixtures."""

@@ -214,7 +214,7 @@ class Trainer:
         """Return the state that training resumes from, as arrays and numbers.
 
         It includes a digest of the averaged model, the only part that users can change.
-        `sklearn_vae._training.state_checks.check_trainer` validates it.
+        `sklearn_vae._training.resume_checks.check_trainer` validates it.
         """
         moments = self._net.optimizer_.state[self.weights.trained]
         return {
