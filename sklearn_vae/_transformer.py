@@ -397,7 +397,7 @@ class VAETransformer(BaseVAE):
         -----
         UserWarning
             If the rows differ in means or scales from those that the model started from, and a new start replaces
-            the model.
+            the model, or will do so in a later call.
         """
         first = not self.__sklearn_is_fitted__()
         with self._fitting(continues=not first):
@@ -412,7 +412,7 @@ class VAETransformer(BaseVAE):
             )
             before = TrainingResult(procedure.start(rows)) if first else self._past_run()
             seen = seen_in(rows, state.get("seen") and Seen(**state["seen"]))
-            restart = new_start(procedure, before.model, rows, seen) if seen.is_due else None
+            restart = None if first else new_start(procedure, before.model, rows, seen, seen.is_due)
             model, seen = restart or (before.model, seen)
             trainer = procedure.trainer(model, rows.device, procedure.n_steps(rows, 1))
             if state.get("trainer") is not None:

@@ -113,7 +113,9 @@ def seen_in(rows: Rows, seen: Seen | None = None) -> Seen:
     )
 
 
-def new_start(procedure: FitProcedure, model: VAE, rows: Rows, seen: Seen) -> tuple[VAE, Seen] | None:
+def new_start(
+    procedure: FitProcedure, model: VAE, rows: Rows, seen: Seen, is_due: bool = True
+) -> tuple[VAE, Seen] | None:
     """Return a new start, and the summary of the rows it is made from, if the model has become useless for the rows.
 
     A model keeps the units of the rows that it started from. If rows of other units follow, e.g. because sensors
@@ -130,6 +132,8 @@ def new_start(procedure: FitProcedure, model: VAE, rows: Rows, seen: Seen) -> tu
         The rows of this call.
     seen : Seen
         Summary of all rows, with those of this call.
+    is_due : bool
+        Whether the model may be replaced in this call.
 
     Returns
     -------
@@ -139,25 +143,28 @@ def new_start(procedure: FitProcedure, model: VAE, rows: Rows, seen: Seen) -> tu
     Warns
     -----
     UserWarning
-        If there is a new start.
+        If a new start replaces the model, or would do so if it were due.
     """
     if len(rows) < MIN_COMPARED or model.likelihood.suits(seen.mean, seen.unit):
         return None
     alone = seen_in(rows)
     if seen.unit > FORGOTTEN_RATIO * alone.unit > 0:
-        seen = alone._replace(n_calls=seen.n_calls)
+        seen = alone._replace(n_calls=seen.n_calls, start=seen.start)
     compared = rows.evenly_spaced(MAX_COMPARED)
     fresh = procedure.start(seen.representatives(rows.device))
     gain = log_likelihoods(fresh, compared) - log_likelihoods(model.to(rows.device), compared)
     standard_error = float(gain.std()) / math.sqrt(len(gain))
     if not float(gain.mean()) > max(MIN_GAIN, MIN_STANDARD_ERRORS * standard_error):
         return None
+    outcome = "replaces the model" if is_due else f"will replace it in call {2 * seen.start} if that is still so"
     warnings.warn(
         "the rows differ in means or scales from those that the model started from: a new start gains "
-        f"{float(gain.mean()):.3g} nats per row and replaces the model. Shuffle the rows, or pass more rows in the "
-        "first call, to train one model from the start.",
+        f"{float(gain.mean()):.3g} nats per row and {outcome}. Shuffle the rows, or pass more rows in the first "
+        "call, to train one model from the start.",
         UserWarning,
         # The callers are the method, its two decorators, and the user.
         stacklevel=5,
     )
+    if not is_due:
+        return None
     return fresh, seen._replace(start=seen.n_calls)

@@ -66,6 +66,16 @@ def test_chunks_of_two_kinds_have_few_new_starts():
     assert len(caught) <= 3  # in calls 2, 4 and 8
 
 
+def test_new_starts_that_are_not_due_are_announced():
+    """The second start would be in call 3; it comes in call 4."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vae = in_chunks(X[:200] * 1e-3, X[:200], X[:200] + 50, X[:200] + 50)
+    outcomes = [str(warning.message).partition("per row and ")[2].partition(".")[0] for warning in caught]
+    assert outcomes == ["replaces the model", "will replace it in call 4 if that is still so", "replaces the model"]
+    assert lost(vae, TEST + 50) < 0.5
+
+
 @pytest.mark.parametrize(("scale", "shift"), [(1, 1000), (1e-3, 0), (100, 0)])
 def test_warm_start_on_rows_of_other_units_is_as_good_as_a_cold_one(scale, shift):
     vae = VAETransformer(3, hidden_layer_sizes=(32,), max_iter=10, warm_start=True, random_state=0).fit(X)
