@@ -13,6 +13,7 @@ import signal
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -274,6 +275,7 @@ def test_classifier_is_valid_or_refuses(data, family):
     check(VAEClassifier(**params), table, weight, y)
 
 
+@pytest.mark.filterwarnings("ignore:the rows differ in means or scales")
 @cases(0.5)
 @given(st.data(), families)
 def test_going_on_is_valid_or_refused(data, family):

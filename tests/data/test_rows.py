@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sklearn_vae import VAETransformer
+from sklearn_vae._data.ppca import fit_moments
 from sklearn_vae._data.rows import DenseRows
 
 
@@ -87,3 +88,15 @@ def test_rows_of_weight_zero_may_be_huge(dtype, value):
     vae = VAETransformer(2, hidden_layer_sizes=(4,), max_iter=2, random_state=0)
     expected = vae.fit(X[weight]).transform(X[weight])
     np.testing.assert_allclose(vae.fit(huge, sample_weight=weight).transform(X[weight]), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_with_classes_have_the_same_blocks():
+    rows = DenseRows(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)))
+    classes = rows.with_classes(np.arange(50) % 2, np.ones(50), 2)
+    for found, expected in zip(classes.blocks(60), rows.blocks(60), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_variance_that_overflows_is_refused():
+    with pytest.raises(ValueError, match="expected columns with a finite variance in float64, got an overflow"):
+        fit_moments(DenseRows(torch.tensor([[1e200], [-1e200]], dtype=torch.float64)))

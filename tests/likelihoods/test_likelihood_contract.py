@@ -219,3 +219,23 @@ def test_likelihood_scores_its_own_samples_higher_than_those_of_another(likeliho
 def test_likelihood_start_posterior_is_between_zero_and_the_prior(likelihood):
     _, start = started(likelihood, binary_rows())
     assert (start.posterior_variance > 0).all() and (start.posterior_variance <= 1).all()
+
+
+class Undefined(LikelihoodModule):
+    """Defines nothing but what is abstract."""
+
+    def observe(self, x, generator=None):
+        return Observed(x, x)
+
+
+def test_methods_that_a_likelihood_does_not_define_say_what_is_missing():
+    module, raw = Undefined(N_FEATURES, N_FEATURES), torch.zeros(2, N_FEATURES)
+    observed = module.observe(raw)
+    for call, missing in (
+        (lambda: module(raw), "expected forward, or log_prob_cells, mean and sample, to be defined"),
+        (lambda: module.link(np.zeros(N_FEATURES)), "expected link, or linear_start, to be defined"),
+        (lambda: module.log_prob_and_gradient(observed, raw, None), "does not declare has_gradient"),
+        (lambda: module.numpy_observer(), "does not declare observes_in_numpy"),
+    ):
+        with pytest.raises(NotImplementedError, match=f"Undefined.*{missing}"):
+            call()

@@ -130,3 +130,14 @@ def test_same_of_objects_that_contain_themselves():
         return options
 
     assert same(circle(1), circle(1)) and not same(circle(1), circle(2))
+
+
+class Ambiguous(Options):
+    def __eq__(self, other):
+        raise ValueError("neither")
+
+    __hash__ = None
+
+
+def test_values_whose_comparison_fails_are_compared_by_their_contents():
+    assert same(Ambiguous(1), Ambiguous(1)) and not same(Ambiguous(1), Ambiguous(2))

@@ -44,6 +44,8 @@ def test_modules_instance_has_a_stable_hash(encoder):
     assert joblib.hash(copied) != joblib.hash(network)
 
 
+# joblib warns if the machine is busy.
+@pytest.mark.filterwarnings("ignore:Persisting input arguments took")
 @pytest.mark.parametrize("encoder", [Features(4), Recurrent(), Features], ids=shown)
 def test_modules_in_a_pipeline_with_memory_are_fitted_once(iris, tmp_path, encoder):
     steps = [("vae", small(network=Modules(encoder, nn.Linear(2, 4)))), ("classify", LogisticRegression())]

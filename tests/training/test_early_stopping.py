@@ -75,3 +75,12 @@ def test_degenerate_starts_do_not_stop_the_fit(name, share):
     lost = [np.square(m.inverse_transform(m.transform(test)) - test).sum() for m in (vae, pca)]
     assert lost[0] < share * lost[1]
     assert vae.score(test) > pca.score(test) - 0.02 * abs(pca.score(test))
+
+
+def test_one_held_out_part_chooses_between_candidates(monkeypatch):
+    """As for more than 5000 rows: a degenerate start, with and without a KL warm-up."""
+    monkeypatch.setattr("sklearn_vae._training.recipe.MAX_SMALL_ROWS", 500)
+    train, test, n_components = degenerate("roll", 1)
+    vae, pca = VAETransformer(n_components, random_state=0, max_iter=400).fit(train), PCA(n_components).fit(train)
+    lost = [np.square(m.inverse_transform(m.transform(test)) - test).sum() for m in (vae, pca)]
+    assert lost[0] < 0.5 * lost[1]

@@ -143,3 +143,10 @@ def test_beta_is_asked_for_the_steps_of_the_run_only(early_stopping):
     vae = VAETransformer(**QUICK, batch_size=50, early_stopping=early_stopping)
     vae.set_params(beta=lambda step: steps.append(step) or 1.0).fit(X)
     assert min(steps) == 0 and max(steps) < 8 * QUICK["max_iter"]
+
+
+def test_pseudo_labels_of_many_clustered_rows_lose_their_weight():
+    """They lose it within a tenth of the steps; those of few rows keep it."""
+    many, few = (_recipe.ClassifierRules(n_rows, 100, clustered=True).target_weight(1000) for n_rows in (6000, 600))
+    assert [many(step) for step in (0, 50, 100, 999)] == [1, 0.5, 0, 0]
+    assert [few(step) for step in (0, 50, 100, 999)] == [1, 1, 1, 1]
