@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from functools import partial
 
 import numpy as np
@@ -15,16 +14,13 @@ from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
-from sklearn_vae._training.diagnostics import kl_of_noise
+from sklearn_vae._training.diagnostics import warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
 from sklearn_vae._training.restart import Seen, new_start, seen_in
 from sklearn_vae._validation import check_n_samples, check_weight
 from sklearn_vae.objectives.base import TermSums
-
-# KL, in nats, below which a latent variable counts as unused whatever the size of the data.
-UNUSED_KL = 0.1
 
 
 class VAETransformer(BaseVAE):
@@ -363,7 +359,7 @@ class VAETransformer(BaseVAE):
             self._set_fitted(attributes)
             progress.end(dict)
         if run.n_epochs_run and hasattr(self, "kl_per_component_"):
-            _warn_if_unused(self.kl_per_component_, rows)
+            warn_if_unused(self.kl_per_component_, rows)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -490,18 +486,3 @@ class VAETransformer(BaseVAE):
             return procedure.fit_cross_validated(rows, N_SPLITS, rules.n_folds)
         n_held_out = min(max(round(self.validation_fraction * n_rows), 1), MAX_HELD_OUT, n_rows - 1)
         return procedure.fit_held_out(rows, n_held_out, previous)
-
-
-def _warn_if_unused(kl: np.ndarray, rows: Rows) -> None:
-    """Warn if no component has a larger KL than it would have in noise."""
-    limit = max(UNUSED_KL, kl_of_noise(len(rows), rows.n_features, len(kl)))
-    if kl.max() < limit:
-        warnings.warn(
-            f"no latent variable is used: all of kl_per_component_ are below {limit:.2g} nats, as they would be if the "
-            f"{rows.n_features} columns were independent, so transform returns next to no information about the rows. "
-            "If you expect structure, try objective='free_bits', a KL warm-up such as "
-            "beta=lambda step: min(1, step / 600), other columns or scales, more rows, or another n_components.",
-            UserWarning,
-            # The callers are `fit`, its two decorators, and the user.
-            stacklevel=5,
-        )

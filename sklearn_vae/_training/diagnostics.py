@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -22,6 +23,8 @@ MIN_ROWS = 100
 # Floor for the standard deviation of a component's posterior means, in units of the prior's. It bounds the scale of
 # unused components, whose posterior means hardly vary.
 MIN_STD = 0.1
+# KL, in nats, below which a latent variable counts as unused whatever the size of the data.
+UNUSED_KL = 0.1
 # Floor for the noise variance that independent columns leave beyond the components, relative to their variance.
 MIN_NOISE_VARIANCE = 0.1
 
@@ -46,6 +49,21 @@ def kl_of_noise(n_rows: int, n_features: int, n_components: int) -> float:
     largest, smallest = (1 + root) ** 2, max(1 - root, 0.0) ** 2
     rest = (n_features - n_components * largest) / max(n_features - n_components, 1)
     return 0.5 * math.log(largest / max(rest, smallest, MIN_NOISE_VARIANCE))
+
+
+def warn_if_unused(kl: np.ndarray, rows: Rows) -> None:
+    """Warn the caller of `fit` if no component has a larger KL than it would have in noise."""
+    limit = max(UNUSED_KL, kl_of_noise(len(rows), rows.n_features, len(kl)))
+    if kl.max() < limit:
+        warnings.warn(
+            f"no latent variable is used: all of kl_per_component_ are below {limit:.2g} nats, as they would be if the "
+            f"{rows.n_features} columns were independent, so transform returns next to no information about the rows. "
+            "If you expect structure, try objective='free_bits', a KL warm-up such as "
+            "beta=lambda step: min(1, step / 600), other columns or scales, more rows, or another n_components.",
+            UserWarning,
+            # The callers are `fit`, its two decorators, and the user.
+            stacklevel=5,
+        )
 
 
 # Total weight of the rows, and weighted means over them.

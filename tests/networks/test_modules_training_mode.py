@@ -10,6 +10,7 @@ import pytest
 import torch
 from naming import shown
 from own_modules import columns, features, observed, small, small_classifier
+from running_mean import RunningMean
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from small_estimators import CLASS
@@ -36,21 +37,6 @@ def test_modules_train_in_training_mode_and_keep_their_statistics(iris, global_r
     assert module[0].num_batches_tracked > 0 and not module.training
     np.testing.assert_array_equal(*(vae.transform(iris) for vae in fits))
     np.testing.assert_allclose(fits[0].transform(iris[:1]), fits[0].transform(iris)[:1])
-
-
-class RunningMean(nn.Module):
-    """A layer that keeps statistics in its own way: in a new tensor at each pass, and as a count."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("n_passes", torch.tensor(0))
-
-    def forward(self, x):
-        if self.training:
-            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
-            self.n_passes += 1
-        return x - self.mean
 
 
 KEEP_STATISTICS = {

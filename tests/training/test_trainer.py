@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from running_mean import RunningMean
 from torch import nn
 
 from sklearn_vae import VAEClassifier, VAETransformer
@@ -171,22 +172,7 @@ def test_trainer_decays_networks_and_not_linear_maps(iris, rows):
             assert torch.equal(plain[name], decayed[name]), name
 
 
-class Counting(nn.Module):
-    """Keeps a running mean in a new tensor at each pass, and a count in place."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("n_passes", torch.tensor(0))
-
-    def forward(self, x):
-        if self.training:
-            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
-            self.n_passes += 1
-        return x - self.mean
-
-
-@pytest.mark.parametrize("layer", [nn.BatchNorm1d, Counting])
+@pytest.mark.parametrize("layer", [nn.BatchNorm1d, RunningMean])
 def test_trainer_average_has_the_statistics_of_the_model(iris, rows, layer):
     """This includes counts, and tensors that a layer replaces."""
     network = Modules(lambda n: nn.Sequential(layer(n), nn.Linear(n, 5)), lambda n, d: nn.Linear(n, d))
