@@ -24,7 +24,7 @@ from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.inference import FittedModel
 from sklearn_vae._model.persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._model.same import same
-from sklearn_vae._model.state_checks import check_fitted, check_stored, check_versions, expect
+from sklearn_vae._model.state_checks import check_fitted_state, check_stored, check_versions, expect
 from sklearn_vae._model.vae import MAX_DRAWS, VAE
 from sklearn_vae._training.diagnostics import (
     blend,
@@ -41,7 +41,8 @@ from sklearn_vae._validation import new_seed, refuse_images, refuse_overflow, un
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
-from sklearn_vae.objectives import OBJECTIVES, Joint, Objective
+from sklearn_vae.objectives import OBJECTIVES, Objective
+from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import PRIORS, Prior
 
 # Types of X that are not converted by validation; uint8 values become float32 batch by batch.
@@ -88,7 +89,8 @@ def check_generative(estimator: BaseVAE) -> bool:
         generative = objective.generative and getattr(estimator, "generative_weight", 1) > 0
     if not generative:
         raise AttributeError(
-            "samples and densities need a model of the rows; objective='autoencoder' and generative_weight=0 have none."
+            "expected a generative model for samples and densities, got objective='autoencoder' or "
+            "generative_weight=0; use another objective, or a positive generative_weight."
         )
     return True
 
@@ -280,7 +282,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             for name in PRIVATE_STATE:
                 expect(name not in self.__dict__, name, "absent without module_", self.__dict__.get(name))
             return
-        check_fitted(self)
+        check_fitted_state(self)
         with isolated():
             model = rebuild(self._architecture, arrays, saved_with)
             check_training_state(self.__dict__.get("_training_state"), model, self._architecture.n_features)

@@ -23,13 +23,13 @@ from sklearn_vae._data.labels import Labels, encode_labels, refuse_missing, spli
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
-from sklearn_vae._semi_supervised.fit import ClassifierProcedure
-from sklearn_vae._semi_supervised.mixture import fit_class_mixture
+from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
+from sklearn_vae._semi_supervised.mixture_fit import fit_class_mixture
 from sklearn_vae._training.fit import FitProcedure, Seeds, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import ClassifierRules
-from sklearn_vae._validation import check_n_samples, check_weight, unless_auto
-from sklearn_vae.objectives import Joint
+from sklearn_vae._validation import check_n_samples, check_sample_weight, unless_auto
+from sklearn_vae.objectives.joint import Joint
 
 # Bounds on the largest class weight: outside them, squared gradients underflow or overflow in float32.
 CLASS_WEIGHT_RANGE = (1e-15, 1e15)
@@ -67,10 +67,10 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
 
     consistency_weight : float or "auto", default="auto"
         Weight of the consistency term. This term is the KL divergence between the predictions
-        for a row and for a perturbed row. The perturbation has length `consistency_radius`
-        and the direction that changes the predictions most. "auto" is 1 with fewer than 1000
-        rows that are all labelled, and 2 otherwise. If a class is rare, it may be 0, together
-        with another `alpha`: held-out labels choose.
+        for a row and for a perturbed row. The perturbation has length `consistency_radius` and
+        the direction that changes the predictions most. "auto" is 1 with fewer than 1000 rows
+        that are all labelled, and 2 otherwise. If a class is rare, held-out labels choose
+        between this value and 0. The choice of 0 also changes the "auto" value of `alpha`.
 
     consistency_radius : float or "auto", default="auto"
         Length of the perturbation in the consistency term, as a fraction of the median norm of
@@ -120,8 +120,9 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
 
-        For the last three, uint8 data with values above 1 are divided by 255. Instances from
-        `sklearn_vae.likelihoods` have options, e.g. ``Gaussian(scale="learned")``.
+        For the last three, uint8 data with values above 1 have the range 0 to 255 instead of 0
+        to 1. Instances from `sklearn_vae.likelihoods` have options, e.g.
+        ``Gaussian(scale="learned")``.
 
     prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
         Distribution p(z) of the latent variables:
@@ -220,9 +221,10 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Fraction of the labelled rows to hold out for early stopping.
 
     n_iter_no_change : int, default=8
-        Maximum number of consecutive validations without an improvement by `tol`; training
-        then stops. The model is validated after every epoch, or about every 25 steps if
-        epochs are shorter.
+        Maximum number of consecutive validations without an improvement by `tol`. Training then
+        stops, unless the score is above that of half as many validations before. Validations do
+        not count while `beta` differs from its final value. The model is validated after every
+        epoch, or about every 25 steps if epochs are shorter.
 
     tol : float, default=0.0
         Minimum improvement of the validation score, in nats per row.
@@ -428,7 +430,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows; at least two. float32, float64 and uint8 arrays are
+            Training rows; at least two. float32, float64 and uint8 arrays in C order are
             not copied; uint8 values are converted to float32 batch by batch.
         y : array-like of shape (n_samples,)
             Labels: strings, booleans or integers. The integer -1 marks an unlabelled row,
@@ -447,7 +449,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
             If parameters or data are invalid, there are fewer than two classes, or the
             loss becomes non-finite.
         TypeError
-            If labels of several types cannot be compared.
+            If labels have several types, or are neither strings, booleans nor numbers.
         """
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
@@ -553,8 +555,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Parameters
         ----------
         n_samples : int, default=1
-            Number of samples. If `y` is an array, either its length or 1: one sample is
-            then drawn for each of its labels.
+            Number of samples. If `y` is an array, one sample is drawn for each of its labels,
+            and `n_samples` must be 1 or the length of `y`.
         y : label, array-like of shape (n_samples,) or None, default=None
             One label for all samples, or the label of each sample. None draws the classes
             from `class_prior_`.
@@ -596,7 +598,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         if y is not None:
             refuse_missing(y)
         X, y = self._check_rows(X, reset=not continues, y=y)
-        weight, unit = check_weight(sample_weight, X)
+        weight, unit = check_sample_weight(sample_weight, X)
         if weight is not None and not weight.all():
             X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
             weight = None if (weight == 1).all() else weight

@@ -18,8 +18,8 @@ from sklearn_vae._training.diagnostics import warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
-from sklearn_vae._training.restart import Seen, new_start, seen_in
-from sklearn_vae._validation import check_n_samples, check_weight
+from sklearn_vae._training.restart import SeenRows, new_start, seen_in
+from sklearn_vae._validation import check_n_samples, check_sample_weight
 from sklearn_vae.objectives.base import TermSums
 
 
@@ -52,8 +52,9 @@ class VAETransformer(BaseVAE):
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
 
-        For the last three, uint8 data with values above 1 are divided by 255. Instances from
-        `sklearn_vae.likelihoods` have options, e.g. ``Gaussian(scale="learned")``.
+        For the last three, uint8 data with values above 1 have the range 0 to 255 instead of 0
+        to 1. Instances from `sklearn_vae.likelihoods` have options, e.g.
+        ``Gaussian(scale="learned")``.
 
     prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
         Distribution p(z) of the latent variables:
@@ -319,7 +320,7 @@ class VAETransformer(BaseVAE):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows; at least two. float32, float64 and uint8 arrays are
+            Training rows; at least two. float32, float64 and uint8 arrays in C order are
             not copied; uint8 values are converted to float32 batch by batch.
         y : None
             Ignored.
@@ -339,13 +340,13 @@ class VAETransformer(BaseVAE):
         Warns
         -----
         UserWarning
-            If no latent variable is used: no component has a larger KL than noise has. Or if a new
-            start replaces the model of a warm start.
+            If no component has a larger KL than it would have in noise, or if a new start
+            replaces the model of a warm start.
         """
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
             checked = self._check_rows(X, reset=not continues)
-            weight, unit = check_weight(sample_weight, checked)
+            weight, unit = check_sample_weight(sample_weight, checked)
             rows = self._rows(checked, weight)
             progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
             procedure = self._procedure(rows, TransformerRules(len(rows)), progress, continues)
@@ -369,9 +370,9 @@ class VAETransformer(BaseVAE):
 
         The first call initialises the model from its rows, and resolves every "auto" from their
         number. No rows are held out; `max_iter` and `early_stopping` are ignored, and the
-        learning rate does not decay. `kl_per_component_` and `latent_scale_` are
-        computed over `X`. If `X` has fewer than 100 rows, they also include earlier calls, with
-        the weight of the missing rows.
+        learning rate does not decay. `kl_per_component_` and `latent_scale_` are computed over
+        `X`. If `X` has n < 100 rows, they are weighted means: the values for `X` have weight n,
+        and those of earlier calls at most 100 - n.
 
         Parameters
         ----------
@@ -400,14 +401,14 @@ class VAETransformer(BaseVAE):
             min_rows = 2 if first else 1
             X = self._check_rows(X, reset=first, min_rows=min_rows)
             state = {} if first else self._training_state
-            weight, unit = check_weight(sample_weight, X, state.get("weight_unit"), min_rows)
+            weight, unit = check_sample_weight(sample_weight, X, state.get("weight_unit"), min_rows)
             rows = self._rows(X, weight)
             n_rows = state.get("n_rows", len(rows))
             procedure = self._procedure(
                 rows, TransformerRules(n_rows), Progress(self), continues=not first, in_chunks=True
             )
             before = TrainingResult(procedure.start(rows)) if first else self._past_run()
-            seen = seen_in(rows, state.get("seen") and Seen(**state["seen"]))
+            seen = seen_in(rows, state.get("seen") and SeenRows(**state["seen"]))
             restart = None if first else new_start(procedure, before.model, rows, seen, seen.is_due)
             model, seen = restart or (before.model, seen)
             trainer = procedure.trainer(model, rows.device, procedure.n_steps(rows, 1))

@@ -29,12 +29,12 @@ def refuse_overflow(X: np.ndarray) -> None:
         largest = max(X.max(), -X.min())
         if largest > limit:
             raise ValueError(
-                f"expected float32 values of at most {limit:.3g} in {X.shape[1]} columns, got {largest:.3g}, whose "
-                "results overflow; scale the columns, or convert them to float64."
+                f"expected float32 values of at most {limit:.3g} for {X.shape[1]} columns, because "
+                f"results for larger values overflow, got {largest:.3g}; scale the columns, or convert them to float64."
             )
 
 
-def check_weight(
+def check_sample_weight(
     sample_weight, X: np.ndarray, unit: float | None = None, min_rows: int = 2
 ) -> tuple[np.ndarray | None, float]:
     """Validate the sample weights of training rows and divide them by a unit.

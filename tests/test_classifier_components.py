@@ -15,7 +15,7 @@ def test_classifier_without_a_model_of_the_rows_has_nothing_to_sample(iris, para
     assert not hasattr(vae, "sample") and not hasattr(vae, "score_samples")
     with pytest.raises(AttributeError, match="has no attribute 'sample'") as error:
         vae.sample(3)
-    assert "samples and densities need a model of the rows" in str(error.value.__cause__)
+    assert "expected a generative model for samples and densities" in str(error.value.__cause__)
     vae.fit(iris, CLASS)
     assert not hasattr(vae, "sample") and not hasattr(vae, "score_samples") and not hasattr(vae, "class_prior_")
     assert vae.score(iris, CLASS) > 0.8 and vae.transform(iris).shape == (150, 2)

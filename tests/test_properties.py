@@ -106,7 +106,7 @@ def reasons(estimator, table, weight=None, y=None, min_rows=2):
     if table.finite and has_outlier(table):
         yield "training diverged: the mean loss of held-out rows is .*leave outliers out"
     if isinstance(likelihood, Gaussian) and isinstance(likelihood.scale, float) and is_wide(table, likelihood.scale):
-        yield "Gaussian: expected scale to be at least 1e-09 of the columns' root mean variance"
+        yield "Gaussian: expected scale to be at least 1e-09 times the root of the columns' mean variance"
 
 
 def takes(likelihood, table):

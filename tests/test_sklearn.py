@@ -1,4 +1,10 @@
-"""scikit-learn's estimator checks: those of parametrize_with_checks, and some that it leaves out."""
+"""scikit-learn's estimator checks: those of parametrize_with_checks, and some that it leaves out.
+
+As in scikit-learn's own suite, estimators with few iterations stand for the defaults.
+``HYPOTHESIS_PROFILE=long python -m pytest tests/test_sklearn.py`` checks the defaults too, in some minutes.
+"""
+
+import os
 
 import pytest
 from sklearn.utils import estimator_checks
@@ -12,11 +18,10 @@ TRANSFORMERS = [
 ]
 CLASSIFIERS = [
     VAEClassifier(random_state=0),
-    VAEClassifier(
-        n_components=2, hidden_layer_sizes=(8,), max_iter=30, batch_size=16, learning_rate_init=0.02, random_state=0
-    ),
+    VAEClassifier(max_iter=15, learning_rate_init=0.01, random_state=0),
 ]
 ESTIMATORS = TRANSFORMERS + CLASSIFIERS
+BRIEF = [TRANSFORMERS[1], CLASSIFIERS[1]]
 LEFT_OUT = [
     "check_dataframe_column_names_consistency",
     "check_get_feature_names_out_error",
@@ -54,19 +59,26 @@ def expected_failures(estimator):
     return failures
 
 
-# The small classifier would be asked the same again, and the suite has minutes.
-@parametrize_with_checks([*TRANSFORMERS, CLASSIFIERS[0]], expected_failed_checks=expected_failures, xfail_strict=True)
+@parametrize_with_checks(
+    ESTIMATORS if os.environ.get("HYPOTHESIS_PROFILE") == "long" else BRIEF,
+    expected_failed_checks=expected_failures,
+    xfail_strict=True,
+)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
 
 
 # The checks of set_output mix frames and arrays between fit and transform, and scikit-learn warns of that.
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names", "ignore:X has feature names")
-# They fit often and ask for names and types only, so that small estimators stand for the defaults.
-@pytest.mark.parametrize("estimator", [TRANSFORMERS[1], CLASSIFIERS[1]], ids=repr)
+@pytest.mark.parametrize("estimator", BRIEF, ids=repr)
 @pytest.mark.parametrize("check", LEFT_OUT)
 def test_scikit_learn_check_that_is_left_out(check, estimator):
     getattr(estimator_checks, check)(type(estimator).__name__, estimator)
+
+
+@pytest.mark.parametrize("name", ["check_classifiers_train", "check_supervised_y_2d"])
+def test_default_classifier_passes_checks_that_judge_its_predictions(name):
+    getattr(estimator_checks, name)("VAEClassifier", CLASSIFIERS[0])
 
 
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=repr)

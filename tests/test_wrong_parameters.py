@@ -9,7 +9,8 @@ from torch import nn
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae.likelihoods import LIKELIHOODS, Gaussian
 from sklearn_vae.networks import MLP
-from sklearn_vae.objectives import IWAE, Joint
+from sklearn_vae.objectives import IWAE
+from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import Mixture, VampPrior
 
 
@@ -96,7 +97,9 @@ def test_wrong_component_parameter(iris, component, message):
 
 
 def test_fixed_scale_that_float32_cannot_resolve(iris):
-    with pytest.raises(ValueError, match="expected scale to be at least 1e-09 of the columns' root mean .*, got 1e-12"):
+    with pytest.raises(
+        ValueError, match="expected scale to be at least 1e-09 times the root of the columns' mean .*, got 1e-12"
+    ):
         small(likelihood=Gaussian(scale=1e-12)).fit(iris)
     assert np.isfinite(small(likelihood=Gaussian(scale=1e30)).fit(iris).score(iris))
 

@@ -13,7 +13,8 @@ from sklearn_vae._model.vae import VAE
 from sklearn_vae.likelihoods import Likelihood
 from sklearn_vae.networks import Network, PosteriorEncoder
 from sklearn_vae.networks.base import check_output, linear
-from sklearn_vae.objectives import Joint, Objective
+from sklearn_vae.objectives import Objective
+from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import Prior
 
 

@@ -148,7 +148,7 @@ def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture
     min_variance = max(MIN_VARIANCE, MIN_SHARE * z.var())
     # Draws from narrow posteriors far from 0 may differ by rounding errors only, so they are counted in float32.
     n_different = len(np.unique(z.astype(np.float32), axis=0))
-    for n in candidates(n_components):
+    for n in numbers_of_components(n_components):
         if n > n_different:
             break
         mixture = GaussianMixture(n, reg_covar=min_variance, random_state=seed).fit(z)
@@ -159,7 +159,7 @@ def best_mixture(z: np.ndarray, n_components: int, seed: int) -> GaussianMixture
     return best
 
 
-def candidates(largest: int) -> Iterator[int]:
+def numbers_of_components(largest: int) -> Iterator[int]:
     """Yield 1, 2, 5, 10, 20, 50, ... below `largest`, then `largest`."""
     series = (digit * 10**power for power in count() for digit in (1, 2, 5))
     yield from takewhile(lambda n: n < largest, series)

@@ -10,7 +10,7 @@ import torch
 from sklearn.exceptions import InconsistentVersionWarning
 
 from sklearn_vae._model.architecture import Architecture
-from sklearn_vae._model.state_checks import check_weights, is_built_in
+from sklearn_vae._model.state_checks import check_module_state, is_built_in
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._version import __version__
 
@@ -80,9 +80,9 @@ def rebuild(architecture: Architecture, arrays: dict[str, np.ndarray], saved_wit
     generator = torch.Generator("cpu").manual_seed(0)
     try:
         if is_built_in(architecture):
-            check_weights(_build_without_memory(architecture, generator), arrays)
+            check_module_state(_build_without_memory(architecture, generator), arrays)
         model = architecture.build(generator)
-        check_weights(model, arrays)
+        check_module_state(model, arrays)
         model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
     except Exception as error:
         packages = ", ".join(map(" ".join, saved_with.items())) or "they were not stored"

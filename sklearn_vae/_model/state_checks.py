@@ -19,7 +19,8 @@ from sklearn_vae._model.class_mixture import ClassMixture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
-from sklearn_vae.objectives import Joint, Objective
+from sklearn_vae.objectives import Objective
+from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import PRIORS, Prior
 
 # Attributes that are lists of equal length, with one number per epoch.
@@ -58,7 +59,7 @@ def check_component(name: str, component: Any, kind: type) -> None:
         component._validate_params()
 
 
-def check_fitted(estimator: Any) -> None:
+def check_fitted_state(estimator: Any) -> None:
     """Raise ValueError unless all fitted attributes, except the weights, agree with the architecture.
 
     Parameters
@@ -132,14 +133,16 @@ def is_built_in(architecture: Architecture) -> bool:
     return all(type(component) in family.values() for family, component in named)
 
 
-def check_weights(model: VAE, arrays: Any) -> None:
+def check_module_state(model: VAE, arrays: Any) -> None:
     """Raise ValueError unless the arrays have the names, shapes and dtypes of the model's state, and valid values."""
     expect(isinstance(arrays, dict), "module_", "a dictionary of arrays", arrays)
     tensors, parameters = model.state_dict(), dict(model.named_parameters(remove_duplicate=False))
     differing = sorted(map(str, tensors.keys() ^ arrays.keys()))
     expect(not differing, "module_", f"a dictionary of {list(tensors)}, which differs in {differing}", list(arrays))
     for name, tensor in tensors.items():
-        check_array(f"module_[{name!r}]", arrays[name], tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        check_stored_array(
+            f"module_[{name!r}]", arrays[name], tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+        )
         may_be_infinite = name not in parameters and name.startswith(MAY_BE_INFINITE)
         values = np.isnan(arrays[name]) if may_be_infinite else ~np.isfinite(arrays[name])
         expect(not values.any(), f"module_[{name!r}]", "finite", arrays[name])
@@ -159,11 +162,11 @@ def check_mixture(arrays: dict[str, np.ndarray], mixture: ClassMixture) -> None:
 
 def check_floats(name: str, value: Any, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless `value` is a finite float32 array of this shape."""
-    check_array(name, value, shape, "float32")
+    check_stored_array(name, value, shape, "float32")
     expect(bool(np.isfinite(value).all()), name, "finite", value)
 
 
-def check_array(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> None:
+def check_stored_array(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> None:
     """Raise ValueError unless `value` is an array of this shape and dtype."""
     is_valid = type(value) in (np.ndarray, np.memmap) and value.shape == shape and str(value.dtype) == dtype
     expect(is_valid, name, f"an array of shape {shape} and type {dtype}", value)

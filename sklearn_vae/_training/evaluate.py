@@ -64,19 +64,19 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     return score / total, tuple(t.clone() for t in optima)
 
 
-def log_likelihood(model: VAE, rows: Rows) -> float:
+def mean_log_likelihood(model: VAE, rows: Rows) -> float:
     """Return the weighted mean of importance-sampling estimates of log p(x).
 
     The bound of the loss would prefer models that leave latent variables unused, because it is exact for them.
     """
-    estimates = log_likelihoods(model, rows)
+    estimates = row_log_likelihoods(model, rows)
     parts = [batch.get("weight", torch.ones(len(batch["x"]))) for batch in rows.chunks()]
     weight = torch.cat(parts).double().to(estimates)
     return float(weight @ estimates / weight.sum())
 
 
 @torch.no_grad()
-def log_likelihoods(model: VAE, rows: Rows) -> Tensor:
+def row_log_likelihoods(model: VAE, rows: Rows) -> Tensor:
     """Return importance-sampling estimates of log p(x), (n_rows,), in float64."""
     generator = torch.Generator(rows.device).manual_seed(0)
     noise = torch.randn((N_DRAWS, 1, model.n_components), generator=generator, device=rows.device, dtype=torch.float32)

@@ -20,7 +20,7 @@ from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.column_noise import measure_columns
-from sklearn_vae._training.evaluate import evaluate, log_likelihood
+from sklearn_vae._training.evaluate import evaluate, mean_log_likelihood
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import KL_WARMUP_STEPS, MIN_START_KL, Recipe
 from sklearn_vae._training.trainer import Trainer
@@ -156,7 +156,7 @@ class CrossValidation(NamedTuple):
 
     def log_likelihood(self, held_out: Sequence[Rows]) -> float:
         """Return the mean log-likelihood of the folds' held-out rows under the folds' models."""
-        values = [log_likelihood(run.model, rows) for run, rows in zip(self.runs, held_out, strict=True)]
+        values = [mean_log_likelihood(run.model, rows) for run, rows in zip(self.runs, held_out, strict=True)]
         return float(np.average(values, weights=[rows.total_weight for rows in held_out]))
 
 
@@ -292,7 +292,7 @@ class FitProcedure:
             self.progress.begin(len(procedures))
         runs = [p.train(training, self.stopping.max_epochs, held_out, copy.deepcopy(start)) for p in procedures]
         if len(runs) > 1:
-            runs.sort(key=lambda run: log_likelihood(run.model, held_out))
+            runs.sort(key=lambda run: mean_log_likelihood(run.model, held_out))
         run = runs[-1]
         measure_columns(run.model, training, [(run.model, training, held_out)])
         return run

@@ -11,7 +11,7 @@ import torch
 
 from sklearn_vae._data.rows import CHUNK_SIZE, DenseRows, Rows
 from sklearn_vae._model.vae import VAE
-from sklearn_vae._training.evaluate import log_likelihoods
+from sklearn_vae._training.evaluate import row_log_likelihoods
 from sklearn_vae._training.fit import FitProcedure
 
 # Minimum and maximum number of rows that a new start is compared on.
@@ -24,7 +24,7 @@ FORGOTTEN_RATIO = 10.0
 MIN_GAIN, MIN_STANDARD_ERRORS = 1.0, 2.0
 
 
-class Seen(NamedTuple):
+class SeenRows(NamedTuple):
     """Summary of all rows seen so far: numbers and arrays, none of the rows.
 
     Attributes
@@ -71,7 +71,7 @@ class Seen(NamedTuple):
         return DenseRows(x, torch.full((len(x),), self.weight / len(x), device=device))
 
 
-def seen_in(rows: Rows, seen: Seen | None = None) -> Seen:
+def seen_in(rows: Rows, seen: SeenRows | None = None) -> SeenRows:
     """Return the summary of these rows and of those seen before.
 
     The directions are updated as in incremental PCA (Ross, Lim, Lin & Yang 2008), with at most `MAX_SUMMARISED` of
@@ -88,7 +88,7 @@ def seen_in(rows: Rows, seen: Seen | None = None) -> Seen:
     mean = w @ x
     deviations = (x - mean) * np.sqrt(w)[:, None]
     n_directions = min(MAX_DIRECTIONS, rows.n_features)
-    old = seen or Seen(0.0, mean, 0.0, np.zeros((0, rows.n_features)), 0, 1)
+    old = seen or SeenRows(0.0, mean, 0.0, np.zeros((0, rows.n_features)), 0, 1)
     total = old.weight + rows.total_weight
     share, shift = rows.total_weight / total, mean - old.mean
     stacked = np.vstack(
@@ -103,7 +103,7 @@ def seen_in(rows: Rows, seen: Seen | None = None) -> Seen:
     if not np.isfinite(new_variance):
         raise ValueError("expected columns with a finite variance in float64, got an overflow; scale the columns.")
     _, scales, axes = np.linalg.svd(np.linalg.qr(stacked, mode="r"), full_matrices=False)
-    return Seen(
+    return SeenRows(
         total,
         old.mean + share * shift,
         float((1 - share) * old.variance + new_variance),
@@ -114,8 +114,8 @@ def seen_in(rows: Rows, seen: Seen | None = None) -> Seen:
 
 
 def new_start(
-    procedure: FitProcedure, model: VAE, rows: Rows, seen: Seen, is_due: bool = True
-) -> tuple[VAE, Seen] | None:
+    procedure: FitProcedure, model: VAE, rows: Rows, seen: SeenRows, is_due: bool = True
+) -> tuple[VAE, SeenRows] | None:
     """Return a new start, and the summary of the rows it is made from, if the model has become useless for the rows.
 
     A model keeps the units of the rows that it started from. If rows of other units follow, e.g. because sensors
@@ -130,14 +130,14 @@ def new_start(
     model : VAE
     rows : Rows
         The rows of this call.
-    seen : Seen
+    seen : SeenRows
         Summary of all rows, with those of this call.
     is_due : bool
         Whether the model may be replaced in this call.
 
     Returns
     -------
-    start : tuple of VAE and Seen, or None
+    start : tuple of VAE and SeenRows, or None
         None if the model is kept.
 
     Warns
@@ -152,11 +152,15 @@ def new_start(
         seen = alone._replace(n_calls=seen.n_calls, start=seen.start)
     compared = rows.evenly_spaced(MAX_COMPARED)
     fresh = procedure.start(seen.representatives(rows.device))
-    gain = log_likelihoods(fresh, compared) - log_likelihoods(model.to(rows.device), compared)
+    gain = row_log_likelihoods(fresh, compared) - row_log_likelihoods(model.to(rows.device), compared)
     standard_error = float(gain.std()) / math.sqrt(len(gain))
     if not float(gain.mean()) > max(MIN_GAIN, MIN_STANDARD_ERRORS * standard_error):
         return None
-    outcome = "replaces the model" if is_due else f"will replace it in call {2 * seen.start} if that is still so"
+    outcome = (
+        "replaces the model"
+        if is_due
+        else f"will replace the model in call {2 * seen.start} if it is still better then"
+    )
     warnings.warn(
         "the rows differ in means or scales from those that the model started from: a new start gains "
         f"{float(gain.mean()):.3g} nats per row and {outcome}. Shuffle the rows, or pass more rows in the first "

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_vae._model.state_checks import check_array, check_floats, expect, is_count, is_number
+from sklearn_vae._model.state_checks import check_floats, check_stored_array, expect, is_count, is_number
 from sklearn_vae._model.vae import VAE
-from sklearn_vae._training.restart import Seen
+from sklearn_vae._training.restart import SeenRows
 from sklearn_vae._training.weights import n_values
 
 
@@ -30,7 +30,7 @@ def check_training_state(state: Any, model: VAE, n_features: int) -> None:
             "a tuple of a weight and means",
             value,
         )
-        check_array(label, value[1], shapes[name], "float64")
+        check_stored_array(label, value[1], shapes[name], "float64")
         expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
         expect(name != "latent" or bool((value[1][1:] >= 0).all()), label, "of mean squares of at least 0", value)
     if state["seen"] is not None:
@@ -40,17 +40,17 @@ def check_training_state(state: Any, model: VAE, n_features: int) -> None:
 
 
 def check_seen(state: Any, n_features: int) -> None:
-    """Raise ValueError unless `state` holds the fields of `Seen`."""
+    """Raise ValueError unless `state` holds the fields of `SeenRows`."""
     name = "_training_state['seen']"
-    keys = set(Seen._fields)
+    keys = set(SeenRows._fields)
     expect(isinstance(state, dict) and state.keys() == keys, name, f"a dictionary of {keys}", state)
-    seen = Seen(**state)
+    seen = SeenRows(**state)
     for field in ("weight", "variance"):
         value = getattr(seen, field)
         expect(is_number(value) and value >= 0, f"{name}['{field}']", "a number of at least 0", value)
     expect(seen.weight > 0, f"{name}['weight']", "above 0", seen.weight)
-    check_array(f"{name}['mean']", seen.mean, (n_features,), "float64")
-    check_array(f"{name}['directions']", seen.directions, (len(seen.directions), n_features), "float64")
+    check_stored_array(f"{name}['mean']", seen.mean, (n_features,), "float64")
+    check_stored_array(f"{name}['directions']", seen.directions, (len(seen.directions), n_features), "float64")
     finite = bool(np.isfinite(seen.mean).all() and np.isfinite(seen.directions).all())
     expect(finite and len(seen.directions) > 0, name, "finite", seen)
     for field in ("n_calls", "start"):

@@ -40,10 +40,11 @@ class KLDisplay:
     Notes
     -----
     Burda et al. [1]_ call a component active if the variance of its posterior means over the
-    rows is above 0.01. Consider a Gaussian posterior with variance :math:`1 - v` whose means have
-    variance :math:`v`, so that its average over the rows matches the unit variance of the prior.
-    Its mean KL divergence is :math:`-\log(1 - v) / 2` nats, which is 0.005 at their threshold.
-    Unused components are mostly far below both thresholds, and used components far above.
+    rows is above 0.01. Suppose that each posterior is Gaussian with variance :math:`1 - v`, and
+    that the posterior means have variance :math:`v` over the rows, so that the total variance
+    is 1, that of the prior. Its mean KL divergence is :math:`-\log(1 - v) / 2` nats, which is
+    0.005 at their threshold. Unused components are mostly far below both thresholds, and used
+    components far above.
 
     References
     ----------

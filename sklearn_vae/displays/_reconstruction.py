@@ -14,9 +14,9 @@ from sklearn_vae.displays._steps import find_steps
 class ReconstructionDisplay:
     """Images with their reconstructions, or the reconstruction error of each column of a table.
 
-    The error of a column is its root mean squared error divided by its standard deviation. An
-    error of 1 is that of predicting the column's mean for all rows. Create a display with `from_estimator` or
-    `from_predictions`. All parameters are stored as attributes.
+    The error of a column is its root mean squared error divided by its standard deviation.
+    Predicting the column's mean for every row gives an error of 1. Create a display with
+    `from_estimator` or `from_predictions`. All parameters are stored as attributes.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ class Observed(NamedTuple):
     mask: Tensor | None = None
 
     def select(self, columns: Sequence[int]) -> Observed:
-        """Return the cells of some columns, if the inputs are the cells.
+        """Return the values of some columns. This is valid only if the inputs are the cells.
 
         Parameters
         ----------
@@ -177,9 +177,9 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
     into the distribution of the cells. All other methods have defaults that call these two and `link`.
     A subclass may override a default with a faster method, or where the default does not apply.
 
-    The first three attributes are capabilities. A subclass may override the methods that a capability
-    depends on, so it does not inherit capabilities. It declares them again, as class attributes or
-    properties.
+    The attributes below are capabilities. A subclass may override the methods that a capability
+    depends on, so it does not inherit the capability. It can declare it again, as a class
+    attribute or a property.
 
     Parameters
     ----------
@@ -194,15 +194,18 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         True if the module implements `log_prob_and_gradient` and no parameter is trained by gradient.
     observes_in_numpy : bool
         True if the module implements `numpy_observer`.
+    sums_cells : bool
+        True if the module implements `log_prob_rows`.
     measures_columns : bool
         True if the module has a buffer `column_log_scale` of shape (n_features,), in nats. Training uses one
         scale. The buffer is then set from the errors of held-out rows. Outside of training it multiplies each
         column's noise scale by exp(`column_log_scale`).
     """
 
-    capabilities: ClassVar[tuple[str, ...]] = ("has_gradient", "observes_in_numpy", "measures_columns")
+    capabilities: ClassVar[tuple[str, ...]] = ("has_gradient", "observes_in_numpy", "sums_cells", "measures_columns")
     has_gradient: bool = False
     observes_in_numpy: bool = False
+    sums_cells: bool = False
     measures_columns: bool = False
     column_log_scale: Tensor | None
 
@@ -434,10 +437,31 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         log_prob : Tensor of shape (..., n_rows)
             Log-probabilities in nats; densities are in the data's units.
         """
+        if self.sums_cells and observed.mask is None:
+            return self.log_prob_rows(observed, raw, weight)
         if self.training:
             self.update_optima(observed, raw, weight)
         log_prob = self.log_prob_cells(observed, raw)
         return (log_prob if observed.mask is None else log_prob.where(observed.mask, 0.0)).sum(-1)
+
+    def log_prob_rows(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> Tensor:
+        """Return what `log_prob` does, without the log-probabilities of the single cells.
+
+        Parameters
+        ----------
+        observed : Observed
+            The rows, with all cells observed.
+        raw : Tensor of shape (..., n_rows, n_outputs)
+            The decoder's output, for one draw or several.
+        weight : Tensor of shape (n_rows,) or None
+            Weights of the rows in the statistics that `optima` yields.
+
+        Returns
+        -------
+        log_prob : Tensor of shape (..., n_rows)
+            Log-probabilities in nats; densities are in the data's units.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not declare sums_cells.")
 
     def log_prob_and_gradient(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> tuple[float, Tensor]:
         """Return the sum of `log_prob` in training mode and its gradient, without autograd.

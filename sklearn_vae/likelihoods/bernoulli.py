@@ -64,6 +64,8 @@ class Bernoulli(UnitInterval):
 class BernoulliModule(UnitIntervalModule):
     """Bernoulli distribution whose raw outputs are logits."""
 
+    sums_cells = True
+
     def __init__(self, n_features: int, max_value: float, dynamic_binarization: bool):
         super().__init__(n_features, max_value)
         self.dynamic_binarization = dynamic_binarization

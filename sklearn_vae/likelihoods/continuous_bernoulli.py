@@ -73,6 +73,8 @@ class ContinuousBernoulli(UnitInterval):
 class ContinuousBernoulliModule(UnitIntervalModule):
     """Continuous Bernoulli distribution whose raw outputs are natural parameters."""
 
+    sums_cells = True
+
     def link(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return natural parameters and reciprocal variances."""
         a = invert_mean(torch.from_numpy(mean.clip(MARGIN, 1 - MARGIN)))

@@ -207,6 +207,7 @@ class GaussianModule(LikelihoodModule):
         """Return log p(x_j|z) of each cell. A norm stands for all dropped coordinates, N(0, scale^2) each."""
         if self._scores_columns:
             return self(raw).log_prob(observed.cells) - math.log(self.unit)
+        self._check_mask(observed)
         cells, norm = observed.cells[..., : self.n_outputs], observed.cells[..., self.n_outputs :]
         log_prob = self(raw).log_prob(cells) - math.log(self.unit)
         if self.n_dropped == 0:
@@ -214,19 +215,12 @@ class GaussianModule(LikelihoodModule):
         each = self(torch.zeros_like(norm)).log_prob(norm / math.sqrt(self.n_dropped)) - math.log(self.unit)
         return torch.cat([log_prob, (self.n_dropped * each).expand(*log_prob.shape[:-1], 1)], -1)
 
-    def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
+    def log_prob_rows(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> Tensor:
         """Return log p(x|z) per row.
 
-        Without a mask, squared residuals are summed per scale before they are divided by the variance. This
-        takes a third of the passes over the cells that `torch.distributions.Normal` makes.
+        Squared residuals are summed per scale before they are divided by the variance. This takes a third of
+        the passes over the cells that `torch.distributions.Normal` makes.
         """
-        if observed.mask is not None:
-            if self.axes is not None and not self._scores_columns:
-                raise ValueError(
-                    "Gaussian: expected all cells to be observed in principal coordinates, got a mask; use networks "
-                    "that see the columns, MLP(principal_coordinates=None)."
-                )
-            return super().log_prob(observed, raw, weight)
         if self.column_log_scale is None or self.training:
             return self._log_prob(*self._residual(observed.cells, raw), weight)
         if self.axes is None:
@@ -242,9 +236,18 @@ class GaussianModule(LikelihoodModule):
         if observed.mask is None:
             self.fit_scale(*self._squares(residual, dropped), weight)
             return
+        self._check_mask(observed)
         square, _ = self._squares(residual.where(observed.mask, 0.0), dropped)
         n_cells = observed.mask.to(square.dtype)
         self.fit_scale(square, n_cells.sum(-1, keepdim=True) if self.n_scales == 1 else n_cells, weight)
+
+    def _check_mask(self, observed: Observed) -> None:
+        """Raise ValueError if cells are missing where they are not columns."""
+        if observed.mask is not None and self.axes is not None:
+            raise ValueError(
+                "Gaussian: expected all cells to be observed in principal coordinates, got a mask; use networks "
+                "that see the columns, MLP(principal_coordinates=None)."
+            )
 
     def _residual(self, cells: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the decoder's residuals (..., n_rows, n_outputs) and the dropped norm (..., n_rows, 0 or 1)."""
@@ -376,6 +379,7 @@ class OptimalGaussian(ClosedFormGaussian):
     """
 
     observes_in_numpy = True
+    sums_cells = True
 
     sums: Tensor
 
@@ -429,6 +433,7 @@ class LearnedGaussian(GaussianModule):
     """Gaussian whose scale is a parameter trained by gradient."""
 
     observes_in_numpy = True
+    sums_cells = True
 
     def __init__(self, n_features: int, n_coordinates: int | None, n_scales: int):
         super().__init__(n_features, n_coordinates, n_scales)
@@ -452,6 +457,7 @@ class FixedGaussian(ClosedFormGaussian):
 
     has_gradient = True
     observes_in_numpy = True
+    sums_cells = True
 
     def __init__(self, n_features: int, n_coordinates: int | None, scale: float):
         super().__init__(n_features, n_coordinates)
@@ -464,8 +470,8 @@ class FixedGaussian(ClosedFormGaussian):
         self.log_scale.fill_(math.log(self.scale) - math.log(moments.unit))
         if self.log_scale < math.log(MIN_FIXED_SCALE):
             raise ValueError(
-                f"Gaussian: expected scale to be at least {MIN_FIXED_SCALE:g} of the columns' root mean variance, "
-                f"which is {moments.unit:.3g}, got {self.scale:g}; float32 cannot resolve less, use scale='optimal'."
+                f"Gaussian: expected scale to be at least {MIN_FIXED_SCALE:g} times the root of the columns' mean "
+                f"variance, {moments.unit:.3g}, got {self.scale:g}; use a larger scale, or scale='optimal'."
             )
 
     def set_variance(self, variance: float) -> None:

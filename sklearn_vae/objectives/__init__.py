@@ -5,7 +5,6 @@ from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
 from sklearn_vae.objectives.elbo import ELBO
 from sklearn_vae.objectives.free_bits import FreeBits
 from sklearn_vae.objectives.iwae import IWAE
-from sklearn_vae.objectives.joint import Joint
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "autoencoder": Autoencoder,
@@ -21,7 +20,6 @@ __all__ = [
     "Autoencoder",
     "Batch",
     "FreeBits",
-    "Joint",
     "Objective",
     "Terms",
     "draw",

@@ -52,7 +52,8 @@ class Joint(Objective):
 
     Examples
     --------
-    >>> from sklearn_vae.objectives import ELBO, Joint
+    >>> from sklearn_vae.objectives import ELBO
+    >>> from sklearn_vae.objectives.joint import Joint
     >>> joint = Joint(ELBO(), generative_weight=0.01)
     >>> joint.generative, joint.set_params(generative_weight=0.0).generative
     (True, False)

@@ -70,6 +70,21 @@ def test_likelihood_log_prob_is_the_sum_over_cells(likelihood, n_coordinates, tr
 
 
 @over_likelihoods
+def test_likelihood_of_a_subclass_follows_its_cells(likelihood):
+    """A class with other cells does not inherit a faster sum of the old ones."""
+    X = binary_rows()
+    module, _ = started(likelihood, X)
+
+    class OtherCells(type(module)):
+        def log_prob_cells(self, observed, raw):
+            return torch.full_like(observed.cells, 2.0)
+
+    module.__class__ = OtherCells
+    observed, raw = module.observe(torch.from_numpy(X)), normal(N_ROWS, module.n_outputs)
+    assert (module.log_prob(observed, raw) == 2 * X.shape[1]).all()
+
+
+@over_likelihoods
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_likelihood_mask_of_ones_changes_nothing(likelihood, training, weighted):

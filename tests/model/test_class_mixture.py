@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from sklearn_vae import VAEClassifier
-from sklearn_vae._model.class_mixture import MIN_VARIANCE, ClassMixture, best_mixture, candidates
+from sklearn_vae._model.class_mixture import MIN_VARIANCE, ClassMixture, best_mixture, numbers_of_components
 
 
 def generator(seed=0):
@@ -170,8 +170,8 @@ def test_best_mixture_takes_no_more_gaussians_than_there_are():
         200: [1, 2, 5, 10, 20, 50, 100, 200],
     }.items(),
 )
-def test_candidates_are_the_series_up_to_the_largest(largest, expected):
-    assert list(candidates(largest)) == expected
+def test_numbers_of_components_are_the_series_up_to_the_largest(largest, expected):
+    assert list(numbers_of_components(largest)) == expected
 
 
 @pytest.mark.parametrize(("n_clusters", "largest", "chosen"), [(3, 30, 5), (10, 30, 10), (14, 30, 20), (14, 14, 14)])

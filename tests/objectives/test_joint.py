@@ -11,8 +11,8 @@ from torch.distributions import kl_divergence
 
 from sklearn_vae import VAEClassifier
 from sklearn_vae.likelihoods import Observed
-from sklearn_vae.objectives import ELBO, IWAE, Autoencoder, Batch, FreeBits, Joint, Objective, Terms
-from sklearn_vae.objectives.joint import adversarial_direction, cross_entropy, divergence, imbalance
+from sklearn_vae.objectives import ELBO, IWAE, Autoencoder, Batch, FreeBits, Objective, Terms
+from sklearn_vae.objectives.joint import Joint, adversarial_direction, cross_entropy, divergence, imbalance
 
 PLAIN = {"generative_weight": 0.0, "consistency_weight": 0.0, "entropy_weight": 0.0}
 

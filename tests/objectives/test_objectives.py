@@ -16,7 +16,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae.likelihoods import Gaussian
-from sklearn_vae.objectives import ELBO, IWAE, Batch, FreeBits, Joint, draw
+from sklearn_vae.objectives import ELBO, IWAE, Batch, FreeBits, draw
+from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import Mixture, VampPrior
 
 QUICK = {"hidden_layer_sizes": (8,), "learning_rate_init": 0.01, "early_stopping": False, "random_state": 0}

@@ -10,8 +10,8 @@ from scipy.special import log_softmax, softmax
 from sklearn_vae import VAEClassifier
 from sklearn_vae._data.labels import Labels
 from sklearn_vae._data.rows import DenseRows
+from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
 from sklearn_vae._semi_supervised.experts import fit_exponents, pool
-from sklearn_vae._semi_supervised.fit import ClassifierProcedure
 from sklearn_vae._semi_supervised.graph import GRAPH_COMPONENTS, principal_components
 from sklearn_vae._training.fit import Seeds
 
