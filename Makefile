@@ -45,6 +45,9 @@ build: $(VENV)/.build
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m venv --clear build/env
+	build/env/bin/python $(INSTALL) dist/*.whl
+	cd build && env/bin/python -c "import sklearn_vae; print('installed:', sklearn_vae.__version__)"
 
 # Short forms of the benchmarks, about ten minutes. memory.py and scaling.py need Linux.
 bench:

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from drawn import FRAME, IMAGES, ticks, tiles
+from drawn import FRAME, IMAGES, TINY, ticks, tiles
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
 
-from sklearn_vae.displays import (
-    ReconstructionDisplay,
-    SamplesDisplay,
-    TraversalDisplay,
-)
+from sklearn_vae import ImageFlattener, VAETransformer
+from sklearn_vae.displays import ReconstructionDisplay, SamplesDisplay, TraversalDisplay
 
 
 def test_reconstruction_draws_images_above_what_comes_back(images):
@@ -84,6 +83,12 @@ def test_image_shape_that_rows_do_not_have(display, image_shape, match, flat):
 def test_one_row_as_a_vector(flat):
     with pytest.raises(ValueError, match=r"got shape \(64,\); pass one row as X\[:1\]"):
         ReconstructionDisplay.from_estimator(flat, IMAGES[0].ravel())
+
+
+def test_image_shape_of_a_flattener_before_steps_without_an_inverse_is_known():
+    pipeline = make_pipeline(ImageFlattener(), SimpleImputer(), VAETransformer(2, **TINY)).fit(IMAGES)
+    display = ReconstructionDisplay.from_estimator(pipeline, IMAGES, n_images=3)
+    np.testing.assert_array_equal(tiles(display.image_, 2, 3)[0], IMAGES[:3])
 
 
 def test_image_shape_of_a_convolutional_network_is_known(flat):

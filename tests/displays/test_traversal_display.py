@@ -110,3 +110,11 @@ def test_traversal_of_codes_that_are_all_the_same(images, table):
         left, right, bottom, top = display.images_[0].get_extent()
         assert left < display.values[0, 0] < right and bottom < display.values[1, 0] < top
         display.figure_.draw_without_rendering()
+
+
+def test_traversal_of_three_columns_has_three_panels():
+    vae = VAETransformer(2, **TINY).fit(FRAME.iloc[:, :3])
+    display = TraversalDisplay.from_estimator(vae, FRAME.iloc[:, :3], n_steps=3)
+    assert [panel.get_title() for panel in display.axes_] == list(FRAME.columns[:3])
+    # The fourth place of the grid stays empty.
+    assert display.ax_.child_axes == list(display.axes_)

@@ -70,6 +70,14 @@ def test_likelihood_log_prob_is_the_sum_over_cells(likelihood, n_coordinates, tr
 
 
 @over_likelihoods
+def test_likelihood_cell_unit_is_that_of_restored_cells(likelihood):
+    module, _ = started(likelihood, binary_rows())
+    cells = torch.rand(N_ROWS, module.n_inputs, generator=generator(), dtype=torch.float64)
+    difference = module.restore(cells + 1) - module.restore(cells)
+    torch.testing.assert_close(difference, torch.full_like(difference, module.cell_unit))
+
+
+@over_likelihoods
 def test_likelihood_of_a_subclass_follows_its_cells(likelihood):
     """A class with other cells does not inherit a faster sum of the old ones."""
     X = binary_rows()

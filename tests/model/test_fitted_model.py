@@ -61,6 +61,15 @@ def test_methods_follow_the_module(kind, dtype, change):
         assert not np.array_equal(np.asarray(method(vae, rows)[0]), np.asarray(before[name][0])), name
 
 
+def test_latent_scale_stays_that_of_fit():
+    vae, other = (fitted("transformer", seed).set_params(whiten=False).fit(X) for seed in (0, 1))
+    codes, scale = other.transform(X), vae.latent_scale_
+    load_weights(vae, other)
+    np.testing.assert_array_equal(vae.latent_scale_, scale)
+    np.testing.assert_allclose(vae.transform(X) / scale, codes / other.latent_scale_)
+    np.testing.assert_allclose(vae.inverse_transform(vae.transform(X)), other.inverse_transform(codes), rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_methods_follow_a_module_that_was_handed_out_before(dtype):
     vae, other = fitted("transformer", 0), fitted("transformer", 1)

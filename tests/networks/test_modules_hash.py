@@ -16,6 +16,7 @@ from small_estimators import CLASS
 from torch import nn
 
 from sklearn_vae.networks import Modules
+from sklearn_vae.networks.modules import StoredTensor
 
 
 class Recurrent(nn.Module):
@@ -53,3 +54,11 @@ def test_modules_in_a_pipeline_with_memory_are_fitted_once(iris, tmp_path, encod
     results = [pipeline.fit(iris, CLASS).predict(iris) for _ in range(3)]
     assert len(list(tmp_path.rglob("output.pkl"))) == 1
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("dtype", ["nonsense", "Size"])
+def test_stored_tensor_of_no_type_is_refused(dtype):
+    stored = StoredTensor(torch.ones(2))
+    stored.dtype = dtype
+    with pytest.raises(ValueError, match=f"of type '{dtype}', got .*; the file is damaged or was changed"):
+        stored.tensor()
