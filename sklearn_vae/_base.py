@@ -46,6 +46,8 @@ from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import PRIORS, Prior
 
 # Types of X that are not converted by validation; uint8 values become float32 batch by batch.
+# Principal coordinates are at least this number times the components.
+MIN_COORDINATES_PER_COMPONENT = 8
 DTYPES = [np.float64, np.float32, np.uint8]
 # Fields of `Architecture` that must stay the same when training continues, with the estimator parameters that set them.
 STRUCTURE = {
@@ -373,7 +375,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         network = self._component("network")
         linear = self.init == "ppca"
         n_components = self._n_components(n_features, rules)
-        n_coordinates = max(network.principal_coordinates or n_features, 8 * n_components)
+        n_coordinates = max(network.principal_coordinates or n_features, MIN_COORDINATES_PER_COMPONENT * n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = unless_auto(self.hidden_layer_sizes, rules.hidden_layer_sizes)
         objective = self._component("objective")

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_vae._data.rows import Rows
 
+# Label and class index of rows without a label.
 UNLABELLED = -1
 # Number of folds that labelled rows are split into: `FEW_SPLITS` from `MANY_LABELLED` rows on.
 SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100

@@ -19,7 +19,7 @@ Eigen = tuple[np.ndarray, np.ndarray, float]
 
 # Largest number of columns for which the covariance matrix is decomposed, and largest number of rows, if there are more
 # columns, for which the Gram matrix is. Larger data need subspace iterations.
-MAX_EXACT, MAX_GRAM = 2048, 512
+MAX_COVARIANCE_COLUMNS, MAX_GRAM_ROWS = 2048, 512
 # Subspace iterations end when a pass over the rows gains at most this share of the unexplained variance, or after this
 # number of passes.
 TOLERANCE, MAX_PASSES = 1e-6, 50
@@ -148,9 +148,9 @@ def _principal_axes(rows: Rows, moments: Moments, k: int, n_axes: int) -> Eigen:
         for x, w in rows.blocks(size):
             yield (x - moments.center) * (w[:, None].sqrt() * scale)
 
-    if n_features <= min(n, MAX_EXACT):
+    if n_features <= min(n, MAX_COVARIANCE_COLUMNS):
         values, vectors, trace = _from_covariance(blocks(), rows, n_axes)
-    elif n <= MAX_GRAM:
+    elif n <= MAX_GRAM_ROWS:
         values, vectors, trace = _from_gram(torch.cat(list(blocks())), n_axes)
     else:
         values, vectors, trace = _from_products(lambda: blocks(PRODUCT_SIZE), rows, k, n_axes)

@@ -18,6 +18,8 @@ from sklearn_vae._model.vae import VAE
 
 # Centres that the experts' exponents are shrunk to: of a single expert, and of the network and label spreading.
 SINGLE_CENTER, PAIR_CENTER = (1.0,), (0.5, 1.5)
+# Bounds of the logarithm of an exponent.
+MIN_LOG_EXPONENT, MAX_LOG_EXPONENT = -5, 2.5
 
 
 # (labels, index) -> log-probabilities of the classes for the rows at `index`, (n_selected, n_classes).
@@ -89,7 +91,7 @@ def fit_exponents(
         lambda e: cross_entropy(e) + np.square(e - log_center).sum(),
         log_center,
         method="L-BFGS-B",
-        bounds=[(-5, 2.5)] * len(log_p),
+        bounds=[(MIN_LOG_EXPONENT, MAX_LOG_EXPONENT)] * len(log_p),
     ).x
     return np.exp(best), cross_entropy(best)
 

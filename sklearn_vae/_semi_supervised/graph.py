@@ -17,7 +17,7 @@ from sklearn_vae._data.rows import Rows
 
 # Maximum number of rows for the exact search. With more rows, neighbours are searched only in the nearest of about
 # sqrt(n_rows) clusters.
-MAX_EXACT = 10_000
+MAX_EXACT_ROWS = 10_000
 # Minimum number of clusters that are searched.
 N_PROBES = 16
 # Maximum number of distances in memory at a time.
@@ -56,7 +56,7 @@ def nearest_of_copies(X: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.
     rank = np.empty(len(X), dtype=np.int64)
     rank[order] = np.arange(len(X)) - first[group[order]]
     kept, others = np.flatnonzero(rank <= k), np.flatnonzero(rank > k)
-    search = nearest if len(kept) <= MAX_EXACT else nearest_in_clusters
+    search = nearest if len(kept) <= MAX_EXACT_ROWS else nearest_in_clusters
     distances, index = np.zeros((len(X), k)), np.empty((len(X), k), dtype=np.int64)
     distances[kept], neighbours = search(X[kept], k, seed)
     index[kept] = kept[neighbours]

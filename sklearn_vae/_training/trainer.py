@@ -26,6 +26,9 @@ from sklearn_vae.objectives.base import TermSums
 
 # Minimum number of labelled rows added to each semi-supervised batch.
 MIN_LABELLED = 64
+# The moving average of the weights covers about the last (AVERAGING_POWER + 1)-th of the steps: eta of polynomial-decay
+# averaging (Shamir & Zhang 2013).
+AVERAGING_POWER = 8
 # Classes of training step, fastest first. A model uses the first one that supports it.
 STEPS: tuple[type[Step], ...] = (ClosedFormStep, AutogradStep)
 
@@ -205,7 +208,7 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         """Move the average towards the weights."""
-        decay = min(self.settings.averaging, self.step / (self.step + 9))
+        decay = min(self.settings.averaging, self.step / (self.step + AVERAGING_POWER + 1))
         self._averages.lerp_(self.weights.values, 1 - decay)
         for average, optimum in self._optima:
             average.lerp_(optimum, 1 - decay)

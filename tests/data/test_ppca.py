@@ -194,8 +194,8 @@ def test_ppca_by_subspace_iterations_is_near_the_exact_solution(monkeypatch, sha
     X = low_rank(*shape, rank=8, noise=0.3)
     weight = np.random.default_rng(0).uniform(0, 1, len(X)) if weighted else None
     exact = solve(X, 3, weight, n_axes=5)
-    monkeypatch.setattr(_ppca, "MAX_EXACT", 10)
-    monkeypatch.setattr(_ppca, "MAX_GRAM", 10)
+    monkeypatch.setattr(_ppca, "MAX_COVARIANCE_COLUMNS", 10)
+    monkeypatch.setattr(_ppca, "MAX_GRAM_ROWS", 10)
     found = solve(X, 3, weight, n_axes=5)
     assert found.noise_variance == pytest.approx(exact.noise_variance, rel=1e-5)
     np.testing.assert_allclose(covariance(found), covariance(exact), atol=1e-3 * covariance(exact).max())
@@ -207,8 +207,8 @@ def test_ppca_by_subspace_iterations_is_near_the_exact_solution(monkeypatch, sha
 def test_ppca_beyond_the_exact_size_takes_any_number_of_components(monkeypatch, shape, n_components):
     X = low_rank(*shape, rank=8, noise=0.3)
     exact = solve(X, n_components)
-    monkeypatch.setattr(_ppca, "MAX_EXACT", 10)
-    monkeypatch.setattr(_ppca, "MAX_GRAM", 10)
+    monkeypatch.setattr(_ppca, "MAX_COVARIANCE_COLUMNS", 10)
+    monkeypatch.setattr(_ppca, "MAX_GRAM_ROWS", 10)
     np.testing.assert_allclose(covariance(solve(X, n_components)), covariance(exact), rtol=1e-6, atol=1e-8)
 
 
