@@ -46,9 +46,9 @@ from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import PRIORS, Prior
 
 # Types of X that are not converted by validation; uint8 values become float32 batch by batch.
+DTYPES = [np.float64, np.float32, np.uint8]
 # Principal coordinates are at least this number times the components.
 MIN_COORDINATES_PER_COMPONENT = 8
-DTYPES = [np.float64, np.float32, np.uint8]
 # Fields of `Architecture` that must stay the same when training continues, with the estimator parameters that set them.
 STRUCTURE = {
     "n_components": "n_components",
