@@ -122,8 +122,12 @@ def table(entry: RealSet) -> pd.DataFrame:
 
 @cache
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns of a set in `SETS`, and class indices."""
+    return read(SETS[name])
+
+
+def read(entry: RealSet) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns in float64, (n_rows, n_columns), and class indices from 0, (n_rows,)."""
-    entry = SETS[name]
     data = table(entry)
     target = data.columns[entry.target]
     data = data.drop(columns=[c for c in entry.drop if c != target])
