@@ -180,7 +180,7 @@ def test_spread_labels_do_not_depend_on_the_names_of_classes(moons):
 
 def test_spread_labels_say_the_prior_of_rows_out_of_reach():
     """A component of the graph without a label carries no information."""
-    block = np.ones((4, 4)) - np.eye(4)
+    block = sparse.csr_array(np.ones((4, 4)) - np.eye(4))
     graph = sparse.csr_array(sparse.block_diag([block, block, block]))
     codes = np.array([0, -1, -1, -1, 1, -1, -1, -1, -1, -1, -1, -1])
     P = spread_labels(graph, codes, np.array([0.3, 0.7]), 0.9)
