@@ -122,7 +122,7 @@ def distributions(*extras):
 @functools.cache
 def providers():
     """Distributions of each package that can be imported."""
-    # The tests' environment lacks the packages of the benchmarks, and this one has another name.
+    # Packages of the benchmarks may be missing, and this one has another name than its distribution.
     return {"umap": ["umap-learn"], **importlib.metadata.packages_distributions()}
 
 
@@ -137,7 +137,9 @@ def imported(folder, nodes):
                 names.update(alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module.partition(".")[0])
-    return {providers().get(name, [name])[0].lower() for name in names - ours - sys.stdlib_module_names}
+    return {
+        providers().get(name, [name.replace("_", "-")])[0].lower() for name in names - ours - sys.stdlib_module_names
+    }
 
 
 def test_package_declares_what_it_always_imports():

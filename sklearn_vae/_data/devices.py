@@ -123,7 +123,7 @@ def seeded_global_generator(generator: torch.Generator) -> Iterator[None]:
     devices = [generator.device] if generator.device.type == "cuda" else []
     with process.generator_lock, torch.random.fork_rng(devices=devices):
         torch.random.default_generator.manual_seed(seed)
-        if devices:
+        if devices:  # pragma: no cover (needs a GPU)
             torch.cuda.manual_seed(seed)
         yield
 

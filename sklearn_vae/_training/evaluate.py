@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -64,15 +65,39 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     return score / total, tuple(t.clone() for t in optima)
 
 
-def mean_log_likelihood(model: VAE, rows: Rows) -> float:
-    """Return the weighted mean of importance-sampling estimates of log p(x).
+def choose(candidates: Sequence[Sequence[VAE]], held_out: Sequence[Rows]) -> int:
+    """Return the index of the candidate with the best log-likelihood of held-out rows, or of an earlier one.
 
-    The bound of the loss would prefer models that leave latent variables unused, because it is exact for them.
+    The bound of the loss would prefer models that leave latent variables unused, because it is exact for them. A few
+    outlying rows can decide on the mean. An earlier candidate is therefore chosen if its mean is within a standard
+    error of the best mean, and if it is better for more than half of the rows.
+
+    Parameters
+    ----------
+    candidates : sequence of sequences of VAE
+        The models of each candidate, one for each of `held_out`.
+    held_out : sequence of Rows
+        Rows that the models have not seen.
     """
-    estimates = row_log_likelihoods(model, rows)
-    parts = [batch.get("weight", torch.ones(len(batch["x"]))) for batch in rows.chunks()]
-    weight = torch.cat(parts).double().to(estimates)
-    return float(weight @ estimates / weight.sum())
+    if len(candidates) == 1:
+        return 0
+    estimates = [
+        torch.cat([row_log_likelihoods(model, rows) for model, rows in zip(models, held_out, strict=True)])
+        for models in candidates
+    ]
+    batches = (batch for rows in held_out for batch in rows.chunks())
+    weight = torch.cat([batch.get("weight", torch.ones(len(batch["x"]))) for batch in batches]).to(estimates[0])
+    weight /= weight.sum()
+    best = max(estimates, key=lambda values: float(weight @ values))
+    losses = [best - values for values in estimates]
+    return next(i for i, loss in enumerate(losses) if _is_as_good(loss, weight) or estimates[i] is best)
+
+
+def _is_as_good(loss: Tensor, weight: Tensor) -> bool:
+    """Return whether the mean loss is below its standard error, and more than half of the losses below 0."""
+    mean = weight @ loss
+    error = torch.linalg.vector_norm(weight * (loss - mean))
+    return bool(mean <= error) and bool(weight @ (loss < 0).double() > 0.5)
 
 
 @torch.no_grad()

@@ -20,9 +20,16 @@ from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.column_noise import measure_columns
-from sklearn_vae._training.evaluate import evaluate, mean_log_likelihood
+from sklearn_vae._training.evaluate import choose, evaluate
 from sklearn_vae._training.progress import Progress
-from sklearn_vae._training.recipe import KL_WARMUP_STEPS, MIN_START_KL, Recipe
+from sklearn_vae._training.recipe import (
+    LONG_WARMUP,
+    MIN_START_KL,
+    MIN_STEPS_OF_WARMUP,
+    NO_WARMUP,
+    SHORT_WARMUP,
+    Recipe,
+)
 from sklearn_vae._training.trainer import Trainer
 from sklearn_vae.objectives.base import TermSums
 
@@ -154,11 +161,6 @@ class CrossValidation(NamedTuple):
     scores: np.ndarray
     best: int
 
-    def log_likelihood(self, held_out: Sequence[Rows]) -> float:
-        """Return the mean log-likelihood of the folds' held-out rows under the folds' models."""
-        values = [mean_log_likelihood(run.model, rows) for run, rows in zip(self.runs, held_out, strict=True)]
-        return float(np.average(values, weights=[rows.total_weight for rows in held_out]))
-
 
 @dataclass(frozen=True)
 class FitProcedure:
@@ -254,28 +256,36 @@ class FitProcedure:
         return run
 
     def candidates(self, start: VAE, rows: Rows) -> list[FitProcedure]:
-        """Return this procedure, and another one with a KL warm-up if the start is degenerate and training is long.
+        """Return this procedure, or three with KL warm-ups of decreasing length if it needs one.
+
+        A longer warm-up makes more use of the components, with maps that are more curved and overfit more.
+        """
+        if not self._needs_warmup(start, rows):
+            return [self]
+        return [self._with_warmup(warmup) for warmup in (LONG_WARMUP, SHORT_WARMUP, NO_WARMUP)]
+
+    def _needs_warmup(self, start: VAE, rows: Rows) -> bool:
+        """Return whether the start is degenerate and training is long.
 
         If the columns have about equal variances, the components of probabilistic PCA have no use for the bound, and
-        the gradients that would change this are near 0: training stays where it is. A weight of the KL that rises
-        from 0 leads away from there, but costs a little elsewhere.
+        the gradients that would change this are near 0: training stays where it is. A weight of the KL that is 0 at
+        first leads away from there.
         """
-        n_steps = self.n_steps(rows, self.stopping.max_epochs)
-        is_degenerate = (
+        return (
             start.linear is not None
-            and n_steps >= 2 * KL_WARMUP_STEPS
+            and self.n_steps(rows, self.stopping.max_epochs) >= MIN_STEPS_OF_WARMUP
             and self.architecture.generative
             and not callable(self.recipe.beta)
             and float(-start.linear.log_scale.detach().min()) < MIN_START_KL
         )
-        if not is_degenerate:
-            return [self]
-        return [self, replace(self, recipe=replace(self.recipe, kl_warmup_steps=KL_WARMUP_STEPS))]
+
+    def _with_warmup(self, warmup: tuple[float, float]) -> FitProcedure:
+        return replace(self, recipe=replace(self.recipe, kl_warmup=warmup))
 
     def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
         """Train on all rows for the maximum number of epochs."""
         start = self.start(rows) if model is None else model
-        procedure = self if model is not None else self.candidates(start, rows)[-1]
+        procedure = self._with_warmup(SHORT_WARMUP) if model is None and self._needs_warmup(start, rows) else self
         return procedure.train(rows, self.stopping.max_epochs, None, start)
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> TrainingResult:
@@ -291,9 +301,7 @@ class FitProcedure:
         if len(procedures) > 1:
             self.progress.begin(len(procedures))
         runs = [p.train(training, self.stopping.max_epochs, held_out, copy.deepcopy(start)) for p in procedures]
-        if len(runs) > 1:
-            runs.sort(key=lambda run: mean_log_likelihood(run.model, held_out))
-        run = runs[-1]
+        run = runs[choose([[run.model] for run in runs], [held_out])]
         measure_columns(run.model, training, [(run.model, training, held_out)])
         return run
 
@@ -310,14 +318,8 @@ class FitProcedure:
         procedures = self.candidates(start, rows)
         self.progress.begin(len(procedures) * n_folds + 1)
         validations = [procedure._cross_validate(parts) for procedure in procedures]
-        i_best = 0
-        if len(procedures) > 1:
-            i_best = int(
-                np.argmax(
-                    [validation.log_likelihood([held_out for _, held_out in parts]) for validation in validations]
-                )
-            )
-        procedure, (runs, longest, scores, best) = procedures[i_best], validations[i_best]
+        chosen = choose([[run.model for run in v.runs] for v in validations], [held_out for _, held_out in parts])
+        procedure, (runs, longest, scores, best) = procedures[chosen], validations[chosen]
         # The final run uses the schedules under which its number of steps was chosen.
         training, _ = parts[longest]
         n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -22,8 +23,11 @@ MANY_ROWS = 1000
 MAX_HELD_OUT = 5000
 # Number of training steps between two validations.
 STEPS_BETWEEN_VALIDATIONS = 25
-# Number of steps over which the weight of the KL term rises from 0, if the start is degenerate.
-KL_WARMUP_STEPS = 600
+# Candidate warm-ups of the KL for a degenerate start: fraction of a run's steps in which its weight is 0, and fraction
+# in which the weight then rises linearly. Held-out rows choose; without them, the short one is used.
+NO_WARMUP, SHORT_WARMUP, LONG_WARMUP = (0.0, 0.0), (0.0, 0.3), (0.3, 0.3)
+# Minimum number of steps of a run with a warm-up.
+MIN_STEPS_OF_WARMUP = 1000
 # A start is degenerate if no component has a larger KL, in nats. The gradients that lead to a use of the components are
 # then near 0.
 MIN_START_KL = 1.0
@@ -271,8 +275,9 @@ class Recipe:
         As in `Settings`.
     target_weight : callable
         Number of steps of a run -> weight of the pseudo-labels as a function of the step.
-    kl_warmup_steps : int
-        Number of steps over which the weight of the KL term rises linearly from 0 to `beta`.
+    kl_warmup : tuple of two floats
+        Fraction of a run's steps in which the weight of the KL term is 0, and fraction in which it then rises linearly
+        to `beta`.
     """
 
     batch_size: int
@@ -284,7 +289,7 @@ class Recipe:
     averaging: float
     input_noise: float
     target_weight: Callable[[int], Callable[[int], float]]
-    kl_warmup_steps: int = 0
+    kl_warmup: tuple[float, float] = NO_WARMUP
 
     def settings(self, n_steps: int) -> Settings:
         """Return the settings of a run of at most `n_steps` steps."""
@@ -292,16 +297,17 @@ class Recipe:
             n_steps=n_steps,
             batch_size=self.batch_size,
             learning_rate=Schedule(self.learning_rate, self.warmup_steps, n_steps, self.learning_rate_decay),
-            beta=self.beta_at,
+            beta=partial(self.beta_at, n_steps=n_steps),
             weight_decay=self.weight_decay,
             averaging=self.averaging,
             input_noise=self.input_noise,
             target_weight=self.target_weight(n_steps),
         )
 
-    def beta_at(self, step: int) -> float:
-        """Return the validated weight of the KL term at this step."""
+    def beta_at(self, step: int, n_steps: int) -> float:
+        """Return the validated weight of the KL term at this step of a run of at most `n_steps` steps."""
         value: Any = self.beta(step) if callable(self.beta) else self.beta
         if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
             raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
-        return float(value) * min(1.0, step / self.kl_warmup_steps) if self.kl_warmup_steps else float(value)
+        start, rise = (fraction * n_steps for fraction in self.kl_warmup)
+        return float(value) * min(1.0, max(0.0, step - start) / rise) if rise else float(value)

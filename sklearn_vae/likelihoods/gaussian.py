@@ -193,7 +193,7 @@ class GaussianModule(LikelihoodModule):
         """Return a numpy function that computes the encoder's inputs."""
         dtype = self.log_scale.detach().numpy().dtype
         axes = None if self.axes is None else self.axes.numpy().astype(dtype, copy=False)
-        return partial(_observe, self.center.numpy(), self.unit.numpy(), axes, self.n_dropped > 0, dtype)
+        return partial(_observe, self.center.numpy(), self.unit.numpy(), axes, dtype)
 
     def forward(self, raw: Tensor) -> Normal:
         """Return N(mean, scale^2) per cell, in standardised units."""
@@ -332,7 +332,7 @@ class GaussianModule(LikelihoodModule):
 
 
 def _observe(
-    center: np.ndarray, unit: np.ndarray, axes: np.ndarray | None, has_dropped: bool, dtype: np.dtype, X: np.ndarray
+    center: np.ndarray, unit: np.ndarray, axes: np.ndarray | None, dtype: np.dtype, X: np.ndarray
 ) -> np.ndarray:
     """Compute the inputs that `GaussianModule.observe` returns, with numpy."""
     y = np.subtract(X, center, dtype=dtype)
@@ -340,8 +340,6 @@ def _observe(
     if axes is None:
         return y
     coordinates = y @ axes
-    if not has_dropped:
-        return coordinates
     y -= coordinates @ axes.T
     return np.concatenate([coordinates, np.sqrt(np.square(y).sum(1, keepdims=True))], axis=1)
 

@@ -258,6 +258,7 @@ def test_methods_that_a_likelihood_does_not_define_say_what_is_missing():
         (lambda: module(raw), "expected forward, or log_prob_cells, mean and sample, to be defined"),
         (lambda: module.link(np.zeros(N_FEATURES)), "expected link, or linear_start, to be defined"),
         (lambda: module.log_prob_and_gradient(observed, raw, None), "does not declare has_gradient"),
+        (lambda: module.log_prob_rows(observed, raw, None), "does not declare sums_cells"),
         (lambda: module.numpy_observer(), "does not declare observes_in_numpy"),
     ):
         with pytest.raises(NotImplementedError, match=f"Undefined.*{missing}"):

@@ -1,12 +1,17 @@
 """Early stopping, and starts from which training does not move by itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from sklearn.datasets import load_wine, make_s_curve, make_swiss_roll
+import torch
+from sklearn.datasets import load_breast_cancer, load_wine, make_circles, make_s_curve, make_swiss_roll
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
 from sklearn_vae import VAETransformer
+from sklearn_vae._data.rows import DenseRows
+from sklearn_vae._training import evaluate as _evaluate
 from sklearn_vae._training import fit as _fit
 from sklearn_vae._training import recipe as _recipe
 
@@ -56,25 +61,79 @@ def test_iris_is_trained_to_the_end_of_a_warmup(iris):
 # Degenerate starts
 
 
+def torus(n, rng):
+    a, b = rng.uniform(0, 2 * np.pi, (2, n))
+    x = np.column_stack([(1 + np.cos(a)) * np.cos(b), (1 + np.cos(a)) * np.sin(b), np.sin(a)])
+    return x + 0.05 * rng.normal(size=(n, 3))
+
+
+def checkerboard(n, rng):
+    x = rng.uniform(0, 4, (8 * n, 2))
+    return x[np.floor(x).sum(1) % 2 == 0][:n]
+
+
+def whitened(load, n_components):
+    return PCA(n_components, whiten=True, random_state=0).fit_transform(load().data)
+
+
+# Rows, number of components, and the largest share of PCA's error.
+DEGENERATE = {
+    "roll": (lambda rng: make_swiss_roll(1200, noise=0.1, random_state=rng)[0], 2, 0.4),
+    "S-curve": (lambda rng: make_s_curve(1200, noise=0.05, random_state=rng)[0], 2, 0.4),
+    "circles": (lambda rng: make_circles(1200, noise=0.05, factor=0.5, random_state=rng)[0], 1, 0.6),
+    "checkerboard": (lambda rng: checkerboard(1200, rng), 1, 0.6),
+    "torus": (lambda rng: torus(1200, rng), 2, 0.7),
+    "whitened breast_cancer": (lambda rng: whitened(load_breast_cancer, 15), 4, 0.95),
+    # With few rows and directions that are all alike, PCA's are as good as any.
+    "whitened wine": (lambda rng: whitened(load_wine, 6), 2, 1.02),
+}
+
+
 def degenerate(name, seed):
     """Rows whose columns have about equal variances: training and test rows, and a number of components."""
-    rows = {
-        "roll": lambda: (make_swiss_roll(1200, noise=0.1, random_state=seed)[0], 2),
-        "S-curve": lambda: (make_s_curve(1200, noise=0.05, random_state=seed)[0], 2),
-        "whitened wine": lambda: (PCA(6, whiten=True, random_state=0).fit_transform(load_wine().data), 2),
-    }
-    X, n_components = rows[name]()
-    return *train_test_split(X, random_state=seed), n_components
+    rows, n_components, _ = DEGENERATE[name]
+    return *train_test_split(rows(np.random.RandomState(seed)), random_state=seed), n_components
 
 
-@pytest.mark.parametrize(("name", "share"), [("roll", 0.5), ("S-curve", 0.8), ("whitened wine", 1.02)])
-def test_degenerate_starts_do_not_stop_the_fit(name, share):
-    """The VAE loses less variance than PCA; on whitened wine nearly as much, where every direction is alike."""
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_starts_do_not_stop_the_fit(name):
     train, test, n_components = degenerate(name, 3)
     vae, pca = VAETransformer(n_components, random_state=0).fit(train), PCA(n_components).fit(train)
     lost = [np.square(m.inverse_transform(m.transform(test)) - test).sum() for m in (vae, pca)]
-    assert lost[0] < share * lost[1]
+    assert lost[0] < DEGENERATE[name][-1] * lost[1]
     assert vae.score(test) > pca.score(test) - 0.02 * abs(pca.score(test))
+
+
+def test_warmup_is_a_fraction_of_the_run():
+    recipe = replace(_recipe_of(beta=2.0), kl_warmup=(0.3, 0.2))
+    beta = recipe.settings(1000).beta
+    assert [beta(step) for step in (0, 299, 300, 350, 400, 499, 500, 999)] == pytest.approx(
+        [0, 0, 0, 0.5, 1, 1.99, 2, 2]
+    )
+    assert _recipe_of(beta=2.0).settings(1000).beta(0) == 2
+
+
+def _recipe_of(beta):
+    return _recipe.Recipe(64, 1e-3, 0, 0.0, beta, 0.0, 0.0, 0.0, lambda n_steps: lambda step: 1.0)
+
+
+@pytest.mark.parametrize(
+    ("estimates", "chosen"),
+    [
+        ([[0, 0, 0, 0], [1, 1, 1, 1]], 1),
+        ([[1, 1, 1, 1], [0, 0, 0, 0]], 0),
+        # The mean loss is 1, its standard error 1.5. The first candidate is better for three rows, or for one.
+        ([[1, 1, 1, 0], [0, 0, 0, 7]], 0),
+        ([[0, 0, 0, 0], [-1, 1, 1, 3]], 1),
+        # The mean loss is 1.75, its standard error 1.19.
+        ([[1, 1, 0, 0], [0, 2, 2, 5]], 1),
+        ([[0, 0, 9], [0, 0, 9], [0, 0, 9]], 0),
+    ],
+)
+def test_best_candidate_is_chosen_or_an_earlier_one_that_is_better_for_most_rows(monkeypatch, estimates, chosen):
+    monkeypatch.setattr(_evaluate, "row_log_likelihoods", lambda values, rows: torch.tensor(values).double())
+    rows = DenseRows(torch.zeros(len(estimates[0]), 2))
+    assert _evaluate.choose([[values] for values in estimates], [rows]) == chosen
 
 
 def test_one_held_out_part_chooses_between_candidates(monkeypatch):
