@@ -21,6 +21,7 @@ from sklearn_vae._semi_supervised.experts import (
     SINGLE_CENTER,
     Expert,
     fit_exponents,
+    is_better,
     out_of_fold,
     pooled_targets,
     predict_log_proba,
@@ -33,6 +34,11 @@ ALPHAS = (0.9, 0.99)
 # Maximum number of labelled rows for calibration on held-out labels, if all rows are labelled. With more rows, the
 # network's own probabilities are as well calibrated.
 MAX_CALIBRATED = 5000
+
+
+# Standard errors by which held-out labels must prefer the pool with label spreading to the network, and label spreading
+# alone, for a long training on unlabelled rows.
+POOL_ERRORS, CLUSTERED_ERRORS = 1.0, 2.0
 
 
 class FinalTraining(NamedTuple):
@@ -123,7 +129,7 @@ class ClassifierProcedure:
         if len(candidates) == 1:
             return candidates[0], predictions[0]
         truth = labels.truth(labels.evaluated(seed)[: len(predictions[0])])
-        losses = [fit_exponents([p], truth, labels.log_prior, SINGLE_CENTER)[1] for p in predictions]
+        losses = [fit_exponents([p], truth, labels.log_prior, SINGLE_CENTER)[1].sum() for p in predictions]
         best = int(np.argmin(losses))
         return candidates[best], predictions[best]
 
@@ -132,22 +138,24 @@ class ClassifierProcedure:
     ) -> FinalTraining:
         """Predict pseudo-labels with the experts, and choose the procedure of the final run.
 
-        The network and label spreading are pooled if the pool has the smaller cross-entropy on held-out labels.
-        Otherwise, the final model is trained on the network's predictions.
+        The network and label spreading are pooled if the pool has the smaller cross-entropy on held-out labels, beyond
+        chance. Otherwise, the final model is trained on the network's predictions.
         """
         seed, log_prior, everywhere = self.final.seeds.split, labels.log_prior, np.arange(len(rows))
         truth = labels.truth(labels.evaluated(seed))
         held_out, predictions = [predicted_by_network], [network(labels, everywhere)]
-        alone, loss = fit_exponents(held_out, truth, log_prior, SINGLE_CENTER)
+        alone, losses = fit_exponents(held_out, truth, log_prior, SINGLE_CENTER)
         if self.spreads:
             # Each alpha gives a candidate expert. The one with the smallest cross-entropy on held-out labels is used.
             candidates = [(neighbours, out_of_fold(neighbours, labels, seed)) for neighbours in self._neighbours(rows)]
-            losses = [fit_exponents([p], truth, log_prior, SINGLE_CENTER)[1] for _, p in candidates]
-            loss_of_neighbours, (neighbours, predicted) = losses[np.argmin(losses)], candidates[np.argmin(losses)]
+            single = [fit_exponents([p], truth, log_prior, SINGLE_CENTER)[1] for _, p in candidates]
+            best = int(np.argmin([values.sum() for values in single]))
+            neighbours, predicted = candidates[best]
             held_out.append(predicted)
-            together, loss_together = fit_exponents(held_out, truth, log_prior, PAIR_CENTER)
-            if loss_together <= loss:
-                procedure = self.clustered if loss_of_neighbours < loss else self.final
+            together, losses_together = fit_exponents(held_out, truth, log_prior, PAIR_CENTER)
+            if not len(losses) or is_better(losses_together, losses, POOL_ERRORS):
+                is_clustered = is_better(single[best], losses, CLUSTERED_ERRORS)
+                procedure = self.clustered if is_clustered else self.final
                 target = pooled_targets([*predictions, neighbours(labels, everywhere)], together, log_prior)
                 # Labelled rows are added to each batch separately, and more often.
                 target[labels.labelled] = 0

@@ -59,7 +59,7 @@ def chunks(shape: tuple[int, ...]) -> list[slice]:
 
 def fit_exponents(
     log_p: list[np.ndarray], truth: np.ndarray | sparse.csr_array, log_prior: np.ndarray, center: tuple[float, ...]
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Fit the exponents that minimise the pool's cross-entropy, shrunk to `center` on a log scale.
 
     Parameters
@@ -75,25 +75,39 @@ def fit_exponents(
     Returns
     -------
     exponents : ndarray of shape (n_experts,)
-    loss : float
-        Cross-entropy of the pool with respect to `truth`, in nats, summed over rows.
+    losses : ndarray of shape (n_rows,)
+        Cross-entropy of the pool with respect to `truth` in each row, in nats.
     """
     log_center = np.log(center)
 
-    def cross_entropy(log_exponents: np.ndarray) -> float:
-        return float(sum(chunk_cross_entropy(part, np.exp(log_exponents)) for part in chunks(truth.shape)))
+    def cross_entropy(log_exponents: np.ndarray) -> np.ndarray:
+        parts = [chunk_cross_entropy(part, np.exp(log_exponents)) for part in chunks(truth.shape)]
+        return np.concatenate([np.zeros(0), *parts])
 
-    def chunk_cross_entropy(part: slice, exponents: np.ndarray) -> float:
+    def chunk_cross_entropy(part: slice, exponents: np.ndarray) -> np.ndarray:
         pooled = pool([p[part] for p in log_p], exponents, log_prior)
-        return -(truth[part] * pooled).sum()
+        return -np.asarray((truth[part] * pooled).sum(axis=1))
 
     best = minimize(
-        lambda e: cross_entropy(e) + np.square(e - log_center).sum(),
+        lambda e: cross_entropy(e).sum() + np.square(e - log_center).sum(),
         log_center,
         method="L-BFGS-B",
         bounds=[(MIN_LOG_EXPONENT, MAX_LOG_EXPONENT)] * len(log_p),
     ).x
     return np.exp(best), cross_entropy(best)
+
+
+def is_better(losses: np.ndarray, others: np.ndarray, n_errors: float) -> bool:
+    """Return whether losses have a smaller mean than those of another expert, by `n_errors` standard errors.
+
+    Parameters
+    ----------
+    losses, others : ndarray of shape (n_rows,)
+        Losses of the same held-out rows.
+    n_errors : float
+    """
+    gains = others - losses
+    return len(gains) > 1 and bool(gains.mean() > n_errors * gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from sklearn_vae import VAEClassifier
 from sklearn_vae._data.labels import Labels
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
-from sklearn_vae._semi_supervised.experts import fit_exponents, pool
+from sklearn_vae._semi_supervised.experts import fit_exponents, is_better, pool
 from sklearn_vae._semi_supervised.graph import GRAPH_COMPONENTS, principal_components
 from sklearn_vae._training.fit import Seeds
 
@@ -150,9 +150,9 @@ def test_fit_exponents_calibrates_an_expert_alone(temperature):
 @pytest.mark.parametrize("center", [(0.5, 1.5), (2.0, 0.1)])
 def test_fit_exponents_are_shrunk_to_their_center_where_nothing_is_known(center):
     empty = np.zeros((0, 3))
-    exponents, loss = fit_exponents([empty, empty], empty, np.log(np.full(3, 1 / 3)), center)
+    exponents, losses = fit_exponents([empty, empty], empty, np.log(np.full(3, 1 / 3)), center)
     np.testing.assert_allclose(exponents, center, rtol=1e-3)
-    assert loss == 0
+    assert losses.shape == (0,)
 
 
 def test_fit_exponents_are_the_best_of_all_that_were_tried():
@@ -160,22 +160,32 @@ def test_fit_exponents_are_the_best_of_all_that_were_tried():
     log_p = [opinions(1, np.arange(30) % 3, 3, seed) for seed in (0, 1)]
 
     def loss_of(exponents):
-        return -(truth * pool(log_p, np.array(exponents), log_prior)).sum()
+        return -(truth * pool(log_p, np.array(exponents), log_prior)).sum(1)
 
-    exponents, loss = fit_exponents(log_p, truth, log_prior, (1.0, 1.0))
-    assert loss == pytest.approx(loss_of(exponents))
+    exponents, losses = fit_exponents(log_p, truth, log_prior, (1.0, 1.0))
+    np.testing.assert_allclose(losses, loss_of(exponents))
     for other in [(1.0, 1.0), (0.1, 0.1), (3.0, 3.0), 1.1 * exponents, exponents / 1.1]:
-        assert loss + np.square(np.log(exponents)).sum() < loss_of(other) + np.square(np.log(other)).sum()
+        penalties = [np.square(np.log(values)).sum() for values in (exponents, other)]
+        assert losses.sum() + penalties[0] < loss_of(other).sum() + penalties[1]
 
 
 def test_fit_exponents_weigh_rows_by_their_truth():
     """A row with weight 5 counts as five rows."""
     codes, weight = np.arange(40) % 3, np.where(np.arange(40) < 10, 5, 1)
     log_p, log_prior = opinions(1, codes, 3), np.log(np.full(3, 1 / 3))
-    weighted, loss = fit_exponents([log_p], np.eye(3)[codes] * weight[:, None], log_prior, (1.0,))
+    weighted, losses = fit_exponents([log_p], np.eye(3)[codes] * weight[:, None], log_prior, (1.0,))
     rows = np.repeat(np.arange(40), weight)
     repeated, same = fit_exponents([log_p[rows]], np.eye(3)[codes[rows]], log_prior, (1.0,))
-    assert weighted == pytest.approx(repeated, rel=1e-3) and loss == pytest.approx(same, rel=1e-3)
+    assert weighted == pytest.approx(repeated, rel=1e-3) and losses.sum() == pytest.approx(same.sum(), rel=1e-3)
+
+
+def test_better_expert_is_one_whose_gain_is_not_by_chance():
+    others = np.array([1.0, 2, 3, 4])
+    # The mean gain is 1, its standard error 0.41.
+    losses = others - [1, 0, 1, 2]
+    assert is_better(losses, others, 2.4) and not is_better(losses, others, 2.5)
+    assert not is_better(others, losses, 0.0) and not is_better(others, others, 0.0)
+    assert not is_better(losses[:1], others[:1], 1.0) and not is_better(losses[:0], others[:0], 1.0)
 
 
 @pytest.mark.parametrize("n_features", [3, 200])
