@@ -236,8 +236,9 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Whether ``fit`` continues training from the weights of the previous call.
 
     device : str or torch.device, default="auto"
-        Device for training and inference. "auto" is a CUDA device if one is available, and the
-        CPU otherwise.
+        Device of the model, for training and inference. "auto" is a CUDA device if one is
+        available, and the CPU otherwise. A change after `fit` applies to the next `fit`, and
+        to a loaded copy.
 
     n_jobs : int, default=None
         Number of CPU threads. None means 1 unless in a `joblib.parallel_config` context. -1

@@ -36,11 +36,6 @@ ALPHAS = (0.9, 0.99)
 MAX_CALIBRATED = 5000
 
 
-# Standard errors by which held-out labels must prefer the pool with label spreading to the network, and label spreading
-# alone, for a long training on unlabelled rows.
-POOL_ERRORS, CLUSTERED_ERRORS = 1.0, 2.0
-
-
 class FinalTraining(NamedTuple):
     """Procedure, rows and pseudo-labels of the final training run."""
 
@@ -66,7 +61,7 @@ class ClassifierProcedure:
     spreads : bool
         Whether label spreading may be used.
     rare : ClassifierProcedure or None
-        The same with the rules for a rare class, if there is one. Held-out labels choose between the two.
+        The same with the rules for a rare class, if there is one. It is used unless held-out labels prefer the others.
     """
 
     final: FitProcedure
@@ -93,7 +88,7 @@ class ClassifierProcedure:
         expert_start = start if model is None else self.expert.start(rows)
         supervised = len(labels.labelled) == len(rest)
         calibrates = not supervised or len(labels.labelled) <= MAX_CALIBRATED
-        candidates = [self] if self.rare is None else [self, self.rare]
+        candidates = [self] if self.rare is None else [self.rare, self]
         self._begin(labels, len(candidates), calibrates, supervised)
         chosen, predicted = self, np.zeros((0, labels.n_classes))
         if calibrates or len(candidates) > 1:
@@ -123,14 +118,14 @@ class ClassifierProcedure:
     def _choose(
         self, candidates: list[ClassifierProcedure], rows: Rows, labels: Labels, start: VAE, n_folds: int | None
     ) -> tuple[ClassifierProcedure, np.ndarray]:
-        """Return the candidate whose network predicts held-out labels best, and its out-of-fold predictions."""
+        """Return the first candidate, or a later one that predicts held-out labels better, and its predictions."""
         seed = self.final.seeds.split
         predictions = [out_of_fold(c._network(rows, start), labels, seed, n_folds) for c in candidates]
         if len(candidates) == 1:
             return candidates[0], predictions[0]
         truth = labels.truth(labels.evaluated(seed)[: len(predictions[0])])
-        losses = [fit_exponents([p], truth, labels.log_prior, SINGLE_CENTER)[1].sum() for p in predictions]
-        best = int(np.argmin(losses))
+        losses = [fit_exponents([p], truth, labels.log_prior, SINGLE_CENTER)[1] for p in predictions]
+        best = int(is_better(losses[1], losses[0]))
         return candidates[best], predictions[best]
 
     def _final_training(
@@ -153,8 +148,8 @@ class ClassifierProcedure:
             neighbours, predicted = candidates[best]
             held_out.append(predicted)
             together, losses_together = fit_exponents(held_out, truth, log_prior, PAIR_CENTER)
-            if not len(losses) or is_better(losses_together, losses, POOL_ERRORS):
-                is_clustered = is_better(single[best], losses, CLUSTERED_ERRORS)
+            if not len(losses) or is_better(losses_together, losses):
+                is_clustered = is_better(single[best], losses)
                 procedure = self.clustered if is_clustered else self.final
                 target = pooled_targets([*predictions, neighbours(labels, everywhere)], together, log_prior)
                 # Labelled rows are added to each batch separately, and more often.

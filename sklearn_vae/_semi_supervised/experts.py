@@ -18,6 +18,8 @@ from sklearn_vae._model.vae import VAE
 
 # Centres that the experts' exponents are shrunk to: of a single expert, and of the network and label spreading.
 SINGLE_CENTER, PAIR_CENTER = (1.0,), (0.5, 1.5)
+# Number of held-out labels from which a gain has to be above one standard error.
+N_FOR_ONE_ERROR = 100
 # Bounds of the logarithm of an exponent.
 MIN_LOG_EXPONENT, MAX_LOG_EXPONENT = -5, 2.5
 
@@ -97,16 +99,19 @@ def fit_exponents(
     return np.exp(best), cross_entropy(best)
 
 
-def is_better(losses: np.ndarray, others: np.ndarray, n_errors: float) -> bool:
-    """Return whether losses have a smaller mean than those of another expert, by `n_errors` standard errors.
+def is_better(losses: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether losses have a smaller mean than those of another expert, beyond chance.
+
+    Chance is one standard error of the mean difference. With n < `N_FOR_ONE_ERROR` rows it is n / `N_FOR_ONE_ERROR` of
+    it, because few rows seldom show a gain that is there.
 
     Parameters
     ----------
     losses, others : ndarray of shape (n_rows,)
         Losses of the same held-out rows.
-    n_errors : float
     """
     gains = others - losses
+    n_errors = min(1.0, len(gains) / N_FOR_ONE_ERROR)
     return len(gains) > 1 and bool(gains.mean() > n_errors * gains.std(ddof=1) / np.sqrt(len(gains)))
 
 

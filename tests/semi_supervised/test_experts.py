@@ -180,12 +180,14 @@ def test_fit_exponents_weigh_rows_by_their_truth():
 
 
 def test_better_expert_is_one_whose_gain_is_not_by_chance():
-    others = np.array([1.0, 2, 3, 4])
-    # The mean gain is 1, its standard error 0.41.
-    losses = others - [1, 0, 1, 2]
-    assert is_better(losses, others, 2.4) and not is_better(losses, others, 2.5)
-    assert not is_better(others, losses, 0.0) and not is_better(others, others, 0.0)
-    assert not is_better(losses[:1], others[:1], 1.0) and not is_better(losses[:0], others[:0], 1.0)
+    for n_rows in (2, 40, 100, 400):
+        noise = np.where(np.arange(n_rows) % 2, 1.0, -1.0)
+        others = noise / noise.std(ddof=1)
+        smallest = min(1, n_rows / 100) / np.sqrt(n_rows)
+        assert is_better(np.zeros(n_rows) - 1.01 * smallest, others)
+        assert not is_better(np.zeros(n_rows) - 0.99 * smallest, others)
+        assert not is_better(others, others)
+    assert not is_better(np.zeros(1), np.ones(1)) and not is_better(np.zeros(0), np.zeros(0))
 
 
 @pytest.mark.parametrize("n_features", [3, 200])
