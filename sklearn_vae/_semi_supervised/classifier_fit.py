@@ -20,7 +20,9 @@ from sklearn_vae._semi_supervised.experts import (
     PAIR_CENTER,
     SINGLE_CENTER,
     Expert,
+    disagreement,
     fit_exponents,
+    has_strayed,
     is_better,
     out_of_fold,
     pooled_targets,
@@ -96,24 +98,41 @@ class ClassifierProcedure:
         final = FinalTraining(chosen.final, labels.of(rows))
         if not supervised:
             final = chosen._final_training(rows, labels, chosen._network(rows, expert_start), predicted)
-        n_epochs = final.procedure.stopping.max_epochs
-        run = final.procedure.train(final.rows.select(rest), n_epochs, validation_rows, copy.deepcopy(start))
-        if supervised and calibrates:
-            # Calibrate the model on held-out labels.
-            self._temper(run.model, predicted, labels.truth(labels.evaluated(self.final.seeds.split)), labels)
-        elif final.target is not None and final.procedure is not chosen.clustered:
-            # Calibrate the model to the confidence of the pseudo-labels.
-            unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
-            predicted = predict_log_proba(run.model, rows.select(rows.tensor(unlabelled)))
-            self._temper(run.model, predicted, final.target[unlabelled], labels)
+
+        def train(procedure: FitProcedure) -> TrainingResult:
+            n_epochs = procedure.stopping.max_epochs
+            return procedure.train(final.rows.select(rest), n_epochs, validation_rows, copy.deepcopy(start))
+
+        run = train(final.procedure)
+        if final.target is None:
+            if calibrates:
+                # Calibrate the model on held-out labels.
+                self._temper(run.model, predicted, labels.truth(labels.evaluated(self.final.seeds.split)), labels)
+            return run
+        unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
+        target, unlabelled_rows = final.target[unlabelled], rows.select(rows.tensor(unlabelled))
+        predicted = predict_log_proba(run.model, unlabelled_rows)
+        if final.procedure is chosen.clustered:
+            is_long = chosen.clustered.stopping.max_epochs > chosen.final.stopping.max_epochs
+            if not is_long or not has_strayed(predicted, target):
+                return run
+            short = train(chosen.final)
+            predicted_by_short = predict_log_proba(short.model, unlabelled_rows)
+            if disagreement(predicted_by_short, target) >= disagreement(predicted, target):
+                return run
+            run, predicted = short, predicted_by_short
+        # Calibrate the model to the confidence of the pseudo-labels.
+        self._temper(run.model, predicted, target, labels)
         return run
 
     def _begin(self, labels: Labels, n_candidates: int, calibrates: bool, supervised: bool) -> None:
-        """Announce the number of training runs to callbacks, if there are several."""
+        """Announce the largest number of training runs to callbacks, if there are several."""
         n_folds = len(labels.folds(self.final.seeds.split)) if calibrates else n_candidates > 1
         n_experts = n_candidates * n_folds + (not supervised)
+        # A long final run may have to be replaced by a short one.
+        n_final = 2 if self.spreads and not supervised else 1
         if n_experts:
-            self.final.progress.begin(n_experts + 1)
+            self.final.progress.begin(n_experts + n_final)
 
     def _choose(
         self, candidates: list[ClassifierProcedure], rows: Rows, labels: Labels, start: VAE, n_folds: int | None

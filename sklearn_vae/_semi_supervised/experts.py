@@ -18,8 +18,8 @@ from sklearn_vae._model.vae import VAE
 
 # Centres that the experts' exponents are shrunk to: of a single expert, and of the network and label spreading.
 SINGLE_CENTER, PAIR_CENTER = (1.0,), (0.5, 1.5)
-# Number of held-out labels from which a gain has to be above one standard error.
-N_FOR_ONE_ERROR = 100
+# A gain on held-out labels has to be above its standard error times a hundredth of their number, and at most times 2.
+N_PER_ERROR, MAX_ERRORS = 100, 2.0
 # Bounds of the logarithm of an exponent.
 MIN_LOG_EXPONENT, MAX_LOG_EXPONENT = -5, 2.5
 
@@ -102,8 +102,8 @@ def fit_exponents(
 def is_better(losses: np.ndarray, others: np.ndarray) -> bool:
     """Return whether losses have a smaller mean than those of another expert, beyond chance.
 
-    Chance is one standard error of the mean difference. With n < `N_FOR_ONE_ERROR` rows it is n / `N_FOR_ONE_ERROR` of
-    it, because few rows seldom show a gain that is there.
+    Chance is `MAX_ERRORS` standard errors of the mean difference. With few rows it is n / `N_PER_ERROR` of them,
+    because few rows seldom show a gain that is there.
 
     Parameters
     ----------
@@ -111,8 +111,29 @@ def is_better(losses: np.ndarray, others: np.ndarray) -> bool:
         Losses of the same held-out rows.
     """
     gains = others - losses
-    n_errors = min(1.0, len(gains) / N_FOR_ONE_ERROR)
+    n_errors = min(MAX_ERRORS, len(gains) / N_PER_ERROR)
     return len(gains) > 1 and bool(gains.mean() > n_errors * gains.std(ddof=1) / np.sqrt(len(gains)))
+
+
+def has_strayed(log_p: np.ndarray, target: np.ndarray) -> bool:
+    """Return whether predictions have more errors than the pseudo-labels that they were trained on.
+
+    The expected error of the pseudo-labels is 1 less the mean probability of their classes, which is calibrated on
+    held-out labels. Predictions that differ from them on more than twice this fraction of the rows have a larger error.
+
+    Parameters
+    ----------
+    log_p : ndarray of shape (n_rows, n_classes)
+        Predicted log-probabilities.
+    target : ndarray of shape (n_rows, n_classes)
+        Pseudo-labels.
+    """
+    return disagreement(log_p, target) > 2 * float(1 - target.max(1).mean())
+
+
+def disagreement(log_p: np.ndarray, target: np.ndarray) -> float:
+    """Return the fraction of rows in which the most probable classes differ."""
+    return float(np.mean(log_p.argmax(1) != target.argmax(1)))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from sklearn_vae import VAEClassifier
 from sklearn_vae._data.labels import Labels
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
-from sklearn_vae._semi_supervised.experts import fit_exponents, is_better, pool
+from sklearn_vae._semi_supervised.experts import fit_exponents, has_strayed, is_better, pool
 from sklearn_vae._semi_supervised.graph import GRAPH_COMPONENTS, principal_components
 from sklearn_vae._training.fit import Seeds
 
@@ -183,11 +183,20 @@ def test_better_expert_is_one_whose_gain_is_not_by_chance():
     for n_rows in (2, 40, 100, 400):
         noise = np.where(np.arange(n_rows) % 2, 1.0, -1.0)
         others = noise / noise.std(ddof=1)
-        smallest = min(1, n_rows / 100) / np.sqrt(n_rows)
+        smallest = min(2, n_rows / 100) / np.sqrt(n_rows)
         assert is_better(np.zeros(n_rows) - 1.01 * smallest, others)
         assert not is_better(np.zeros(n_rows) - 0.99 * smallest, others)
         assert not is_better(others, others)
     assert not is_better(np.zeros(1), np.ones(1)) and not is_better(np.zeros(0), np.zeros(0))
+
+
+def test_predictions_stray_if_they_differ_from_twice_the_expected_errors():
+    """Pseudo-labels of probability .9 are wrong in a tenth of the rows."""
+    target = np.tile([0.9, 0.1], (100, 1))
+    for n_differing, strayed in ((19, False), (21, True)):
+        log_p = np.log(np.tile([0.6, 0.4], (100, 1)))
+        log_p[:n_differing] = log_p[:n_differing, ::-1]
+        assert has_strayed(log_p, target) is strayed
 
 
 @pytest.mark.parametrize("n_features", [3, 200])
