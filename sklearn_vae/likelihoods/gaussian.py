@@ -29,6 +29,8 @@ from sklearn_vae.likelihoods.base import (
 
 # Smallest fixed scale, relative to the root of the columns' mean variance.
 MIN_FIXED_SCALE = 1e-9
+# Smallest share of a row's squared norm that a difference of squares resolves to 1e-3, in float32.
+MIN_DIFFERENCE = 1e-3
 # Weight of the initial variance in the running sums of the optimal scale, in cells.
 START_WEIGHT = 1e-12
 
@@ -169,20 +171,24 @@ class GaussianModule(LikelihoodModule):
         y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.dtype)
         if self.axes is None:
             return Observed(y, y)
-        inputs, rest = self._rotate(y)
+        axes = self.axes.to(y.dtype)
+        inputs = y @ axes
         if self.n_dropped:
-            inputs = torch.cat([inputs, torch.linalg.vector_norm(rest, dim=-1, keepdim=True)], -1)
+            inputs = torch.cat([inputs, self._dropped_norm(y, inputs, axes)], -1)
         return Observed(y if self._scores_columns else inputs, inputs)
 
-    def _rotate(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the principal coordinates of standardised columns, and the part of the columns outside of them.
+    def _dropped_norm(self, y: Tensor, coordinates: Tensor, axes: Tensor) -> Tensor:
+        """Return the norm of the part of standardised columns outside of the axes, (n_rows, 1).
 
-        The norm of that part is not the root of a difference of squares, which would be rounding error.
+        The root of a difference of squares takes half the time, but a small difference would be rounding error. It is
+        used in training if it is not small.
         """
-        assert self.axes is not None
-        axes = self.axes.to(y.dtype)
-        coordinates = y @ axes
-        return coordinates, y - coordinates @ axes.T
+        if self.training:
+            square = torch.linalg.vecdot(y, y)[..., None]
+            dropped = square - torch.linalg.vecdot(coordinates, coordinates)[..., None]
+            if bool((dropped > MIN_DIFFERENCE * square).all()):
+                return dropped.sqrt_()
+        return torch.linalg.vector_norm(y - coordinates @ axes.T, dim=-1, keepdim=True)
 
     @property
     def _scores_columns(self) -> bool:
@@ -262,9 +268,9 @@ class GaussianModule(LikelihoodModule):
         term depends on the draws of z, and it has as many columns as there are coordinates.
         """
         assert self.axes is not None and self.column_log_scale is not None
-        coordinates, rest = self._rotate(y)
         axes, scale = self.axes.to(y.dtype), (-self.column_log_scale).exp().to(y.dtype)
-        weighted_axes, rest = axes * scale[:, None], rest * scale
+        coordinates = y @ axes
+        weighted_axes, rest = axes * scale[:, None], (y - coordinates @ axes.T) * scale
         factor = torch.linalg.cholesky(weighted_axes.T @ weighted_axes)
         shift = torch.linalg.solve_triangular(factor.T, rest @ weighted_axes, upper=True, left=False)
         constant = torch.linalg.vecdot(rest, rest) - torch.linalg.vecdot(shift, shift)

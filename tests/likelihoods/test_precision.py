@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from likelihood_modules import started
 from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 
 from sklearn_vae import VAETransformer
+from sklearn_vae.likelihoods import Gaussian
 
 
 def wide(n_features, noise, n_rows=500):
@@ -48,3 +51,14 @@ def test_offsets_do_not_change_scores():
     scores = [VAETransformer(5, max_iter=0, random_state=0).fit(X + c).score_samples(X + c) for c in (0.0, 1e8)]
     # 1e8 has a rounding error of 1.5e-8.
     np.testing.assert_allclose(*scores, atol=0.5)
+
+
+@pytest.mark.parametrize("noise", [1.0, 0.1, 1e-3, 1e-6])
+def test_dropped_norm_in_training_is_that_of_the_residual(noise):
+    """A difference of squares replaces it only where float32 resolves the difference."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 40)) + noise * rng.normal(size=(200, 40))
+    module, _ = started(Gaussian(), X, n_coordinates=4, n_components=2)
+    exact = module.observe(torch.from_numpy(X)).inputs[:, -1]
+    trained = module.float().train().observe(torch.from_numpy(X)).inputs[:, -1]
+    torch.testing.assert_close(trained.double(), exact, rtol=1e-3, atol=1e-6)
