@@ -168,7 +168,7 @@ class ClassifierProcedure:
             held_out.append(predicted)
             together, losses_together = fit_exponents(held_out, truth, log_prior, PAIR_CENTER)
             if not len(losses) or is_better(losses_together, losses):
-                is_clustered = is_better(single[best], losses)
+                is_clustered = single[best].sum() < losses.sum()
                 procedure = self.clustered if is_clustered else self.final
                 target = pooled_targets([*predictions, neighbours(labels, everywhere)], together, log_prior)
                 # Labelled rows are added to each batch separately, and more often.
