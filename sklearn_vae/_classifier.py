@@ -69,8 +69,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         Weight of the consistency term. This term is the KL divergence between the predictions
         for a row and for a perturbed row. The perturbation has length `consistency_radius` and
         the direction that changes the predictions most. "auto" is 1 with fewer than 1000 rows
-        that are all labelled, and 2 otherwise. If a class is rare, held-out labels choose
-        between this value and 0. The choice of 0 also changes the "auto" value of `alpha`.
+        that are all labelled, and 2 otherwise. If a class is rare it is 0, with another "auto"
+        value of `alpha`, unless held-out labels prefer the usual values.
 
     consistency_radius : float or "auto", default="auto"
         Length of the perturbation in the consistency term, as a fraction of the median norm of
