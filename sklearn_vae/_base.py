@@ -497,7 +497,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         if run.scores:
             attributes["validation_scores_"] = list(run.scores)
             attributes["validation_iter_"] = list(run.epochs)
-            attributes["best_validation_score_"] = max(run.scores)
+            attributes["best_validation_score_"] = run.best_score
         variance = model.likelihood.variance
         if variance is not None:
             attributes["noise_variance_"] = variance.cpu().numpy() if len(variance) > 1 else float(variance[0])

@@ -282,7 +282,8 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
     validation_iter_ : list of float
         Number of epochs before each validation. Defined only with early stopping.
     best_validation_score_ : float
-        Maximum of `validation_scores_`. Defined only with early stopping.
+        Maximum of `validation_scores_`, from the step at which `beta` has its last value.
+        Defined only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
         Variance of the noise in p(x|z), in squared units of the data. Defined only with a
         Gaussian or discretised logistic likelihood.
@@ -698,6 +699,7 @@ class VAEClassifier(ClassifierMixin, BaseVAE):
         seeds = final.seeds if seeds is None else seeds
         final, clustered, expert = (replace(procedure, seeds=seeds) for procedure in (final, clustered, expert))
         rare = None
-        if labels.n_rare and not n_rare:
+        # The rules for a rare class change only these parameters.
+        if labels.n_rare and not n_rare and "auto" in (self.alpha, self.consistency_weight):
             rare = self._classifier_procedure(rows, labels, progress, continues, seeds, labels.n_rare)
         return ClassifierProcedure(final, clustered, expert, int(self.n_neighbors), self.unlabelled == "auto", rare)

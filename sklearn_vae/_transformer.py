@@ -209,7 +209,8 @@ class VAETransformer(BaseVAE):
         Number of epochs before each validation. If folds were held out, steps are converted to
         epochs over all rows. Defined only with early stopping.
     best_validation_score_ : float
-        Maximum of `validation_scores_`. Defined only with early stopping.
+        Maximum of `validation_scores_`, from the step at which `beta` has its last value.
+        Defined only with early stopping.
     noise_variance_ : float or ndarray of shape (`n_features_in_`,)
         Variance of the noise in p(x|z), in squared units of the data. By default, an array.
         With early stopping, an optimal scale is estimated on held-out rows. Defined only with a

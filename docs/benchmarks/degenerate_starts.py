@@ -123,6 +123,11 @@ def main() -> None:
     for column in ("lost", "score", "fit_cpu_s"):
         table = frame.pivot_table(column, ["set", "seed"], "model", sort=False)
         common.show({"lost": "Share of the variance lost", "score": "Nats per row"}.get(column, "CPU s"), table)
+    common.show("Means over seeds", frame.pivot_table(["lost", "score"], "set", "model", sort=False))
+    scores = frame.pivot_table("score", ["set", "seed"], "model", sort=False)
+    best = scores[list(variants)].max(axis=1)
+    behind = scores["default"] < best - 0.02 * best.abs()
+    common.show("Scores of the default more than 2% below the best of the variants", scores[behind])
     common.save(frame, args.output)
 
 

@@ -38,10 +38,10 @@ def tables(shares: list[float], sizes: list[int], seed: int) -> Iterator[tuple[s
             X, y = make_classification(
                 n_rows + N_TEST, 20, n_informative=8, weights=[1 - share], flip_y=0, random_state=seed
             )
-            yield f"{share:g} of {n_rows}", standardised(X, y, n_rows, seed)
+            data = standardised(X, y, n_rows, seed)
+            yield f"{share:g} of {n_rows}", data
             if share != VARIANT_SHARE:
                 continue
-            data = standardised(X, y, n_rows, seed)
             few = common.hide_labels(data.y_train, lambda n: FEW * n, seed)
             yield f"{share:g} of {n_rows}, few labels", data._replace(y_train=few)
             scale = 10 ** np.random.RandomState(seed).uniform(-1, 1, X.shape[1])
@@ -93,7 +93,7 @@ def main() -> None:
         for name, data in tables(args.shares, args.sizes, seed):
             for label, model in models.items():
                 clock = common.Clock()
-                known = data.y_train >= (-1 if label == "VAEClassifier" else 0)
+                known = (data.y_train >= 0) | (label == "VAEClassifier")
                 with clock.running():
                     model.fit(data.X_train[known], data.y_train[known])
                 p = model.predict_proba(data.X_test).clip(1e-7, 1 - 1e-7)

@@ -73,6 +73,11 @@ class ClassifierProcedure:
     spreads: bool
     rare: ClassifierProcedure | None = None
 
+    @property
+    def trains_long(self) -> bool:
+        """Whether the procedure `clustered` has more epochs than `final`."""
+        return self.clustered.stopping.max_epochs > self.final.stopping.max_epochs
+
     def fit(
         self, rows: Rows, labels: Labels, validation_fraction: float = 0.0, model: VAE | None = None
     ) -> TrainingResult:
@@ -111,10 +116,12 @@ class ClassifierProcedure:
             return run
         unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
         target, unlabelled_rows = final.target[unlabelled], rows.select(rows.tensor(unlabelled))
+        is_clustered = final.procedure is chosen.clustered
+        if is_clustered and not chosen.trains_long:
+            return run
         predicted = predict_log_proba(run.model, unlabelled_rows)
-        if final.procedure is chosen.clustered:
-            is_long = chosen.clustered.stopping.max_epochs > chosen.final.stopping.max_epochs
-            if not is_long or not has_strayed(predicted, target):
+        if is_clustered:
+            if not has_strayed(predicted, target):
                 return run
             short = train(chosen.final)
             predicted_by_short = predict_log_proba(short.model, unlabelled_rows)
@@ -130,7 +137,7 @@ class ClassifierProcedure:
         n_folds = len(labels.folds(self.final.seeds.split)) if calibrates else n_candidates > 1
         n_experts = n_candidates * n_folds + (not supervised)
         # A long final run may have to be replaced by a short one.
-        n_final = 2 if self.spreads and not supervised else 1
+        n_final = 2 if self.spreads and self.trains_long and not supervised else 1
         if n_experts:
             self.final.progress.begin(n_experts + n_final)
 

@@ -135,6 +135,11 @@ class TrainingResult:
     counts: list[bool] = field(default_factory=list)
     optima: list[tuple[Tensor, ...]] = field(default_factory=list)
 
+    @property
+    def best_score(self) -> float:
+        """Largest score of a validation that counts; the last score if none does."""
+        return max(compress(self.scores, self.counts), default=self.scores[-1])
+
     def validate(self, trainer: Trainer, held_out: Rows, n_epochs: int, tol: float) -> bool:
         """Score the averaged model and keep it if it is the best so far.
 
@@ -142,13 +147,13 @@ class TrainingResult:
         """
         settings = trainer.settings
         score, optima = evaluate(trainer.average, held_out, settings.final_beta)
-        best = max(compress(self.scores, self.counts), default=-math.inf)
+        best = self.best_score if any(self.counts) else -math.inf
         self.counts.append(settings.beta(max(trainer.step - 1, 0)) == settings.final_beta)
         self.scores.append(score)
         self.steps.append(trainer.step)
         self.epochs.append(n_epochs)
         self.optima.append(optima)
-        if score > best or not self.counts[-1]:
+        if score > best if self.counts[-1] else not any(self.counts):
             self.model, self.n_epochs, self.n_steps = copy.deepcopy(trainer.average), n_epochs, trainer.step
         return score > best + tol or not self.counts[-1]
 
@@ -317,7 +322,8 @@ class FitProcedure:
         start = self.start(rows)
         procedures = self.candidates(start, rows)
         self.progress.begin(len(procedures) * n_folds + 1)
-        validations = [procedure._cross_validate(parts) for procedure in procedures]
+        starts = [self.start(training) for training, _ in parts]
+        validations = [procedure._cross_validate(parts, starts) for procedure in procedures]
         chosen = choose([[run.model for run in v.runs] for v in validations], [held_out for _, held_out in parts])
         procedure, (runs, longest, scores, best) = procedures[chosen], validations[chosen]
         # The final run uses the schedules under which its number of steps was chosen.
@@ -332,16 +338,16 @@ class FitProcedure:
             held_out = torch.stack(values).sum(0)
             target.copy_((held_out / held_out[1]).maximum(trained / trained[1]))
         measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
-        final.scores = scores.tolist()
+        final.scores, final.counts = scores.tolist(), runs[longest].counts
         final.epochs = [step / n_batches for step in steps]
         final.n_epochs_run = max(run.n_epochs_run for run in runs)
         return final
 
-    def _cross_validate(self, parts: Sequence[tuple[Rows, Rows]]) -> CrossValidation:
+    def _cross_validate(self, parts: Sequence[tuple[Rows, Rows]], starts: Sequence[VAE]) -> CrossValidation:
         """Train on the first of each pair of rows, and choose the number of steps by the scores of the second."""
         runs = [
-            self.train(training, self.stopping.max_epochs, held_out, name=f"fold {i} of {len(parts)}")
-            for i, (training, held_out) in enumerate(parts, start=1)
+            self.train(training, self.stopping.max_epochs, held_out, copy.deepcopy(start), f"fold {i} of {len(parts)}")
+            for i, ((training, held_out), start) in enumerate(zip(parts, starts, strict=True), start=1)
         ]
         longest = max(range(len(runs)), key=lambda i: len(runs[i].scores))
         n = len(runs[longest].scores)

@@ -26,7 +26,7 @@ STEPS_BETWEEN_VALIDATIONS = 25
 # Candidate warm-ups of the KL for a degenerate start: fraction of a run's steps in which its weight is 0, and fraction
 # in which the weight then rises linearly. Held-out rows choose; without them, the short one is used.
 NO_WARMUP, SHORT_WARMUP, LONG_WARMUP = (0.0, 0.0), (0.0, 0.3), (0.3, 0.3)
-# Minimum number of steps of a run with a warm-up.
+# Minimum number of steps on all rows for which warm-ups are tried.
 MIN_STEPS_OF_WARMUP = 1000
 # A start is degenerate if no component has a larger KL, in nats. The gradients that lead to a use of the components are
 # then near 0.

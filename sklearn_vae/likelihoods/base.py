@@ -447,6 +447,8 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
     def log_prob_rows(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> Tensor:
         """Return what `log_prob` does, without the log-probabilities of the single cells.
 
+        In training mode it also does what `update_optima` does, if `optima` yields statistics.
+
         Parameters
         ----------
         observed : Observed

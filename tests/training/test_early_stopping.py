@@ -29,11 +29,15 @@ HELD_OUT = {"hidden_layer_sizes": (4,), "n_iter_no_change": 4, "random_state": 0
 
 def fit_scored(monkeypatch, scores, **params):
     """Fit with one validation per epoch; return the numbers of epochs run and kept."""
+    vae = fitted_to_scores(monkeypatch, scores, **params)
+    return vae.n_iter_, vae.best_iter_
+
+
+def fitted_to_scores(monkeypatch, scores, **params):
     monkeypatch.setattr(_recipe, "MAX_SMALL_ROWS", 20)
     scored(monkeypatch, scores)
     X = np.random.default_rng(0).normal(size=(400, 4)) @ np.diag([10.0, 5, 1, 1])
-    vae = VAETransformer(**HELD_OUT, max_iter=len(scores) - 1, batch_size=8, **params).fit(X)
-    return vae.n_iter_, vae.best_iter_
+    return VAETransformer(**HELD_OUT, max_iter=len(scores) - 1, batch_size=8, **params).fit(X)
 
 
 def test_training_goes_on_while_the_score_is_rising(monkeypatch):
@@ -50,6 +54,18 @@ def test_validations_do_not_count_before_beta_is_there(monkeypatch):
     """One epoch has 45 steps. Beta rises in the first four, whose scores are the best."""
     scores = [5, 4, 3, 2, 1, 0.5, 0.6, 0.4, 0.3, 0.2, 0.1, 0.0, -1]
     assert fit_scored(monkeypatch, scores, beta=lambda step: min(1.0, step / 179)) == (8, 4)
+
+
+def test_best_score_is_that_of_the_kept_model(monkeypatch):
+    scores = [5, 4, 3, 2, 1, 0.5, 0.6, 0.4]
+    vae = fitted_to_scores(monkeypatch, scores, beta=lambda step: min(1.0, step / 224))
+    assert (vae.best_iter_, vae.best_validation_score_) == (6, 0.6) and vae.validation_scores_ == scores
+
+
+def test_a_cycle_of_beta_does_not_lose_the_best_model(monkeypatch):
+    """Beta leaves its last value in the second of three epochs of 45 steps."""
+    vae = fitted_to_scores(monkeypatch, [5, 6, 1, 4], beta=lambda step: 0.5 if 45 <= step < 90 else 1.0)
+    assert (vae.best_iter_, vae.best_validation_score_) == (1, 6)
 
 
 def test_iris_is_trained_to_the_end_of_a_warmup(iris):
@@ -137,7 +153,7 @@ def test_best_candidate_is_chosen_or_an_earlier_one_that_is_better_for_most_rows
 
 
 def test_one_held_out_part_chooses_between_candidates(monkeypatch):
-    """As for more than 5000 rows: a degenerate start, with and without a KL warm-up."""
+    """As for more than 5000 rows: a degenerate start, with KL warm-ups and without."""
     monkeypatch.setattr("sklearn_vae._training.recipe.MAX_SMALL_ROWS", 500)
     train, test, n_components = degenerate("roll", 1)
     vae, pca = VAETransformer(n_components, random_state=0, max_iter=400).fit(train), PCA(n_components).fit(train)
