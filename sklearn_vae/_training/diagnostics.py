@@ -58,8 +58,8 @@ def warn_if_unused(kl: np.ndarray, rows: Rows) -> None:
         warnings.warn(
             f"no latent variable is used: all of kl_per_component_ are below {limit:.2g} nats, as they would be if the "
             f"{rows.n_features} columns were independent, so transform returns next to no information about the rows. "
-            "If you expect structure, try objective='free_bits', a KL warm-up such as "
-            "beta=lambda step: min(1, step / 600), other columns or scales, more rows, or another n_components.",
+            "If you expect structure, try objective='free_bits', other columns or scales, more rows, or another "
+            "n_components; or init='ppca' with a constant beta, which tries KL warm-ups if the fit is long enough.",
             UserWarning,
             # The callers are `fit`, its two decorators, and the user.
             stacklevel=5,

@@ -1,5 +1,6 @@
 """Early stopping, and starts from which training does not move by itself."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -144,6 +145,9 @@ def _recipe_of(beta):
         # The mean loss is 1.75, its standard error 1.19.
         ([[1, 1, 0, 0], [0, 2, 2, 5]], 1),
         ([[0, 0, 9], [0, 0, 9], [0, 0, 9]], 0),
+        # A candidate without a finite log-likelihood of some row loses.
+        ([[0, 0, math.nan], [0, 0, -9]], 1),
+        ([[0, 0, -9], [0, 0, math.nan]], 0),
     ],
 )
 def test_best_candidate_is_chosen_or_an_earlier_one_that_is_better_for_most_rows(monkeypatch, estimates, chosen):
