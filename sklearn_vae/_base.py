@@ -37,7 +37,7 @@ from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingRes
 from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._training.resume_checks import check_training_state
-from sklearn_vae._validation import new_seed, refuse_images, refuse_overflow, unless_auto
+from sklearn_vae._validation import has_gaps, new_seed, refuse_images, refuse_overflow, unless_auto
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
@@ -261,6 +261,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags
 
     def __getstate__(self):
@@ -334,7 +335,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     def _check_rows(self, X, reset: bool, y="no_validation", min_rows: int = 2):
         """Validate training rows, and labels if given."""
         refuse_images(X)
-        checked = validate_data(self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=min_rows)
+        checked = validate_data(
+            self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=min_rows, ensure_all_finite="allow-nan"
+        )
         X = checked if isinstance(y, str) else checked[0]
         refuse_overflow(X)
         if reset:
@@ -347,7 +350,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     def _check_new_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
         refuse_images(X)
-        X = validate_data(self, X, reset=False, dtype=DTYPES, order="C")
+        X = validate_data(self, X, reset=False, dtype=DTYPES, order="C", ensure_all_finite="allow-nan")
         refuse_overflow(X)
         self._architecture.likelihood.check_data(X)
         return X
@@ -355,12 +358,12 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     def _rows(self, X: np.ndarray, weight: np.ndarray | None) -> Rows:
         """Move the training rows to the device and select those with positive weight."""
         device = resolve_device(self.device)
-        x = to_tensor(X).to(device)
+        x, gaps = to_tensor(X).to(device), has_gaps(X)
         if weight is None:
-            return DenseRows(x)
+            return DenseRows(x, has_gaps=gaps)
         kept = np.flatnonzero(weight)
         index = None if len(kept) == len(weight) else torch.from_numpy(kept).to(device)
-        return DenseRows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index)
+        return DenseRows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index, gaps)
 
     def _component(self, name: str):
         """Return a new component for a string parameter or a clone of an instance, with validated parameters."""

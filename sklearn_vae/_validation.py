@@ -22,11 +22,17 @@ def refuse_images(X) -> None:
         )
 
 
+def has_gaps(X: np.ndarray) -> bool:
+    """Return whether X has NaN, which stand for missing cells."""
+    # The minimum is NaN if a value is; unlike `isnan`, it needs no array.
+    return X.dtype.kind == "f" and bool(np.isnan(X.min()))
+
+
 def refuse_overflow(X: np.ndarray) -> None:
     """Raise ValueError if sums of squares and differences of float32 values would overflow the results' type."""
     if X.dtype == np.float32:
         limit = np.finfo(np.float32).max / (4 * X.shape[1])
-        largest = max(X.max(), -X.min())
+        largest = max(np.fmax.reduce(X, axis=None), -np.fmin.reduce(X, axis=None))
         if largest > limit:
             raise ValueError(
                 f"expected float32 values of at most {limit:.3g} for {X.shape[1]} columns, because "
@@ -38,6 +44,8 @@ def check_sample_weight(
     sample_weight, X: np.ndarray, unit: float | None = None, min_rows: int = 2
 ) -> tuple[np.ndarray | None, float]:
     """Validate the sample weights of training rows and divide them by a unit.
+
+    Rows without an observed cell get weight 0.
 
     Parameters
     ----------
@@ -56,9 +64,11 @@ def check_sample_weight(
     unit : float
         Divisor of the weights.
     """
-    if sample_weight is None and unit in (None, 1.0):
+    empty = np.isnan(X).all(axis=1) if has_gaps(X) else np.zeros(len(X), dtype=bool)
+    if sample_weight is None and unit in (None, 1.0) and not empty.any():
         return None, 1.0
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=empty.any())
+    weight[empty] = 0
     largest = float(weight.max()) or 1.0
     # Training uses float32 weights: weights that would underflow are set to 0, which ignores their rows.
     weight = weight / largest
@@ -67,7 +77,8 @@ def check_sample_weight(
     if n_positive < min_rows:
         raise ValueError(
             f"expected at least {'two rows' if min_rows == 2 else 'one row'} with a positive sample_weight, "
-            f"got {n_positive} of {len(X)}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0."
+            f"got {n_positive} of {len(X)}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0, and "
+            "rows without an observed cell have weight 0."
         )
     relative_unit = weight.sum() / n_positive if unit is None else unit / largest
     weight = weight / relative_unit

@@ -95,7 +95,9 @@ class LinearGaussian(NamedTuple):
 
 
 def fit_moments(rows: Rows) -> Moments:
-    """Compute the weighted center, unit and variances of the columns."""
+    """Compute the weighted center, unit and variances of the columns, each from its observed cells."""
+    if rows.has_gaps:
+        return _moments_of_cells(rows)
     center = torch.zeros(rows.n_features, dtype=torch.float64, device=rows.device)
     total, total_square = 0.0, 0.0
     for x, w in rows.blocks(CHUNK_SIZE):
@@ -110,6 +112,28 @@ def fit_moments(rows: Rows) -> Moments:
     n = total**2 / total_square
     scale = (n / (n - 1) if n > 1.5 else 1.0) / total
     variances = square * scale
+    return Moments(center, _unit(center, variances, rows), variances, scale)
+
+
+def _moments_of_cells(rows: Rows) -> Moments:
+    """Return the moments of rows with missing cells. A column without observed cells has mean and variance 0."""
+    sums = torch.zeros(3, rows.n_features, dtype=torch.float64, device=rows.device)
+    for x, w in rows.blocks(CHUNK_SIZE):
+        mask = x.isfinite().double()
+        sums += torch.stack([w @ x.nan_to_num(0.0), w @ mask, w.square() @ mask])
+    total = sums[1].clamp_min(torch.finfo(torch.float64).tiny)
+    center, n = sums[0] / total, sums[1].square() / sums[2].clamp_min(torch.finfo(torch.float64).tiny)
+    square = torch.zeros_like(center)
+    for x, w in rows.blocks(CHUNK_SIZE):
+        square += w @ (x - center).nan_to_num(0.0).square()
+    variances = square / total * torch.where(n > 1.5, n / (n - 1), 1.0)
+    observed = sums[1] > 0
+    unit = _unit(center[observed], variances[observed], rows)
+    return Moments(center, unit, variances, 1 / float(total.max()))
+
+
+def _unit(center: Tensor, variances: Tensor, rows: Rows) -> float:
+    """Return the root of the columns' mean variance; for constant columns 1, or their rounding error if larger."""
     variance = float(variances.mean())
     if not math.isfinite(variance):
         raise ValueError("expected columns with a finite variance in float64, got an overflow; scale the columns.")
@@ -117,12 +141,11 @@ def fit_moments(rows: Rows) -> Moments:
     largest = float(center.abs().max())
     is_constant = variance <= (8 * torch.finfo(torch.float64).eps * largest) ** 2
     precision = torch.finfo(_precision(rows)).eps
-    unit = max(1.0, precision * largest) if is_constant else math.sqrt(variance)
-    return Moments(center, unit, variances, scale)
+    return max(1.0, precision * largest) if is_constant else math.sqrt(variance)
 
 
 def fit_ppca(rows: Rows, moments: Moments, n_components: int, n_axes: int = 0) -> PPCA:
-    """Fit probabilistic PCA to the weighted rows.
+    """Fit probabilistic PCA to the weighted rows, with missing cells at the means of their columns.
 
     At least `n_axes` principal axes are returned, or all of them if there are fewer columns.
     """
@@ -146,7 +169,8 @@ def _principal_axes(rows: Rows, moments: Moments, k: int, n_axes: int) -> Eigen:
     def blocks(size: int = CHUNK_SIZE) -> Iterator[Tensor]:
         """Yield blocks Y of scaled rows. The sum of Y^T Y over all blocks is the covariance."""
         for x, w in rows.blocks(size):
-            yield (x - moments.center) * (w[:, None].sqrt() * scale)
+            y = (x - moments.center) * (w[:, None].sqrt() * scale)
+            yield y.nan_to_num(0.0) if rows.has_gaps else y
 
     if n_features <= min(n, MAX_COVARIANCE_COLUMNS):
         values, vectors, trace = _from_covariance(blocks(), rows, n_axes)

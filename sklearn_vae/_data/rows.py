@@ -25,13 +25,16 @@ class Rows(Dataset, ABC):
     """Rows that a model is fitted to. Only implementations of this interface know how rows are stored.
 
     A batch is a dictionary with "x" (n_rows, n_features), in the data's own precision and on the device. It also
-    has "weight" (n_rows,) if the rows have weights, and "target" (n_rows, n_classes) if they have classes.
+    has "mask" (n_rows, n_features), False where a cell is missing, if cells may be missing, "weight" (n_rows,) if the
+    rows have weights, and "target" (n_rows, n_classes) if they have classes. Missing cells are NaN.
 
     Attributes
     ----------
     n_features : int
     dtype : torch.dtype
     device : torch.device
+    has_gaps : bool
+        Whether cells may be missing.
     labelled : Rows or None
         Labelled rows. Some of them, drawn at random, are added to each training batch.
     """
@@ -39,6 +42,7 @@ class Rows(Dataset, ABC):
     n_features: int
     dtype: torch.dtype
     device: torch.device
+    has_gaps: bool = False
     labelled: Rows | None = None
 
     @abstractmethod
@@ -91,7 +95,8 @@ class Rows(Dataset, ABC):
         """Draw rows at random, as the entries of a batch for additional labelled rows."""
         batch = self.sample(n_rows, generator)
         target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
-        return {"labelled_x": batch["x"], "labelled_target": target}
+        added = {"labelled_x": batch["x"], "labelled_target": target}
+        return added | {"labelled_mask": batch["mask"]} if "mask" in batch else added
 
     def evenly_spaced(self, n_rows: int) -> Rows:
         """Return `n_rows` evenly spaced rows, or all rows if there are fewer."""
@@ -130,10 +135,12 @@ class DenseRows(Rows):
         Weights of the rows; None if all are 1.
     index : Tensor of shape (n_selected,) or None
         Indices of the rows that take part; None for all.
+    has_gaps : bool, default=False
+        Whether there are NaN, which stand for missing cells.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None):
-        self.n_features, self.dtype, self.device = x.shape[1], x.dtype, x.device
+    def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None, has_gaps: bool = False):
+        self.n_features, self.dtype, self.device, self.has_gaps = x.shape[1], x.dtype, x.device, has_gaps
         self._x, self._weight, self._index = x, weight, index
 
     def __len__(self) -> int:
@@ -143,11 +150,14 @@ class DenseRows(Rows):
         if self._index is not None:
             index = self._index[index]
         batch = {"x": self._x.index_select(0, index)}
+        if self.has_gaps:
+            batch["mask"] = ~batch["x"].isnan()
         return batch if self._weight is None else batch | {"weight": self._weight.index_select(0, index)}
 
     def select(self, index: Tensor) -> DenseRows:
         """Return the rows at `index`."""
-        return DenseRows(self._x, self._weight, index if self._index is None else self._index[index])
+        index = index if self._index is None else self._index[index]
+        return DenseRows(self._x, self._weight, index, self.has_gaps)
 
     @cached_property
     def total_weight(self) -> float:
@@ -193,7 +203,7 @@ class RowsWithTarget(Rows):
         position: Tensor | None = None,
     ):
         self.n_features, self.dtype, self.device = rows.n_features, rows.dtype, rows.device
-        self.labelled = labelled
+        self.has_gaps, self.labelled = rows.has_gaps, labelled
         self._rows, self._target, self._position = rows, target, position
 
     def __len__(self) -> int:

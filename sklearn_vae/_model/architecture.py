@@ -8,6 +8,7 @@ import torch
 
 from sklearn_vae._data.devices import FLOAT32
 from sklearn_vae._model.class_mixture import ClassMixture
+from sklearn_vae._model.gaps import Gaps
 from sklearn_vae._model.linear_maps import LinearMaps
 from sklearn_vae._model.vae import VAE
 from sklearn_vae.likelihoods import Likelihood
@@ -77,6 +78,7 @@ class Architecture:
         mixture = None
         if self.n_classes and self.generative:
             mixture = ClassMixture(self.n_classes, self.n_mixture_components, self.n_components)
-        model = VAE(self.n_components, encoder, head, decoder, maps, likelihood, prior, self.objective, mixture)
+        gaps = Gaps(self.n_features, self.n_components)
+        model = VAE(self.n_components, encoder, head, decoder, maps, gaps, likelihood, prior, self.objective, mixture)
         model.uses_global_generator = self.network.uses_global_generator
         return model

@@ -114,7 +114,7 @@ class Inference:
 
     def means(self, X: np.ndarray) -> np.ndarray:
         """Return the means of q(z|x), (n_rows, n_components), in X's precision."""
-        if not self.means_in_numpy or len(X) > FEW_ROWS:
+        if not self.means_in_numpy or len(X) > FEW_ROWS or np.isnan(X.min()):
             return self.map(VAE.embed, X)
         if X.dtype not in self._of_few_rows:
             self._of_few_rows[X.dtype] = MeansOfFewRows(self.double if X.dtype == np.float64 else self.model)

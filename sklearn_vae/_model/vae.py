@@ -12,8 +12,9 @@ from torch.distributions import Normal
 
 from sklearn_vae._data.devices import FLOAT32
 from sklearn_vae._model.class_mixture import ClassMixture
+from sklearn_vae._model.gaps import Gaps
 from sklearn_vae._model.linear_maps import LOG_SCALE_RANGE, LinearMaps
-from sklearn_vae.likelihoods import LikelihoodModule
+from sklearn_vae.likelihoods import LikelihoodModule, Observed
 from sklearn_vae.networks import PosteriorEncoder
 from sklearn_vae.objectives import Batch, Objective, Terms
 from sklearn_vae.priors import PriorModule
@@ -36,6 +37,8 @@ class VAE(nn.Module):
         logits, and is None without classes.
     linear : LinearMaps or None
         Linear maps that the networks are added to; None for networks alone.
+    gaps : Gaps
+        What the encoder sees of rows with missing cells.
     likelihood : LikelihoodModule
     prior : PriorModule
     objective : Objective
@@ -53,6 +56,7 @@ class VAE(nn.Module):
         encoder_head: nn.Linear | None,
         decoder: nn.Module,
         linear: LinearMaps | None,
+        gaps: Gaps,
         likelihood: LikelihoodModule,
         prior: PriorModule,
         objective: Objective,
@@ -64,6 +68,7 @@ class VAE(nn.Module):
         self.encoder_head = encoder_head
         self.decoder = decoder
         self.linear = linear
+        self.gaps = gaps
         self.likelihood = likelihood
         self.prior = prior
         self.objective = objective
@@ -82,26 +87,46 @@ class VAE(nn.Module):
         x: Tensor,
         beta: float,
         generator: torch.Generator,
+        mask: Tensor | None = None,
         weight: Tensor | None = None,
         target: Tensor | None = None,
         labelled_x: Tensor | None = None,
+        labelled_mask: Tensor | None = None,
         labelled_target: Tensor | None = None,
     ) -> Terms:
         """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
-        labelled = None if labelled_x is None else self.likelihood.observe(labelled_x, generator)
-        batch = Batch(self.likelihood.observe(x, generator), weight, target, labelled, labelled_target)
+        labelled = None if labelled_x is None else self.observe(labelled_x, labelled_mask, generator)
+        batch = Batch(self.observe(x, mask, generator), weight, target, labelled, labelled_target)
         return self.objective(self, batch, beta, generator)
 
-    def encode(self, inputs: Tensor, generator: torch.Generator | None = None) -> Normal:
-        """Return q(z|x), (n_rows, n_components), for the encoder's inputs, as the likelihood's `observe` returns them.
+    def observe(self, x: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None) -> Observed:
+        """Map rows (n_rows, n_features) in the data's units to cells and to the encoder's inputs.
+
+        `mask` is False where a cell is missing; None if none is.
+        """
+        if mask is None:
+            return self.likelihood.observe(x, generator)
+        return self.likelihood.observe_incomplete(x, mask, self.gaps, generator)
+
+    def _observe(self, x: Tensor) -> Observed:
+        """Return observed values of rows whose missing cells are NaN."""
+        mask = ~x.isnan()
+        return self.observe(x, None if bool(mask.all()) else mask)
+
+    def encode(self, observed: Observed, generator: torch.Generator | None = None) -> Normal:
+        """Return q(z|x), (n_rows, n_components), for observed values, as `observe` returns them.
 
         In training mode, if there is a generator, noise is added to the inputs as regularisation.
         """
-        return self.encode_and_classify(inputs, generator)[0]
+        return self.encode_and_classify(observed, generator)[0]
 
-    def encode_and_classify(self, inputs: Tensor, generator: torch.Generator | None = None) -> tuple[Normal, Tensor]:
+    def encode_and_classify(
+        self, observed: Observed, generator: torch.Generator | None = None
+    ) -> tuple[Normal, Tensor]:
         """Return q(z|x), as `encode` does, and class logits (n_rows, n_classes)."""
-        loc, log_scale, logits = self._heads(self.with_noise(inputs, generator))
+        loc, log_scale, logits = self._heads(self.with_noise(observed.inputs, generator))
+        if observed.mask is not None:
+            loc, log_scale = self.gaps.widen(loc, log_scale, observed.mask)
         return Normal(loc, log_scale.clamp(*LOG_SCALE_RANGE).exp(), validate_args=False), logits
 
     @contextmanager
@@ -125,7 +150,7 @@ class VAE(nn.Module):
     def _encode_untracked(self, inputs: Tensor) -> Normal:
         """Return q(z|x) for a prior that depends on the encoder, at inputs such as pseudo-inputs."""
         with self.untracked():
-            return self.encode(inputs)
+            return self.encode(Observed(inputs, inputs))
 
     def with_noise(self, inputs: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the encoder's inputs, with added noise in training mode if there is a generator."""
@@ -179,15 +204,17 @@ class VAE(nn.Module):
 
     def posterior(self, x: Tensor) -> Normal:
         """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
-        return self.encode(self.likelihood.observe(x).inputs)
+        return self.encode(self._observe(x))
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the mean of q(z|x) for rows in the data's units, without creating a distribution."""
-        return self._heads(self.likelihood.observe(x).inputs)[0]
+        observed = self._observe(x)
+        loc = self._heads(observed.inputs)[0]
+        return loc if observed.mask is None else loc * observed.mask.any(-1, keepdim=True)
 
     def log_proba(self, x: Tensor) -> Tensor:
         """Return log p(y|x), (n_rows, n_classes), for rows in the data's units."""
-        return self.classify(self.likelihood.observe(x).inputs).log_softmax(-1)
+        return self.classify(self._observe(x).inputs).log_softmax(-1)
 
     def reconstruct(self, z: Tensor) -> Tensor:
         """Return the mean of p(x|z) in the data's units, float64."""
@@ -223,12 +250,13 @@ class VAE(nn.Module):
         noise : Tensor of shape (n_draws, 1, n_components)
             Standard normal draws. All rows share them, so that a row's estimate does not depend on other rows.
         """
-        observed = self.likelihood.observe(x)
-        q = self.encode(observed.inputs)
+        observed = self._observe(x)
+        q = self.encode(observed)
         log_latent = (self.prior if self.class_mixture is None else self.class_mixture).log_prob
         total = q.loc.new_full((len(x),), -math.inf)
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)
             log_w = self.likelihood.log_prob(observed, self.decode(z)) + log_latent(z) - q.log_prob(z).sum(-1)
             total = total.logaddexp(log_w.logsumexp(0))
-        return total - math.log(len(noise))
+        log_p = total - math.log(len(noise))
+        return log_p if observed.mask is None else log_p.where(observed.mask.any(-1), 0.0)

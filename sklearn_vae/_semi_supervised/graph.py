@@ -12,8 +12,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 from torch import Tensor
 
-from sklearn_vae._data.ppca import fit_moments, fit_ppca
-from sklearn_vae._data.rows import Rows
+from sklearn_vae._data.ppca import Moments, fit_moments, fit_ppca
+from sklearn_vae._data.ppca_missing import ConditionalMeans, fit_observed_cells
+from sklearn_vae._data.rows import DenseRows, Rows
 
 # Maximum number of rows for the exact search. With more rows, neighbours are searched only in the nearest of about
 # sqrt(n_rows) clusters.
@@ -123,6 +124,8 @@ def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray,
 
 # Maximum number of columns for the neighbour search. More columns are reduced to this number of principal components.
 GRAPH_COMPONENTS = 32
+# Number of components of the linear model that fills missing cells for the neighbour search.
+GAP_COMPONENTS = 8
 
 
 def principal_components(rows: Rows) -> np.ndarray:
@@ -132,9 +135,23 @@ def principal_components(rows: Rows) -> np.ndarray:
     copy of all rows would be large.
     """
     moments = fit_moments(rows)
+    if rows.has_gaps:
+        return _filled_components(rows, moments)
     center = moments.center.to(rows.dtype if rows.dtype.is_floating_point else torch.float32)
     parts = (batch["x"].to(center.dtype) - center for batch in rows.chunks())
     if rows.n_features > GRAPH_COMPONENTS:
         axes = fit_ppca(rows, moments, GRAPH_COMPONENTS).axes[:, :GRAPH_COMPONENTS]
         parts = (part @ torch.from_numpy(axes).to(center) for part in parts)
     return torch.cat(list(parts)).cpu().numpy()
+
+
+def _filled_components(rows: Rows, moments: Moments) -> np.ndarray:
+    """Return the principal components of rows whose missing cells have their conditional means."""
+    n_components = min(GAP_COMPONENTS, rows.n_features)
+    ppca = fit_observed_cells(rows, fit_ppca(rows, moments, n_components))
+    weight = torch.from_numpy(ppca.maps(ppca.noise_variance).decoder).to(rows.device)
+    center, unit = ppca.moments.center, ppca.moments.unit
+    fill = ConditionalMeans(torch.zeros_like(center), weight, torch.full_like(center, ppca.noise_variance))
+    parts = [fill((batch["x"] - center) / unit, batch["mask"]) * unit for batch in rows.chunks()]
+    filled = DenseRows(torch.cat(parts).to(rows.dtype))
+    return principal_components(filled)

@@ -62,12 +62,14 @@ class ClosedFormStep(Step):
         """Set the gradients; return the terms, summed over rows."""
         x, weight = batch["x"], batch.get("weight")
         model, likelihood, linear = self.model, self.model.likelihood, self.linear
-        observed = likelihood.observe(x, generator)
+        observed = model.observe(x, batch.get("mask"), generator)
         noisy = model.with_noise(observed.inputs, generator)
         encoded = self.encoder.forward(noisy if linear is None else noisy / linear.spread)
         loc, log_scale = self.head.forward(encoded[-1]).chunk(2, -1)
         if linear is not None:
             loc, log_scale = self.linear_encoder.forward(noisy).add_(loc), log_scale + linear.log_scale
+        if observed.mask is not None:
+            loc, log_scale = model.gaps.widen(loc, log_scale, observed.mask)
         clamped = log_scale.clamp(*LOG_SCALE_RANGE)
         scale = clamped.exp()
         noise = torch.randn(loc.shape, generator=generator, dtype=loc.dtype, device=loc.device)
@@ -92,6 +94,10 @@ class ClosedFormStep(Step):
         d_log_scale = (d_z * noise).mul_(scale).add_(excess, alpha=beta / n_rows)
         d_log_scale = hardtanh_backward(d_log_scale, log_scale, *OPEN_LOG_SCALE_RANGE)
         d_loc = d_z.add_(loc, alpha=beta / n_rows)
+        if observed.mask is not None:
+            # The posterior of a row without observed cells does not depend on the weights.
+            any_observed = observed.mask.any(-1, keepdim=True)
+            d_loc, d_log_scale = d_loc.mul_(any_observed), d_log_scale.mul_(any_observed)
         d_head = torch.cat([d_loc, d_log_scale], -1)
         self.head.differentiate(encoded[-1], d_head)
         if linear is not None:

@@ -42,14 +42,17 @@ def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows
 
 @torch.inference_mode()
 def squared_errors(model: VAE, rows: Rows) -> Tensor:
-    """Return squared reconstruction errors times row weights, averaged over posterior draws, (n_rows, n_features)."""
+    """Return squared reconstruction errors times row weights, averaged over posterior draws, (n_rows, n_features).
+
+    They are NaN for missing cells.
+    """
     generator = torch.Generator(rows.device).manual_seed(0)
     rows = rows.evenly_spaced(max(1, min(MAX_ROWS, MAX_CELLS // rows.n_features)))
     n_draws = math.ceil(MIN_DRAWS / len(rows))
     squares = []
     for batch in rows.chunks():
-        observed = model.likelihood.observe(batch["x"])
-        raw = model.decode(draw(model.encode(observed.inputs), (n_draws,), generator))
+        observed = model.observe(batch["x"], batch.get("mask"))
+        raw = model.decode(draw(model.encode(observed), (n_draws,), generator))
         square = (batch["x"].double() - model.likelihood.mean(raw)).square().mean(0)
         squares.append(square * batch["weight"][:, None] if "weight" in batch else square)
     return torch.cat(squares)
@@ -74,19 +77,26 @@ def fit_column_scales(squares: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -
     shares = torch.logspace(0, math.log10(MIN_SHARE), N_SHARES, dtype=squares.dtype, device=squares.device)[:, None]
     losses, factors = [], []
     for training, held_out in pairs:
-        u = shares + (1 - shares) * _relative(training).mean(0)
-        held_out = _relative(held_out)
+        u = shares + (1 - shares) * _column_means(_relative(training))
+        mask, held_out = ~held_out.isnan(), _relative(held_out)
         # The floor avoids a factor of 0 if no column has an error.
-        factors.append((held_out.mean(0) / u).mean(1, keepdim=True).clamp_min(MIN_SHARE))
-        losses.append((factors[-1] * u).log().sum(1) + held_out @ (factors[-1] * u).reciprocal().T)
+        factors.append((_column_means(held_out) / u).mean(1, keepdim=True).clamp_min(MIN_SHARE))
+        scaled = factors[-1] * u
+        losses.append(mask.to(u.dtype) @ scaled.log().T + held_out.nan_to_num(0.0) @ scaled.reciprocal().T)
     loss = torch.cat(losses)
     excess = loss - loss[:, loss.mean(0).argmin(), None]
     # The standard error of a single row is unknown.
     standard_error = excess.std(0) / math.sqrt(len(excess)) if len(excess) > 1 else math.inf
     chosen = int((excess.mean(0) <= standard_error).nonzero()[0])
-    variance = (shares + (1 - shares) * _relative(squares).mean(0))[chosen] * torch.stack(factors).mean(0)[chosen]
+    u = shares + (1 - shares) * _column_means(_relative(squares))
+    variance = u[chosen] * torch.stack(factors).mean(0)[chosen]
     return 0.5 * variance.log()
 
 
 def _relative(squares: Tensor) -> Tensor:
-    return squares / squares.mean().clamp_min(torch.finfo(squares.dtype).tiny)
+    return squares / squares.nanmean().clamp_min(torch.finfo(squares.dtype).tiny)
+
+
+def _column_means(relative: Tensor) -> Tensor:
+    """Return the mean of each column's observed cells; the mean of all cells, 1, if there are none."""
+    return relative.nanmean(0).nan_to_num(1.0)

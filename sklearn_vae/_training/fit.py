@@ -16,7 +16,8 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from sklearn_vae._data.ppca import fit_moments, fit_ppca
-from sklearn_vae._data.rows import Rows
+from sklearn_vae._data.ppca_missing import fit_observed_cells
+from sklearn_vae._data.rows import RowBatch, Rows
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.column_noise import measure_columns
@@ -195,14 +196,19 @@ class FitProcedure:
         if self.architecture.linear:
             n_axes = self.architecture.n_coordinates or 0
             ppca = fit_ppca(rows, moments, self.architecture.n_components, n_axes)
-            axes = ppca.axes[:, :n_axes]
+            if rows.has_gaps:
+                ppca = fit_observed_cells(rows, ppca)
+            moments, axes = ppca.moments, ppca.axes[:, :n_axes]
         model.likelihood.set_units(moments, axes)
+        model.gaps.center.copy_(moments.center)
         if model.linear is not None:
-            model.linear.start_at(model.likelihood.linear_start(ppca))
+            start = model.likelihood.linear_start(ppca)
+            model.linear.start_at(start)
+            model.gaps.start_at(start)
         # In training mode, layers might draw random numbers or update statistics.
         model = model.to(rows.device).eval()
         generator = _generator(self.seeds.prior, rows.device)
-        model.prior.start_at(lambda n: model.likelihood.observe(rows.sample(n, generator)["x"], generator).inputs)
+        model.prior.start_at(lambda n: _inputs(model, rows.sample(n, generator), generator))
         if self.architecture.n_classes:
             model.input_norm.copy_(_median_norm(model, rows))
         return model
@@ -369,12 +375,17 @@ def _generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator
     return torch.Generator(device).manual_seed(seed)
 
 
+def _inputs(model: VAE, batch: RowBatch, generator: torch.Generator | None = None) -> Tensor:
+    """Return the encoder's inputs for a batch of rows."""
+    return model.observe(batch["x"], batch.get("mask"), generator).inputs
+
+
 @torch.no_grad()
 def _median_norm(model: VAE, rows: Rows) -> Tensor:
     """Return the median norm of the centred encoder inputs."""
 
     def batches() -> Iterator[Tensor]:
-        return (model.likelihood.observe(batch["x"]).inputs for batch in rows.chunks())
+        return (_inputs(model, batch) for batch in rows.chunks())
 
     center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)
     return torch.cat([(y - center).norm(dim=1) for y in batches()]).median()

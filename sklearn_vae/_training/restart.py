@@ -86,6 +86,12 @@ def seen_in(rows: Rows, seen: SeenRows | None = None) -> SeenRows:
     x, w = (torch.cat(parts).cpu().numpy() for parts in zip(*blocks, strict=True))
     w /= w.sum()
     mean = w @ x
+    if rows.has_gaps:
+        # Missing cells are at the mean of the column's observed cells, or of those seen before.
+        total = w @ np.isfinite(x)
+        before = np.zeros(rows.n_features) if seen is None else seen.mean
+        mean = np.divide(w @ np.nan_to_num(x), total, out=before.copy(), where=total > 0)
+        x = np.where(np.isnan(x), mean, x)
     deviations = (x - mean) * np.sqrt(w)[:, None]
     n_directions = min(MAX_DIRECTIONS, rows.n_features)
     old = seen or SeenRows(0.0, mean, 0.0, np.zeros((0, rows.n_features)), 0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from sklearn_vae._capabilities import DeclaresCapabilities
 from sklearn_vae._data.devices import FLOAT32, seeded_global_generator
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import Rows
+
+if TYPE_CHECKING:
+    from sklearn_vae._model.gaps import Gaps
 
 # Smallest noise variance, relative to the data's mean variance. Smaller float32 residuals are rounding noise.
 MIN_VARIANCE = 1e-6
@@ -110,7 +113,7 @@ class Observed(NamedTuple):
     inputs : Tensor of shape (n_rows, n_inputs)
         Input of the encoder, often the same tensor as `cells`.
     mask : Tensor of shape (n_rows, n_cells) or None
-        True where a cell was observed. None: all cells were observed.
+        True where a cell was observed. None: all cells were observed. With a mask, each column is one cell.
     """
 
     cells: Tensor
@@ -143,6 +146,10 @@ class LinearStart(NamedTuple):
     decoder_weight: np.ndarray  # (n_outputs, n_components)
     decoder_bias: np.ndarray  # (n_outputs,)
     spread: float  # root mean variance of the inputs along the components
+    # The linear-Gaussian model of the columns as the encoder sees them, for rows with missing cells.
+    input_mean: np.ndarray  # (n_features,)
+    input_weight: np.ndarray  # (n_features, n_components)
+    input_variance: np.ndarray  # (n_features,)
 
     @staticmethod
     def join(starts: Sequence[LinearStart], order: np.ndarray) -> LinearStart:
@@ -167,6 +174,9 @@ class LinearStart(NamedTuple):
             decoder_weight=np.vstack([s.decoder_weight for s in starts])[order],
             decoder_bias=np.hstack([s.decoder_bias for s in starts])[order],
             spread=float(np.mean([s.spread for s in starts])),
+            input_mean=np.hstack([s.input_mean for s in starts])[order],
+            input_weight=np.vstack([s.input_weight for s in starts])[order],
+            input_variance=np.hstack([s.input_variance for s in starts])[order],
         )
 
 
@@ -334,7 +344,8 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         center = moments.center.cpu().numpy() / self.cell_unit
         raw, slope = self.link(center)
         # Without this floor, components beyond the data's rank would be ratios of rounding errors.
-        maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE))
+        noise_variance = max(ppca.noise_variance, MIN_VARIANCE)
+        maps = ppca.maps(noise_variance)
         shortened = np.maximum(1 / slope, moments.variance.cpu().numpy() / self.cell_unit**2)
         encoder, decoder = maps.encoder / unit, maps.decoder * unit / shortened[:, None]
         return LinearStart(
@@ -344,6 +355,9 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
             decoder_weight=decoder,
             decoder_bias=raw,
             spread=maps.spread * unit,
+            input_mean=center,
+            input_weight=maps.decoder * unit,
+            input_variance=np.full(len(center), noise_variance * unit**2),
         )
 
     @abstractmethod
@@ -363,6 +377,37 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         observed : Observed
             Observed values in the module's precision, `dtype`.
         """
+
+    def observe_incomplete(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        gaps: Gaps,
+        generator: torch.Generator | None = None,
+    ) -> Observed:
+        """Map rows with missing cells to cells and to the encoder's inputs.
+
+        The default assumes that cells and inputs belong to one column each.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+            Rows as in `observe`, with NaN in missing cells.
+        mask : Tensor of shape (n_rows, n_features)
+            True where a cell was observed.
+        gaps : Gaps
+            `gaps.center` holds the means of the columns, (n_features,), and `gaps.fill(inputs, mask)` replaces the
+            encoder's inputs (n_rows, n_features) where the mask is False.
+        generator : torch.Generator or None
+            As in `observe`.
+
+        Returns
+        -------
+        observed : Observed
+            Observed values with this mask.
+        """
+        observed = self.observe(x.where(mask, gaps.center.to(x.dtype)), generator)
+        return Observed(observed.cells, gaps.fill(observed.inputs, mask), mask)
 
     def forward(self, raw: Tensor) -> Distribution:
         """Return the distribution of the cells.

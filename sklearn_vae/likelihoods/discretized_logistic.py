@@ -146,7 +146,8 @@ class DiscretizedLogisticModule(LikelihoodModule):
     def linear_start(self, ppca: PPCA) -> LinearStart:
         """Return the maps of probabilistic PCA; set the scales to the residual variances of the columns."""
         min_std = STD_PER_SCALE * MIN_SCALE * self.step / float(self.unit)
-        maps = ppca.maps(max(ppca.noise_variance, min_std**2))
+        noise_variance = max(ppca.noise_variance, min_std**2)
+        maps = ppca.maps(noise_variance)
         residual = ppca.moments.variance.cpu().numpy() / float(self.unit) ** 2 - np.square(maps.decoder).sum(1)
         residual = residual if len(self.log_scale) > 1 else residual.mean(keepdims=True)
         with torch.no_grad():
@@ -158,6 +159,9 @@ class DiscretizedLogisticModule(LikelihoodModule):
             decoder_weight=maps.decoder,
             decoder_bias=np.zeros(self.n_outputs),
             spread=maps.spread,
+            input_mean=np.zeros(self.n_outputs),
+            input_weight=maps.decoder,
+            input_variance=np.full(self.n_outputs, noise_variance),
         )
 
     @property

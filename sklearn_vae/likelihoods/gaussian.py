@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from numbers import Real
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from sklearn_vae.likelihoods.base import (
     Observed,
     is_close,
 )
+
+if TYPE_CHECKING:
+    from sklearn_vae._model.gaps import Gaps
 
 # Smallest fixed scale, relative to the root of the columns' mean variance.
 MIN_FIXED_SCALE = 1e-9
@@ -144,7 +147,8 @@ class GaussianModule(LikelihoodModule):
     def linear_start(self, ppca: PPCA) -> LinearStart:
         """Return the maps of probabilistic PCA, which are optimal for a linear model with one scale."""
         self.set_variance(ppca.noise_variance)
-        maps = ppca.maps(float((self.variance / self.unit.square()).mean()))
+        variance = float((self.variance / self.unit.square()).mean())
+        maps = ppca.maps(variance)
         decoder, encoder = maps.decoder, maps.encoder
         if self.axes is not None:
             axes = self.axes.cpu().numpy()
@@ -152,7 +156,15 @@ class GaussianModule(LikelihoodModule):
             decoder, encoder = axes.T @ decoder, np.pad(encoder @ axes, [(0, 0), (0, self.n_inputs - self.n_outputs)])
         n_components = len(encoder)
         return LinearStart(
-            encoder, np.zeros(n_components), maps.posterior_variance, decoder, np.zeros(self.n_outputs), maps.spread
+            encoder,
+            np.zeros(n_components),
+            maps.posterior_variance,
+            decoder,
+            np.zeros(self.n_outputs),
+            maps.spread,
+            input_mean=np.zeros(len(maps.decoder)),
+            input_weight=maps.decoder,
+            input_variance=np.full(len(maps.decoder), max(variance, MIN_VARIANCE)),
         )
 
     @property
@@ -166,9 +178,27 @@ class GaussianModule(LikelihoodModule):
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Centre and scale the columns. With principal coordinates, rotate them and append the dropped norm."""
+        return self._rotate(self._standardise(x))
+
+    def observe_incomplete(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        gaps: Gaps,
+        generator: torch.Generator | None = None,
+    ) -> Observed:
+        """Standardise the columns and fill missing cells, before the columns are rotated."""
+        y = gaps.fill(self._standardise(x), mask)
+        return Observed(y, self._rotate(y).inputs, mask)
+
+    def _standardise(self, x: Tensor) -> Tensor:
+        """Return the columns, centred and divided by the unit, in the module's precision."""
         x = x if x.is_floating_point() else x.to(self.dtype)
         # Divide in place, because batches of wide rows are the largest arrays of a fit.
-        y = (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.dtype)
+        return (x - self.center.to(x.dtype)).div_(self.unit.to(x.dtype)).to(self.dtype)
+
+    def _rotate(self, y: Tensor) -> Observed:
+        """Return standardised columns, or their principal coordinates, as cells and inputs."""
         if self.axes is None:
             return Observed(y, y)
         axes = self.axes.to(y.dtype)
@@ -206,14 +236,18 @@ class GaussianModule(LikelihoodModule):
         log_scale = self.floored_log_scale()
         if self.column_log_scale is not None and not self.training:
             log_scale = log_scale + self.column_log_scale
-        mean = raw @ self.axes.to(raw.dtype).T if self.axes is not None and self._scores_columns else raw
-        return Normal(mean, log_scale.exp(), validate_args=False)
+        return Normal(self._columns(raw) if self._scores_columns else raw, log_scale.exp(), validate_args=False)
+
+    def _columns(self, raw: Tensor) -> Tensor:
+        """Return the means of the standardised columns."""
+        return raw if self.axes is None else raw @ self.axes.to(raw.dtype).T
 
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
         """Return log p(x_j|z) of each cell. A norm stands for all dropped coordinates, N(0, scale^2) each."""
         if self._scores_columns:
             return self(raw).log_prob(observed.cells) - math.log(self.unit)
-        self._check_mask(observed)
+        if observed.mask is not None:
+            return self(self._columns(raw)).log_prob(observed.cells) - math.log(self.unit)
         cells, norm = observed.cells[..., : self.n_outputs], observed.cells[..., self.n_outputs :]
         log_prob = self(raw).log_prob(cells) - math.log(self.unit)
         if self.n_dropped == 0:
@@ -238,22 +272,14 @@ class GaussianModule(LikelihoodModule):
 
     def update_optima(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> None:
         """Add the rows to the statistics of the scale, if it has a closed form."""
-        residual, dropped = self._residual(observed.cells, raw.detach())
         if observed.mask is None:
-            self.fit_scale(*self._squares(residual, dropped), weight)
+            self.fit_scale(*self._squares(*self._residual(observed.cells, raw.detach())), weight)
             return
-        self._check_mask(observed)
-        square, _ = self._squares(residual.where(observed.mask, 0.0), dropped)
+        square = (observed.cells - self._columns(raw.detach())).square().where(observed.mask, 0.0)
         n_cells = observed.mask.to(square.dtype)
-        self.fit_scale(square, n_cells.sum(-1, keepdim=True) if self.n_scales == 1 else n_cells, weight)
-
-    def _check_mask(self, observed: Observed) -> None:
-        """Raise ValueError if cells are missing where they are not columns."""
-        if observed.mask is not None and self.axes is not None:
-            raise ValueError(
-                "Gaussian: expected all cells to be observed in principal coordinates, got a mask; use networks "
-                "that see the columns, MLP(principal_coordinates=None)."
-            )
+        if self.n_scales == 1:
+            square, n_cells = square.sum(-1, keepdim=True), n_cells.sum(-1, keepdim=True)
+        self.fit_scale(square, n_cells, weight)
 
     def _residual(self, cells: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the decoder's residuals (..., n_rows, n_outputs) and the dropped norm (..., n_rows, 0 or 1)."""
@@ -358,16 +384,35 @@ class ClosedFormGaussian(GaussianModule):
 
         Scalars are Python floats, because the overhead of tensor calls dominates on small batches.
         """
+        if observed.mask is not None:
+            return self._log_prob_of_cells_and_gradient(observed, observed.mask, raw, weight)
         residual, dropped = self._residual(observed.cells, raw)
         weighted = residual if weight is None else residual * weight[:, None]
         square = torch.linalg.vecdot(weighted, residual).sum().item()
         if self.n_dropped:
             square += (dropped * dropped if weight is None else dropped * dropped * weight[:, None]).sum().item()
         n_cells = len(self.center) * (len(raw) if weight is None else weight.sum().item())
+        log_prob, precision = self._fit(square, n_cells)
+        return log_prob, weighted.mul_(precision)
+
+    def _log_prob_of_cells_and_gradient(
+        self, observed: Observed, mask: Tensor, raw: Tensor, weight: Tensor | None
+    ) -> tuple[float, Tensor]:
+        """Return what `log_prob_and_gradient` does for rows with missing cells, whose cells are columns."""
+        residual = (observed.cells - self._columns(raw)).mul_(mask)
+        weighted = residual if weight is None else residual * weight[:, None]
+        square = torch.linalg.vecdot(weighted, residual).sum().item()
+        n_cells = (mask.sum(-1) if weight is None else weight * mask.sum(-1)).sum().item()
+        log_prob, precision = self._fit(square, n_cells)
+        gradient = weighted if self.axes is None else weighted @ self.axes.to(weighted.dtype)
+        return log_prob, gradient.mul_(precision)
+
+    def _fit(self, square: float, n_cells: float) -> tuple[float, float]:
+        """Fit the scale to weighted sums of squared residuals and of cells; return log-probability and precision."""
         log_scale = self.fit_scale_to(square, n_cells)
         precision = math.exp(-2 * log_scale)
         log_cell = log_scale + 0.5 * math.log(2 * math.pi) + math.log(self.unit)
-        return -n_cells * log_cell - 0.5 * precision * square, weighted.mul_(precision)
+        return -n_cells * log_cell - 0.5 * precision * square, precision
 
     @abstractmethod
     def fit_scale_to(self, square: float, n_cells: float) -> float:

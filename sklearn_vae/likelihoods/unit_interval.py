@@ -55,14 +55,14 @@ class UnitInterval(Likelihood):
 
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError unless all values lie in [0, `max_value`] and are not bytes divided by the largest one."""
-        low, high = X.min(), X.max()
+        low, high = np.fmin.reduce(X, axis=None), np.fmax.reduce(X, axis=None)
         if low < 0 or high > self.max_value:
             raise ValueError(
                 f"likelihood {type(self).__name__}: expected values in [0, {self.max_value:g}], got values from "
                 f"{low:.6g} to {high:.6g}; give the largest as max_value, scale the columns (MinMaxScaler), or use "
                 "likelihood='gaussian'."
             )
-        if self._from_bytes and high <= 1 and np.issubdtype(X.dtype, np.floating) and (X % 1).any():
+        if self._from_bytes and high <= 1 and np.issubdtype(X.dtype, np.floating) and (X % 1 > 0).any():
             raise ValueError(
                 f"likelihood {type(self).__name__}: expected numbers from 0 to {self.max_value}, got fractions of at "
                 f"most 1; multiply the rows by {self.max_value}, or fit the model to rows on the same scale."

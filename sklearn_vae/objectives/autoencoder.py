@@ -39,6 +39,6 @@ class Autoencoder(Objective):
     def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
         reconstruction = -model.likelihood.log_prob(
-            batch.observed, model.decode(model.encode(batch.observed.inputs).loc), batch.weight
+            batch.observed, model.decode(model.encode(batch.observed).loc), batch.weight
         )
         return Terms(reconstruction, reconstruction, torch.zeros_like(reconstruction))

@@ -88,7 +88,7 @@ class Objective(DeclaresCapabilities, BaseEstimator, ABC):
             A module with the attribute `training` and the methods below. In shapes, draws come before rows, and
             rows before components.
 
-            - `encode(inputs, generator)` returns q(z|x), a `Normal` of shape (n_rows, n_components). In training,
+            - `encode(observed, generator)` returns q(z|x), a `Normal` of shape (n_rows, n_components). In training,
               noise from the generator is added to the encoder's inputs. Without a generator there is no noise.
             - `decode(z)` returns the likelihood's raw output, (..., n_rows, n_outputs).
             - `likelihood.log_prob(observed, raw, weight)` returns log p(x|z), (..., n_rows).
@@ -98,7 +98,7 @@ class Objective(DeclaresCapabilities, BaseEstimator, ABC):
             - `untracked()` is a context manager for encoding other rows than the batch's. Inside it, batch
               normalisation does not update its running statistics.
             - `classify(inputs)` returns class logits, (n_rows, n_classes), and
-              `encode_and_classify(inputs, generator)` returns q(z|x) and these logits.
+              `encode_and_classify(observed, generator)` returns q(z|x) and these logits.
         batch : Batch
             The rows.
         beta : float

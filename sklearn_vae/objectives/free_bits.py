@@ -47,7 +47,7 @@ class FreeBits(Objective):
 
     def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        q = model.encode(batch.observed.inputs, generator)
+        q = model.encode(batch.observed, generator)
         z = draw(q, (), generator)
         reconstruction = -model.likelihood.log_prob(batch.observed, model.decode(z), batch.weight)
         kl = model.kl(q, z)

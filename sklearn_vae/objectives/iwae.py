@@ -61,7 +61,7 @@ class IWAE(Objective):
 
     def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""
-        q = model.encode(batch.observed.inputs, generator)
+        q = model.encode(batch.observed, generator)
         z = draw(q, (int(self.n_draws),), generator)
         log_p = model.likelihood.log_prob(batch.observed, model.decode(z), batch.weight)
         is_dreg = self.gradient == "dreg" and z.requires_grad

@@ -12,6 +12,7 @@ from sklearn_vae.objectives.base import Batch, Objective, Terms
 
 if TYPE_CHECKING:
     from sklearn_vae._model.vae import VAE
+    from sklearn_vae.likelihoods import Observed
 
 # Floor for the share of a class in a batch.
 MIN_CLASS_SHARE = 1e-6
@@ -76,12 +77,12 @@ class Joint(Objective):
     def __call__(self, model: Any, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss per row, and the reconstruction term and KL of the generative loss."""
         inputs = batch.observed.inputs
-        q, logits = model.encode_and_classify(inputs, generator)
+        q, logits = model.encode_and_classify(batch.observed, generator)
         loss = cross_entropy(logits, batch.target)
         terms = Terms(loss, torch.zeros_like(loss), torch.zeros_like(loss))
         # For held-out rows, only the classification loss counts.
         if self.generative_weight and model.training:
-            terms = self.objective(_Encoded(model, inputs, generator, q), batch, beta, generator)
+            terms = self.objective(_Encoded(model, batch.observed, generator, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
         if self.entropy_weight and model.training:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
@@ -101,22 +102,22 @@ class Joint(Objective):
 class _Encoded:
     """Wrapper of a model that has already encoded a batch.
 
-    The first call of `encode` with the same inputs and generator returns the stored posterior. All other calls
+    The first call of `encode` with the same values and generator returns the stored posterior. All other calls
     encode again, with new noise. All other attributes are the model's.
     """
 
-    def __init__(self, model: Any, inputs: Tensor, generator: torch.Generator, q: Normal):
-        self._model, self._inputs, self._generator = model, inputs, generator
+    def __init__(self, model: Any, observed: Observed, generator: torch.Generator, q: Normal):
+        self._model, self._observed, self._generator = model, observed, generator
         self._q: Normal | None = q
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def encode(self, inputs: Tensor, generator: torch.Generator | None = None) -> Normal:
+    def encode(self, observed: Observed, generator: torch.Generator | None = None) -> Normal:
         # A call without a generator asks for no noise. The stored posterior has none if `input_noise` is 0.
-        is_same_call = inputs is self._inputs and (generator is self._generator or not self._model.input_noise)
+        is_same_call = observed is self._observed and (generator is self._generator or not self._model.input_noise)
         if self._q is None or not is_same_call:
-            return self._model.encode(inputs, generator)
+            return self._model.encode(observed, generator)
         q, self._q = self._q, None
         return q
 

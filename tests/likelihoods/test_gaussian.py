@@ -8,6 +8,7 @@ from likelihood_modules import fit_optima, started
 from naming import shown
 from scipy import stats
 
+from sklearn_vae._model.gaps import Gaps
 from sklearn_vae.likelihoods import Gaussian
 
 over_gaussians = pytest.mark.parametrize("likelihood", GAUSSIANS, ids=shown)
@@ -41,10 +42,13 @@ def test_gaussian_closed_form_parameters_of_rows_with_gaps_are_at_their_optimum(
         torch.testing.assert_close(sums, torch.stack([square.sum(dim), n_cells.sum(dim)]).view_as(sums))
 
 
-def test_gaussian_refuses_gaps_in_principal_coordinates():
+def test_gaussian_scores_columns_of_rows_with_gaps_in_principal_coordinates():
+    """Without gaps, the columns' density is that of the coordinates and the dropped norm."""
     X = binary_rows()
-    module, _ = started(Gaussian(per_column=False), X, 2)
-    observed = module.observe(torch.from_numpy(X))
-    observed = observed._replace(mask=torch.ones_like(observed.cells, dtype=torch.bool))
-    with pytest.raises(ValueError, match="expected all cells to be observed .*principal_coordinates=None"):
-        module.log_prob(observed, normal(N_ROWS, 2))
+    module, start = started(Gaussian(per_column=False), X, 2)
+    x, raw, gaps = torch.from_numpy(X), normal(N_ROWS, 2), Gaps(X.shape[1], 2)
+    gaps.start_at(start)
+    mask = torch.ones_like(x, dtype=torch.bool)
+    observed = module.observe_incomplete(x, mask, gaps)
+    torch.testing.assert_close(module.log_prob(observed, raw), module.log_prob(module.observe(x), raw))
+    torch.testing.assert_close(observed.inputs, module.observe(x).inputs)

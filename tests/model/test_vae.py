@@ -148,7 +148,7 @@ def test_principal_coordinates_keep_what_they_drop(digits):
 def test_encode_is_noisy_in_training_only(digits, likelihood):
     vae = VAETransformer(2, likelihood=likelihood, input_noise=0.5, max_iter=0, random_state=0)
     model = double(vae.fit(digits / 16))
-    y = model.likelihood.observe(torch.tensor(digits / 16)).inputs
+    y = model.observe(torch.tensor(digits / 16))
     quiet = [model.encode(y, torch.Generator().manual_seed(seed)).loc for seed in (0, 1)]
     assert torch.equal(*quiet)
     model.train()
@@ -159,7 +159,7 @@ def test_encode_is_noisy_in_training_only(digits, likelihood):
 
 def test_encode_without_input_noise_is_the_same_in_training(iris):
     model = double(VAETransformer(2, input_noise=0, max_iter=0).fit(iris))
-    y = model.likelihood.observe(torch.tensor(iris)).inputs
+    y = model.observe(torch.tensor(iris))
     quiet = model.encode(y).loc
     assert torch.equal(model.train().encode(y, torch.Generator().manual_seed(0)).loc, quiet)
 

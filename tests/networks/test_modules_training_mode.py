@@ -89,7 +89,7 @@ def test_statistics_are_those_of_the_batch_alone(iris, more, layer):
         target = torch.eye(3)[CLASS]
         batch = {"target": target, "labelled_x": x[:9] + 1, "labelled_target": target[:9]}
     loss = model(x, beta=1.0, generator=torch.Generator().manual_seed(0), **batch).loss.mean()
-    alone.encode(alone.likelihood.observe(x).inputs)
+    alone.encode(alone.observe(x))
     assert_same_statistics(statistics(model), statistics(alone))
     assert not all(torch.equal(before[name], value) for name, value in statistics(alone).items())
     loss.backward()

@@ -32,18 +32,22 @@ class Distance(Objective):
         self.request = request
 
     def __call__(self, model, batch, beta, generator):
-        q = model.encode(batch.observed.inputs, generator)
-        other = self.request(model, batch.observed.inputs, generator)
+        q = model.encode(batch.observed, generator)
+        other = self.request(model, batch.observed, generator)
         distance = kl_divergence(q, other).sum(-1)
         kl = model.kl(q, q.loc).sum(-1)
         return Terms(distance + beta * kl, distance, kl)
 
 
+def with_inputs(inputs):
+    return Observed(inputs, inputs)
+
+
 REQUESTS = {
-    "other rows": lambda model, y, generator: model.encode(3 * y.flip(0), generator),
-    "perturbed rows": lambda model, y, generator: model.encode(y + 0.1, generator),
-    "fewer rows": lambda model, y, generator: model.encode(y[:1], generator),
-    "rows of equal values": lambda model, y, generator: model.encode(y.clone(), generator),
+    "other rows": lambda model, y, generator: model.encode(with_inputs(3 * y.inputs.flip(0)), generator),
+    "perturbed rows": lambda model, y, generator: model.encode(with_inputs(y.inputs + 0.1), generator),
+    "fewer rows": lambda model, y, generator: model.encode(with_inputs(y.inputs[:1]), generator),
+    "rows of equal values": lambda model, y, generator: model.encode(with_inputs(y.inputs.clone()), generator),
     "noise once more": lambda model, y, generator: model.encode(y, generator),
     "no noise": lambda model, y, generator: model.encode(y),
     "other noise": lambda model, y, _: model.encode(y, generator(7)),

@@ -181,7 +181,7 @@ def test_iwae_doubly_reparametrised_gradient_has_less_noise(iris):
 def test_iwae_without_kl_is_the_mean_likelihood_of_its_draws(iris):
     model = fitted(iris)
     batch = batch_of(model, iris)
-    z = draw(model.encode(batch.observed.inputs), (6,), generator())
+    z = draw(model.encode(batch.observed), (6,), generator())
     log_p = model.likelihood.log_prob(batch.observed, model.decode(z))
     found = IWAE(6)(model, batch, 0.0, generator())
     torch.testing.assert_close(-found.loss, log_p.logsumexp(0) - math.log(6))
@@ -196,7 +196,7 @@ def test_iwae_noise_scale_is_the_error_over_rows_and_draws(iris, weighted, per_c
     batch = batch_of(model, iris, weight=weight if weighted else None)
     model.likelihood.sums.zero_()
     IWAE(4)(model, batch, 1.0, generator())
-    z = draw(model.encode(batch.observed.inputs), (4,), generator())
+    z = draw(model.encode(batch.observed), (4,), generator())
     square = (batch.observed.cells - model.decode(z)).square().mean(0)
     expected = weight @ (square if per_column else square.mean(1, keepdim=True)) / weight.sum()
     torch.testing.assert_close((2 * model.likelihood.log_scale).exp(), expected.detach())
@@ -250,7 +250,7 @@ def test_objective_works_with_every_prior_in_both_estimators(iris, prior, object
 
 def kl_of(model, batch):
     """Mean KL of each component."""
-    return model.kl(model.encode(batch.observed.inputs), None).detach().mean(0)
+    return model.kl(model.encode(batch.observed), None).detach().mean(0)
 
 
 def test_free_bits_are_the_elbo_where_components_carry_more(iris):
@@ -300,7 +300,7 @@ def test_free_bits_leave_components_below_without_kl_gradient(iris):
 
 def encoded_gradients(model, batch, objective, beta):
     """Gradients of the mean loss in the posteriors' means and scales."""
-    q = model.encode(batch.observed.inputs)
+    q = model.encode(batch.observed)
     shared = type("Encoded", (), {"likelihood": model.likelihood, "decode": model.decode, "kl": model.kl})()
     shared.encode = lambda y, generator: q
     return torch.autograd.grad(objective(shared, batch, beta, generator()).loss.mean(), [q.loc, q.scale])
@@ -320,7 +320,7 @@ def test_free_bits_weigh_rows(iris):
     """The weighted mean decides whether a component is above its allowance."""
     model = fitted(iris, max_iter=60, n_components=1)
     batch = batch_of(model, iris)
-    kl = model.kl(model.encode(batch.observed.inputs), None).detach()[:, 0]
+    kl = model.kl(model.encode(batch.observed), None).detach()[:, 0]
     weight = torch.where(kl > kl.median(), 1.9, 0.1).double()
     allowance = float(kl.mean() + weight @ kl / weight.sum()) / 2
     assert kl.mean() < allowance < weight @ kl / weight.sum()

@@ -176,13 +176,13 @@ def trained(iris):
     """A model trained with the standard normal, its rows as the likelihood observes them, and draws of their q."""
     model = VAETransformer(2, max_iter=60, **QUICK).fit(iris).module_.double().requires_grad_(False)
     y = model.likelihood.observe(torch.tensor(iris)).inputs
-    q = model.encode(y)
+    q = model.posterior(torch.tensor(iris))
     return model, y, q, q.loc + q.scale * normal(400, *q.loc.shape)
 
 
 def aggregate(model, y):
     module = VampPrior(len(y)).build(2, y.shape[1], generator()).double().requires_grad_(False)
-    module.bind(model.encode)
+    module.bind(model._encode_untracked)
     module.pseudo_inputs.copy_(y)
     return module
 
@@ -214,7 +214,7 @@ def test_vamp_prior_of_all_rows_has_the_smallest_kl(trained):
     others = [Independent(Normal(q.loc.mean(0), variance.sqrt()), 1).log_prob(z), model.log_prior(z)]
     for prior in (Mixture(10), VampPrior(15)):
         module = prior.build(2, y.shape[1], generator()).double().requires_grad_(False)
-        module.bind(model.encode)
+        module.bind(model._encode_untracked)
         module.start_at(lambda n: y[:: len(y) // n][:n])
         others.append(module.log_prob(z))
     for other in others:

@@ -106,26 +106,35 @@ def make_trainer(n_features=12, **params):
     return trainer, to_tensor(X)
 
 
-def by_autograd(trainer, x, beta, weight):
+def by_autograd(trainer, x, beta, weight, mask=None):
     """Return terms and gradients, and leave the noise scale's sums as they were."""
     sums = [(t, t.clone()) for t in trainer.model.likelihood.optima()]
     trainer.weights.gradient.zero_()
-    terms = trainer.model(x, beta, torch.Generator().manual_seed(1), weight)
+    terms = trainer.model(x, beta, torch.Generator().manual_seed(1), mask, weight)
     (terms.loss if weight is None else terms.loss * weight).mean().backward()
     for tensor, before in sums:
         tensor.copy_(before)
     return terms, trainer.weights.gradient.clone()
 
 
+def with_gaps(x):
+    """Return rows with a third of the cells missing, none observed in the first row, and the mask."""
+    mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) > 1 / 3
+    mask[0] = False
+    return x.where(mask, torch.nan), mask
+
+
+@pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("params", CLOSED_FORM.values(), ids=CLOSED_FORM)
-def test_closed_form_gradient_is_autograds(params, weighted):
+def test_closed_form_gradient_is_autograds(params, weighted, gaps):
     trainer, x = make_trainer(**params)
     weight = torch.rand(N_ROWS, generator=torch.Generator().manual_seed(2)) if weighted else None
-    expected_terms, expected = by_autograd(trainer, x, 0.7, weight)
+    x, mask = with_gaps(x) if gaps else (x, None)
+    expected_terms, expected = by_autograd(trainer, x, 0.7, weight, mask)
     for parameter in trainer.model.parameters():
         parameter.grad.fill_(torch.nan)
-    batch = {"x": x, "weight": weight} if weighted else {"x": x}
+    batch = {"x": x} | ({"weight": weight} if weighted else {}) | ({"mask": mask} if gaps else {})
     sums = ClosedFormStep(trainer.model, trainer.weights)(batch, 0.7, torch.Generator().manual_seed(1))
     for value, term in zip(sums, expected_terms, strict=True):
         expected_sum = float((term if weight is None else term * weight).detach().sum())

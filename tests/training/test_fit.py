@@ -328,7 +328,7 @@ class Given(Objective):
         self.of_rows = of_rows
 
     def __call__(self, model, batch, beta, generator):
-        nothing = 0 * model.encode(batch.observed.inputs, generator).loc.sum(-1)
+        nothing = 0 * model.encode(batch.observed, generator).loc.sum(-1)
         return Terms(nothing + (batch.observed.inputs[:, 0] if self.of_rows else 1), nothing + 2, nothing + 3)
 
 

@@ -1,0 +1,148 @@
+"""Probabilistic PCA of rows with missing cells, by variational Bayes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_vae._data.ppca import CHUNK_SIZE, PPCA
+from sklearn_vae._data.rows import Rows
+
+# Iterations end when the noise variance changes by at most this share, or after this number of passes.
+TOLERANCE, MAX_PASSES = 1e-4, 100
+# Maximum number of multiplications in a pass, which limits the number of rows, and minimum number of rows.
+MAX_PRODUCTS, MIN_ROWS = 2e9, 1000
+# Noise variance at the start, relative to the columns' mean variance.
+INITIAL_NOISE_VARIANCE = 0.5
+# Smallest noise variance and smallest prior variance of a component's weights, relative to the columns' mean variance.
+MIN_VARIANCE, MIN_PRIOR_VARIANCE = 1e-6, 1e-8
+
+
+def fit_observed_cells(rows: Rows, start: PPCA) -> PPCA:
+    r"""Fit probabilistic PCA to the observed cells of incomplete rows.
+
+    Each column's weights :math:`w_j` have a normal prior with a variance per component and a normal approximate
+    posterior (Bishop 1999; Ilin and Raiko 2010, section 4). The prior variances are estimated. This removes components
+    that few observed cells do not support, which the maximum-likelihood estimate would overfit.
+
+    Parameters
+    ----------
+    rows : Rows
+        Rows with missing cells.
+    start : PPCA
+        The solution for missing cells at the means of their columns.
+
+    Returns
+    -------
+    ppca : PPCA
+        The posterior means of the weights, with the center that they were estimated with.
+    """
+    n_features, d = rows.n_features, len(start.variances)
+    rows = rows.evenly_spaced(max(MIN_ROWS, int(MAX_PRODUCTS / (n_features * d * d))))
+    state = _Estimate(start, rows.device)
+    for _ in range(MAX_PASSES):
+        before = state.noise_variance
+        state.update(rows)
+        if abs(state.noise_variance - before) <= TOLERANCE * before:
+            break
+    u, s, _ = torch.linalg.svd(state.weight, full_matrices=False)
+    variances = torch.zeros(d, dtype=s.dtype)
+    variances[: len(s)] = s.cpu().square() + state.noise_variance
+    moments = replace(start.moments, center=start.moments.center + start.moments.unit * state.center)
+    # The axes beyond the components are those of the start, as far as they are orthogonal.
+    axes = np.linalg.qr(np.hstack([u.cpu().numpy(), start.axes]))[0][:, : start.axes.shape[1]]
+    axes[:, : len(s)] = u.cpu().numpy()
+    return PPCA(moments, axes, variances.numpy(), state.noise_variance)
+
+
+class ConditionalMeans:
+    r"""Function that replaces the missing cells of rows by their means given the observed cells.
+
+    Under :math:`x = \mu + W z + \epsilon` with noise of variance :math:`\psi_j`, the posterior of z given the observed
+    cells o has the precision :math:`I + W_o^T \Psi_o^{-1} W_o`.
+
+    Parameters
+    ----------
+    mean, variance : Tensor of shape (n_features,)
+    weight : Tensor of shape (n_features, n_components)
+    """
+
+    def __init__(self, mean: Tensor, weight: Tensor, variance: Tensor):
+        self.mean, self.weight = mean, weight
+        self.scaled = weight / variance[:, None]
+        self.products = (self.scaled[:, :, None] * weight[:, None, :]).flatten(1)
+        self.identity = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+
+    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return rows `x` (n_rows, n_features) with other values where `mask` is False."""
+        precision = (mask.to(self.weight.dtype) @ self.products).view(-1, *self.identity.shape) + self.identity
+        residual = (x.to(self.weight.dtype) - self.mean).where(mask, 0.0)
+        projected = (residual @ self.scaled)[..., None]
+        z = torch.cholesky_solve(projected, torch.linalg.cholesky_ex(precision).L)[..., 0]
+        return x.where(mask, torch.addmm(self.mean, z, self.weight.T).to(x.dtype))
+
+
+class _Estimate:
+    """Posterior means and covariances of the weights, in the units of the rows' moments."""
+
+    def __init__(self, start: PPCA, device: torch.device):
+        self.moments = start.moments
+        self.weight = torch.from_numpy(start.maps(0.0).decoder).to(device)
+        p, d = self.weight.shape
+        self.center = self.weight.new_zeros(p)
+        self.covariance = self.weight.new_zeros(p, d, d)
+        self.prior_variance = self.weight.new_ones(d)
+        self.noise_variance = INITIAL_NOISE_VARIANCE
+
+    def update(self, rows: Rows) -> None:
+        """Make one pass over the rows: expectations of z, then new weights and variances."""
+        p, d = self.weight.shape
+        outer = self._outer()
+        zz, yz = outer.new_zeros(p, d * d), outer.new_zeros(p, d)
+        mask_z, y_sum, square, n_cells = (outer.new_zeros(shape) for shape in ((p, d), (p,), (p,), (p,)))
+        for x, w in rows.blocks(CHUNK_SIZE):
+            mask = x.isfinite().double()
+            y = ((x - self.moments.center) / self.moments.unit).nan_to_num(0.0)
+            z, covariance = self._expect(y - mask * self.center, mask, outer)
+            weighted = mask * w[:, None]
+            zz += weighted.T @ (z[:, :, None] * z[:, None, :] + covariance).flatten(1)
+            yz += (weighted * y).T @ z
+            mask_z += weighted.T @ z
+            y_sum += (weighted * y).sum(0)
+            square += (weighted * y.square()).sum(0)
+            n_cells += weighted.sum(0)
+        self._maximize(zz.view(p, d, d), yz, mask_z, y_sum, square, n_cells)
+
+    def _outer(self) -> Tensor:
+        """Return E[w_j w_j^T] of each column, (n_features, n_components^2)."""
+        return (self.weight[:, :, None] * self.weight[:, None, :] + self.covariance).flatten(1)
+
+    def _expect(self, residual: Tensor, mask: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and covariances of z given the observed cells."""
+        d = self.weight.shape[1]
+        identity = torch.eye(d, dtype=outer.dtype, device=outer.device)
+        precision = (mask @ outer).view(-1, d, d) + self.noise_variance * identity
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(precision))
+        z = (inverse @ (residual @ self.weight)[..., None])[..., 0]
+        return z, self.noise_variance * inverse
+
+    def _maximize(self, zz: Tensor, yz: Tensor, mask_z: Tensor, y_sum: Tensor, square: Tensor, n_cells: Tensor) -> None:
+        """Set center, weights and variances from the weighted sums over observed cells of each column."""
+        total = n_cells.clamp_min(torch.finfo(n_cells.dtype).tiny)
+        self.center = (y_sum - (self.weight * mask_z).sum(1)) / total
+        yz = yz - self.center[:, None] * mask_z
+        precision = zz + self.noise_variance * torch.diag(1 / self.prior_variance)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(precision))
+        self.weight = (inverse @ yz[..., None])[..., 0]
+        # Columns without observed cells are not part of the model.
+        observed = (n_cells > 0)[:, None, None]
+        self.covariance = self.noise_variance * inverse * observed
+        outer = self._outer().view_as(zz)
+        square = square - 2 * self.center * y_sum + n_cells * self.center.square()
+        error = (square - 2 * (self.weight * yz).sum(1) + (zz * outer).sum((1, 2))).sum()
+        self.noise_variance = max(float(error / n_cells.sum()), MIN_VARIANCE)
+        self.prior_variance = outer.diagonal(dim1=1, dim2=2).sum(0) / observed.sum()
+        self.prior_variance = self.prior_variance.clamp_min(MIN_PRIOR_VARIANCE)
