@@ -207,11 +207,13 @@ def as_kind(numbers: np.ndarray, kind: str, limits: tuple[int, int]) -> np.ndarr
         return numbers >= 0.5
     if kind == "float":
         return numbers
-    low, high = (float(limit) for limit in limits)
+    dtype = np.iinfo(np.uint64 if limits[0] >= 0 else np.int64)
+    smallest, largest = max(limits[0], dtype.min), min(limits[1], dtype.max)
+    low, high = float(smallest), float(largest)
     # The nearest float of a large integer can lie outside the limits.
-    low = low if int(low) >= limits[0] else np.nextafter(low, np.inf)
-    high = high if int(high) <= limits[1] else np.nextafter(high, -np.inf)
-    return np.rint(numbers).clip(low, high).astype(np.uint64 if limits[0] >= 0 else np.int64)
+    low = low if int(low) >= smallest else np.nextafter(low, np.inf)
+    high = high if int(high) <= largest else np.nextafter(high, -np.inf)
+    return np.rint(numbers).clip(low, high).astype(dtype.dtype)
 
 
 def _categories(series: nw.Series, dtype: Description) -> list:
