@@ -37,7 +37,7 @@ def rebuild(description: Description, library: str) -> Any:
     return _rebuild_pandas(description) if library == "pandas" else _rebuild_polars(description)
 
 
-def new_series(values: np.ndarray, gaps: np.ndarray, dtype: Any, library: str, index: Any = None) -> Any:
+def new_series(values: np.ndarray, gaps: np.ndarray, dtype: Any, library: str) -> Any:
     """Return a column with the given dtype and missing cells.
 
     Parameters
@@ -49,15 +49,12 @@ def new_series(values: np.ndarray, gaps: np.ndarray, dtype: Any, library: str, i
     dtype : object
         Dtype of the library.
     library : {"pandas", "polars"}
-    index : pandas.Index or None
-        Index of a pandas column.
 
     Returns
     -------
     series : pandas.Series or polars.Series
     """
-    make = _new_pandas if library == "pandas" else _new_polars
-    return make(values, gaps, dtype, index)
+    return (_new_pandas if library == "pandas" else _new_polars)(values, gaps, dtype)
 
 
 def replace_cells(series: Any, rows: np.ndarray, values: np.ndarray, library: str) -> Any:
@@ -142,12 +139,12 @@ def _rebuild_arrow(description: str | list) -> Any:
     return pa.type_for_alias(description)
 
 
-def _new_pandas(values: np.ndarray, gaps: np.ndarray, dtype: Any, index: Any) -> Any:
+def _new_pandas(values: np.ndarray, gaps: np.ndarray, dtype: Any) -> Any:
     import pandas as pd
 
     if gaps.all():
-        return pd.Series(np.full(len(values), None), dtype=dtype, index=index)
-    series = pd.Series(values, dtype=dtype, index=index)
+        return pd.Series(np.full(len(values), None), dtype=dtype)
+    series = pd.Series(values, dtype=dtype)
     if gaps.any():
         series.iloc[gaps] = None
     return series
@@ -165,7 +162,7 @@ def _rebuild_polars(description: Description) -> Any:
     return dtype(description["values"]) if "values" in description else dtype()
 
 
-def _new_polars(values: np.ndarray, gaps: np.ndarray, dtype: Any, index: None) -> Any:
+def _new_polars(values: np.ndarray, gaps: np.ndarray, dtype: Any) -> Any:
     import polars as pl
 
     if gaps.all():

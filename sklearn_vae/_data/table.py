@@ -174,14 +174,15 @@ class Table:
             cannot express it. Missing cells of object columns become None.
         """
         values = self._check_values(values)
-        series = {column.name: self._decode(column, values, index) for column in self.columns}
+        series = {column.name: self._decode(column, values) for column in self.columns}
         if self.library == "polars":
             import polars as pl
 
             return pl.DataFrame(series)
         import pandas as pd
 
-        return pd.DataFrame(series, index=index if index is not None else pd.RangeIndex(len(values)))
+        frame = pd.DataFrame(series, index=pd.RangeIndex(len(values)))
+        return frame if index is None else frame.set_axis(index)
 
     def fill(self, X: Any, values: np.ndarray) -> Any:
         """Return a copy of a frame in which missing cells are replaced.
@@ -211,7 +212,7 @@ class Table:
         filled = [column.fill(series, values[:, column.slice]) for column, series in pairs]
         return frame.with_columns(*(series for series in filled if series is not None)).to_native()
 
-    def _decode(self, column: Column, values: np.ndarray, index: Any) -> Any:
+    def _decode(self, column: Column, values: np.ndarray) -> Any:
         """Return the column of a frame, with its learned dtype."""
         cells, gaps = column.decode(values[:, column.slice])
         dtype = rebuild(column.dtype, self.library)
@@ -220,7 +221,7 @@ class Table:
                 f"expected values without missing cells for column {column.name!r}, because its dtype {dtype} cannot "
                 f"hold them, got {gaps.sum()}; fit on a nullable dtype, e.g. with X.convert_dtypes(), to keep them."
             )
-        return new_series(cells, gaps, dtype, self.library, index)
+        return new_series(cells, gaps, dtype, self.library)
 
     def _check_columns(self, X: Any) -> None:
         """Raise ValueError if a frame does not have the columns that were learned, as scikit-learn does."""

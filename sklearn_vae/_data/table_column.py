@@ -135,14 +135,17 @@ class Column:
         series : narwhals.Series or None
             Column of the same dtype, and with the same observed cells; None if no cell is replaced.
         """
-        rows = np.flatnonzero(missing_cells(series))
+        missing = missing_cells(series)
+        rows = np.flatnonzero(missing)
         cells, gaps = self.decode(block[rows])
         rows, cells = rows[~gaps], cells[~gaps]
         if not len(rows):
             return None
         native, library = series.to_native(), series.implementation.value
-        if native.dtype != np.dtype(object):
+        holds_objects = native.dtype == np.dtype(object)
+        if not (holds_objects and missing.all()):
             self.check_kind(series)
+        if not holds_objects:
             cells = self._cells_of_dtype(cells, kind_of(series), native.dtype, library)
         return nw.from_native(replace_cells(native, rows, cells, library), series_only=True)
 
@@ -175,7 +178,7 @@ class Column:
         if kind in NUMBERS:
             return as_kind(cells.astype(float), kind, integer_limits(dtype))
         listed = describe(dtype, library).get("values")
-        absent = [] if listed is None else sorted(set(cells) - set(listed))
+        absent = [] if listed is None else sorted(set(cells) - set(listed), key=str)
         if absent:
             raise ValueError(
                 f"expected column {self.name!r} of a dtype that lists the categories of fit, got one without "
@@ -185,7 +188,7 @@ class Column:
 
     def _check_boolean(self, numbers: np.ndarray) -> None:
         """Raise ValueError if numbers in a column of booleans are not 0 or 1."""
-        wrong = np.unique(numbers[(numbers != 0) & (numbers != 1)])
+        wrong = np.unique(numbers[(numbers != 0) & (numbers != 1) & ~np.isnan(numbers)])
         if len(wrong):
             raise ValueError(
                 f"expected column {self.name!r} to hold booleans or the numbers 0 and 1, as in fit, got "
@@ -227,7 +230,8 @@ def _categories(series: nw.Series, dtype: Description) -> list:
             f"{remedy}drop the column if its values identify rows, group rare ones, as "
             "OneHotEncoder(max_categories=...) does, or convert them to numbers."
         )
-    categories = sorted(series.drop_nulls().unique().to_list()) if listed is None else list(listed)
+    values = sorted(series.drop_nulls().unique().to_list()) if listed is None else listed
+    categories = [value.item() if isinstance(value, np.generic) else value for value in values]
     other = [category for category in categories if not isinstance(category, str | bool | int | float)]
     if other:
         raise TypeError(
