@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import narwhals.stable.v2 as nw
 
+from sklearn_vae._data.frame_dtypes import module_of
+
 # Number of values that messages show.
 N_EXAMPLES = 3
 # Kinds of columns that have one column in the matrix.
@@ -78,9 +80,7 @@ def show(values: list) -> str:
 
 def _kind_of_objects(series: nw.Series) -> str:
     """Return the kind of a pandas column of Python objects, from all its values."""
-    import pandas as pd
-
-    inferred = pd.api.types.infer_dtype(series.to_native(), skipna=True)
+    inferred = module_of("pandas").api.types.infer_dtype(series.to_native(), skipna=True)
     if inferred in KINDS_OF_OBJECTS:
         return KINDS_OF_OBJECTS[inferred]
     one_of_each = {type(value).__name__: value for value in series.drop_nulls().to_list()}

@@ -6,12 +6,19 @@ apart. What this file returns consists of strings, numbers and lists, so that a 
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
+import narwhals.stable.v2 as nw
 import numpy as np
 
 # A dtype as strings, numbers and lists.
 Description = dict[str, Any]
+
+
+def module_of(library: Literal["pandas", "polars", "pyarrow"]) -> ModuleType:
+    """Return the module of "pandas", "polars" or "pyarrow", imported only where frames come from it."""
+    return nw.Implementation.from_backend(library).to_native_namespace()
 
 
 def describe(dtype: Any, library: str) -> Description:
@@ -96,8 +103,7 @@ def integer_limits(dtype: Any) -> tuple[int, int]:
 
 
 def _describe_pandas(dtype: Any) -> Description:
-    import pandas as pd
-
+    pd = module_of("pandas")
     if isinstance(dtype, pd.CategoricalDtype):
         values = {"values": dtype.categories.tolist(), "value_dtype": _describe_pandas(dtype.categories.dtype)}
         return {"name": "category", "ordered": bool(dtype.ordered), **values}
@@ -109,8 +115,7 @@ def _describe_pandas(dtype: Any) -> Description:
 
 
 def _rebuild_pandas(description: Description) -> Any:
-    import pandas as pd
-
+    pd = module_of("pandas")
     match description:
         case {"name": "category", "ordered": ordered, "values": values, "value_dtype": value_dtype}:
             return pd.CategoricalDtype(pd.Index(values, dtype=_rebuild_pandas(value_dtype)), ordered)
@@ -123,16 +128,14 @@ def _rebuild_pandas(description: Description) -> Any:
 
 
 def _describe_arrow(arrow_type: Any) -> str | list:
-    import pyarrow as pa
-
+    pa = module_of("pyarrow")
     if pa.types.is_dictionary(arrow_type):
         return [str(arrow_type.index_type), str(arrow_type.value_type), bool(arrow_type.ordered)]
     return str(arrow_type)
 
 
 def _rebuild_arrow(description: str | list) -> Any:
-    import pyarrow as pa
-
+    pa = module_of("pyarrow")
     if isinstance(description, list):
         index, value, ordered = description
         return pa.dictionary(pa.type_for_alias(index), pa.type_for_alias(value), ordered)
@@ -140,8 +143,7 @@ def _rebuild_arrow(description: str | list) -> Any:
 
 
 def _new_pandas(values: np.ndarray, gaps: np.ndarray, dtype: Any) -> Any:
-    import pandas as pd
-
+    pd = module_of("pandas")
     if gaps.all():
         return pd.Series(np.full(len(values), None), dtype=dtype)
     series = pd.Series(values, dtype=dtype)
@@ -156,15 +158,13 @@ def _describe_polars(dtype: Any) -> Description:
 
 
 def _rebuild_polars(description: Description) -> Any:
-    import polars as pl
-
+    pl = module_of("polars")
     dtype = getattr(pl, description["name"])
     return dtype(description["values"]) if "values" in description else dtype()
 
 
 def _new_polars(values: np.ndarray, gaps: np.ndarray, dtype: Any) -> Any:
-    import polars as pl
-
+    pl = module_of("polars")
     if gaps.all():
         return pl.Series([None] * len(values), dtype=dtype)
     series = pl.Series(values.tolist() if values.dtype == object else values)

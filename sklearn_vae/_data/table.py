@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, _check_n_features, _get_feature_names
 
 from sklearn_vae._data.column_kinds import has_number_dtype, show
-from sklearn_vae._data.frame_dtypes import holds_gaps, new_series, rebuild
+from sklearn_vae._data.frame_dtypes import holds_gaps, module_of, new_series, rebuild
 from sklearn_vae._data.table_column import Column
 
 # What `Table.encode` does with categories that were not learned.
@@ -176,11 +176,8 @@ class Table:
         values = self._check_values(values)
         series = {column.name: self._decode(column, values) for column in self.columns}
         if self.library == "polars":
-            import polars as pl
-
-            return pl.DataFrame(series)
-        import pandas as pd
-
+            return module_of("polars").DataFrame(series)
+        pd = module_of("pandas")
         frame = pd.DataFrame(series, index=pd.RangeIndex(len(values)))
         return frame if index is None else frame.set_axis(index)
 
