@@ -54,7 +54,9 @@ def test_start_has_the_marginal_density_of_the_observed_cells(X, params):
     rows = with_gaps(low_rank(20, seed=1), 0.5)
     covariance = W @ W.T + np.diag(noise)
     seen = [np.flatnonzero(~np.isnan(x)) for x in rows]
-    expected = [multivariate_normal(mean[o], covariance[np.ix_(o, o)]).logpdf(x[o]) for x, o in zip(rows, seen)]
+    expected = [
+        multivariate_normal(mean[o], covariance[np.ix_(o, o)]).logpdf(x[o]) for x, o in zip(rows, seen, strict=True)
+    ]
     np.testing.assert_allclose(vae.score_samples(rows), expected, atol=0.15)
 
 
