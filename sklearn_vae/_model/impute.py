@@ -25,7 +25,7 @@ def impute(model: VAE, x: Tensor, noise: Tensor) -> Tensor:
         Standard normal draws, shared by all rows.
     """
     totals, means = [], []
-    for _, raw, log_w in model.weighted_draws(model.observe_all(x), noise):
+    for _, raw, log_w in model.weighted_draws(model.observe_rows(x), noise):
         totals.append(log_w.logsumexp(0))
         means.append((log_w.softmax(0).double()[..., None] * model.likelihood.mean(raw)).sum(0))
     shares = torch.stack(totals).double().softmax(0)
@@ -46,7 +46,7 @@ def draw_missing(model: VAE, x: Tensor, noise: Tensor, generator: torch.Generato
         Source of the choices and of the noise.
     """
     draws, log_w = [], []
-    for z, _, weight in model.weighted_draws(model.observe_all(x), noise):
+    for z, _, weight in model.weighted_draws(model.observe_rows(x), noise):
         draws.append(z)
         log_w.append(weight)
     index = torch.multinomial(torch.cat(log_w).double().softmax(0).T, 1, generator=generator)[:, 0]
