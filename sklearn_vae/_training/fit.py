@@ -194,7 +194,9 @@ class FitProcedure:
         axes = None
         if self.architecture.linear:
             n_axes = self.architecture.n_coordinates or 0
-            ppca = fit_ppca(rows, moments, self.architecture.n_components, n_axes)
+            features = model.likelihood.features(rows, moments)
+            feature_moments = moments if features is rows else fit_moments(features)
+            ppca = fit_ppca(features, feature_moments, self.architecture.n_components, n_axes)
             axes = ppca.axes[:, :n_axes]
         model.likelihood.set_units(moments, axes)
         if model.linear is not None:
