@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_vae._data.devices import FLOAT64
+from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import MappedRows, Rows
 from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart, Observed
@@ -69,12 +69,15 @@ class CountsModule(LikelihoodModule):
     """
 
     center: Tensor
+    input_scale: Tensor
 
     def __init__(self, n_features: int, shares_total: bool):
         super().__init__(n_features, n_features)
         self.shares_total = shares_total
         # Mean counts of the training rows; above 0.
         self.register_buffer("center", torch.ones(n_features, **FLOAT64))
+        # Factor of the inputs.
+        self.register_buffer("input_scale", torch.ones((), **FLOAT32))
 
     @property
     def mean_total(self) -> Tensor:
@@ -86,17 +89,17 @@ class CountsModule(LikelihoodModule):
         self.center.copy_(moments.center.clamp_min(MIN_COUNT * moments.scale))
 
     def features(self, rows: Rows, moments: Moments) -> Rows:
-        """Return rows of the encoder's inputs."""
+        """Return rows of the standardised logarithms."""
         self.set_units(moments, None)
         return MappedRows(rows, self.standardise)
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
-        """Return the counts, and their standardised logarithms as inputs."""
+        """Return the counts, and their standardised logarithms times `input_scale` as inputs."""
         counts = x.to(self.dtype)
-        return Observed(counts, self.standardise(counts))
+        return Observed(counts, self.standardise(counts) * self.input_scale)
 
     def standardise(self, counts: Tensor) -> Tensor:
-        """Return the encoder's inputs."""
+        """Return the standardised logarithms."""
         mean = self.center.to(counts)
         if self.shares_total:
             mean = (counts.sum(-1, keepdim=True) * (mean / mean.sum())).clamp_min(MIN_MEAN)
@@ -114,23 +117,28 @@ class CountsModule(LikelihoodModule):
         :math:`\exp(b_j + V_j z)` with a standard normal z has the same mean and variance if
         :math:`\|V_j\|^2 = \log(1 + \|u_j\|^2)` and :math:`b_j = \log m_j - \|V_j\|^2 / 2`, the moments of a log-normal
         distribution. The posterior's variance is the Laplace approximation at the mean row.
+
+        The inputs are divided by the root of their number. A step of Adam changes all weights of the linear encoder
+        by about as much. In wide tables it would otherwise change the posterior means by more than their range.
         """
         mean, unit = self.center.cpu(), ppca.moments.unit
-        self.input_unit.fill_(unit)
+        self.input_scale.fill_(self.n_inputs**-0.5)
+        input_unit = unit * float(self.input_scale)
+        self.input_unit.fill_(input_unit)
         maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE))
         relative_std = (self.marginal_variance(mean).sqrt() / mean).numpy()
         effect = maps.decoder * (unit * relative_std[:, None])
         square = np.square(effect).sum(1)
         variance = np.log1p(square)
         decoder = effect * np.sqrt(variance / np.where(square > 0, square, 1.0))[:, None]
-        encoder = maps.encoder / unit
+        encoder = maps.encoder / input_unit
         return LinearStart(
             encoder_weight=encoder,
-            encoder_bias=-encoder @ ppca.moments.center.cpu().numpy(),
+            encoder_bias=-(maps.encoder / unit) @ ppca.moments.center.cpu().numpy(),
             posterior_variance=1 / (1 + (1 / np.square(relative_std)) @ np.square(decoder)),
             decoder_weight=decoder,
             decoder_bias=mean.log().numpy() - variance / 2,
-            spread=maps.spread * unit,
+            spread=maps.spread * input_unit,
         )
 
     def log_mean(self, observed: Observed, raw: Tensor) -> Tensor:
