@@ -242,6 +242,25 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         """Noise variance in the data's units, (1,) or (n_features,). None: the likelihood has no noise scale."""
         return None
 
+    def features(self, rows: Rows, moments: Moments) -> Rows:
+        """Return what probabilistic PCA is fitted to, for `linear_start`: by default the rows themselves.
+
+        A likelihood whose inputs are not linear in the rows returns rows of its inputs.
+
+        Parameters
+        ----------
+        rows : Rows
+            Training rows in the data's units.
+        moments : Moments
+            Center, unit and variances of the rows' columns.
+
+        Returns
+        -------
+        features : Rows
+            As many rows, with the same weights.
+        """
+        return rows
+
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Store the center and the units of the training rows.
 
@@ -333,7 +352,7 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         Parameters
         ----------
         ppca : PPCA
-            Probabilistic PCA of the training rows.
+            Probabilistic PCA of the `features` of the training rows.
 
         Returns
         -------
