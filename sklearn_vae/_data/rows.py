@@ -190,11 +190,14 @@ class MappedRows(Rows):
     ----------
     rows : Rows
     function : callable
-        Maps values (n_rows, n_features) to values of the same shape and precision.
+        Maps values (n_rows, n_features) to values of the same precision. Missing cells stay NaN.
+    n_features : int or None
+        Number of columns of these values; None for those of `rows`.
     """
 
-    def __init__(self, rows: Rows, function: Callable[[Tensor], Tensor]):
-        self.n_features, self.dtype, self.device = rows.n_features, rows.dtype, rows.device
+    def __init__(self, rows: Rows, function: Callable[[Tensor], Tensor], n_features: int | None = None):
+        self.n_features = rows.n_features if n_features is None else n_features
+        self.dtype, self.device = rows.dtype, rows.device
         self.has_gaps = rows.has_gaps
         self._rows, self._function = rows, function
 
@@ -203,11 +206,12 @@ class MappedRows(Rows):
 
     def __getitem__(self, index: Tensor) -> RowBatch:
         batch = self._rows[index]
-        return batch | {"x": self._function(batch["x"])}
+        batch = batch | {"x": self._function(batch["x"])}
+        return batch | {"mask": ~batch["x"].isnan()} if "mask" in batch else batch
 
     def select(self, index: Tensor) -> MappedRows:
         """Return the rows at `index`."""
-        return MappedRows(self._rows.select(index), self._function)
+        return MappedRows(self._rows.select(index), self._function, self.n_features)
 
     @property
     def total_weight(self) -> float:

@@ -25,7 +25,7 @@ def is_table(X: Any) -> bool:
     Frames of numbers only need no `Table`, also with nullable and Arrow dtypes: scikit-learn's validation converts
     them.
     """
-    if not _is_frame(X):
+    if not is_frame(X):
         return False
     if len(set(X.columns)) < len(X.columns):
         return True
@@ -244,7 +244,7 @@ class Table:
         warnings.warn(f"{message}; these cells count as not observed.", UserWarning, stacklevel=3)
 
 
-def _is_frame(X: Any) -> bool:
+def is_frame(X: Any) -> bool:
     """Return whether X is a frame of pandas or polars, in memory."""
     return nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)
 
@@ -256,7 +256,7 @@ def _library(X: Any) -> str:
 
 def _check_names(X: Any) -> None:
     """Raise TypeError if X is not a frame or if only some names are strings, and ValueError for duplicate names."""
-    if not _is_frame(X):
+    if not is_frame(X):
         raise TypeError(f"expected a pandas or polars data frame, got {type(X).__name__}; convert it to one.")
     duplicates = [name for name, count in Counter(X.columns).items() if count > 1]
     if duplicates:

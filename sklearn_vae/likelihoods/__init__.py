@@ -2,6 +2,8 @@
 
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
+from sklearn_vae.likelihoods.categorical import Categorical
+from sklearn_vae.likelihoods.columns import FROM_DTYPE, Columns, from_dtype
 from sklearn_vae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from sklearn_vae.likelihoods.discretized_logistic import DiscretizedLogistic
 from sklearn_vae.likelihoods.gaussian import Gaussian
@@ -20,8 +22,11 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 
 __all__ = [
+    "FROM_DTYPE",
     "LIKELIHOODS",
     "Bernoulli",
+    "Categorical",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gaussian",
@@ -32,4 +37,5 @@ __all__ = [
     "NegativeBinomial",
     "Observed",
     "Poisson",
+    "from_dtype",
 ]
