@@ -38,7 +38,7 @@ from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingRes
 from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._training.resume_checks import check_training_state
-from sklearn_vae._validation import has_gaps, new_seed, refuse_images, refuse_overflow, unless_auto
+from sklearn_vae._validation import has_gaps, new_seed, refuse_images, refuse_overflow, refuse_unusable, unless_auto
 from sklearn_vae.likelihoods import FROM_DTYPE, LIKELIHOODS, Likelihood, from_dtype
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
@@ -383,6 +383,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         encoded = self._table.encode(X)
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, X, reset=reset)
+        refuse_unusable(encoded, self._table.columns)
         if isinstance(y, str):
             return check_array(encoded, estimator=self, input_name="X", **options)
         return check_X_y(encoded, y, estimator=self, **options)

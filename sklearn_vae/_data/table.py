@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, _g
 
 from sklearn_vae._data.column_kinds import has_number_dtype, show
 from sklearn_vae._data.frame_dtypes import holds_gaps, module_of, new_series, rebuild
+from sklearn_vae._data.stacklevel import stacklevel_of_user
 from sklearn_vae._data.table_column import Column
 
 # What `Table.encode` does with categories that were not learned.
@@ -241,7 +242,7 @@ class Table:
         message = f"expected the categories that fit saw, got {got}"
         if handle_unknown == "error":
             raise ValueError(f"{message}; replace them, or fit on rows that have them.")
-        warnings.warn(f"{message}; these cells count as not observed.", UserWarning, stacklevel=3)
+        warnings.warn(f"{message}; these cells count as not observed.", UserWarning, stacklevel=stacklevel_of_user())
 
 
 def is_frame(X: Any) -> bool:

@@ -215,6 +215,11 @@ class FitProcedure:
             model.input_norm.copy_(_median_norm(model, rows))
         return model
 
+    def features(self, rows: Rows) -> Rows:
+        """Return the rows as the likelihood compares them, by default as they are."""
+        likelihood = self.architecture.likelihood.build(rows.n_features, self.architecture.n_coordinates)
+        return likelihood.features(rows, fit_moments(rows)) if likelihood.has_features else rows
+
     def trainer(self, model: VAE, device: torch.device, n_steps: int) -> Trainer:
         """Return a trainer of `model` for a run of at most `n_steps` steps."""
         settings = self.recipe.settings(n_steps)

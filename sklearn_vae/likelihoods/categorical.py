@@ -127,7 +127,9 @@ class CategoricalModule(LikelihoodModule):
     sums_cells = True
 
     share: Tensor
+    min_share: Tensor
     block: Tensor
+    position: Tensor
 
     def __init__(self, sizes: Sequence[int]):
         n_features = sum(sizes)
@@ -147,18 +149,15 @@ class CategoricalModule(LikelihoodModule):
         Its surplus entries point to a column beyond the last.
         """
         starts = np.cumsum([0, *sizes])
-        width = np.array([(int(size) - 1).bit_length() for size in sizes])
-        order = []
-        self.n_indices = 0
-        for bits in np.unique(width):
-            blocks = np.flatnonzero(width == bits)
+        bits = [(size - 1).bit_length() for size in sizes]
+        groups = [[b for b, own in enumerate(bits) if own == one] for one in sorted(set(bits))]
+        for i, blocks in enumerate(groups):
             index = np.full((len(blocks), max(sizes[b] for b in blocks)), starts[-1])
             for row, b in zip(index, blocks, strict=True):
                 row[: sizes[b]] = np.arange(starts[b], starts[b + 1])
-            self.register_buffer(f"index_{self.n_indices}", torch.from_numpy(index).to("cpu"), persistent=False)
-            order.append(blocks)
-            self.n_indices += 1
-        position = np.argsort(np.concatenate(order))
+            self.register_buffer(f"index_{i}", torch.from_numpy(index).to("cpu"), persistent=False)
+        self.n_indices = len(groups)
+        position = np.argsort(np.concatenate(groups))
         self.register_buffer("position", torch.from_numpy(position).to("cpu"), persistent=False)
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:

@@ -301,14 +301,14 @@ def _find(name: str, columns: Any, n_columns: int, names: list[Hashable] | None)
     """Return the positions that the columns of a group stand for."""
     if isinstance(columns, slice):
         return list(range(n_columns))[columns]
-    values = [columns] if isinstance(columns, str | Integral) else list(columns)
+    values: list[Any] = [columns] if isinstance(columns, str | Integral) else list(columns)
     if values and all(isinstance(value, bool | np.bool_) for value in values):
         if len(values) != n_columns:
             raise ValueError(f"Columns, group {name!r}: expected a mask of length {n_columns}, got {len(values)}.")
         return np.flatnonzero(values).tolist()
     positions = []
     for value in values:
-        if isinstance(value, Integral) and -n_columns <= value < n_columns:
+        if isinstance(value, int | np.integer) and -n_columns <= value < n_columns:
             positions.append(int(value) % n_columns)
         elif names is not None and value in names:
             positions.append(names.index(value))
