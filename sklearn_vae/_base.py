@@ -12,14 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 from torch import Tensor
 
 from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device, to_tensor
 from sklearn_vae._data.rows import DenseRows, Rows
+from sklearn_vae._data.table import Table, is_frame, is_table
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.inference import FittedModel
 from sklearn_vae._model.persistence import rebuild, to_arrays, versions, warn_of_other_versions
@@ -37,8 +38,8 @@ from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingRes
 from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._training.resume_checks import check_training_state
-from sklearn_vae._validation import has_gaps, new_seed, refuse_images, refuse_overflow, unless_auto
-from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
+from sklearn_vae._validation import has_gaps, new_seed, refuse_images, refuse_overflow, refuse_unusable, unless_auto
+from sklearn_vae.likelihoods import FROM_DTYPE, LIKELIHOODS, Likelihood, from_dtype
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
@@ -66,7 +67,7 @@ SWITCHES = {"linear": ("'random'", "'ppca'"), "generative": ("0", "above 0")}
 # Private fitted attributes; public ones end in an underscore.
 PRIVATE_STATE = ("_architecture", "_fitted_model", "_training_state")
 # Fitted attributes set by data validation; all others describe the fitted model.
-DATA_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_")
+DATA_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_table")
 # Estimator parameters that take a component, with the classes that their string values stand for.
 FAMILIES: dict[str, dict[str, Any]] = {
     "likelihood": LIKELIHOODS,
@@ -103,7 +104,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "likelihood": [StrOptions(set(LIKELIHOODS)), Likelihood],
+        "likelihood": [StrOptions({FROM_DTYPE, *LIKELIHOODS}), Likelihood],
         "prior": [StrOptions(set(PRIORS)), Prior],
         "beta": [Interval(Real, 0, None, closed="left"), callable],
         "network": [StrOptions(set(NETWORKS)), Network],
@@ -129,6 +130,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    # Columns of the data frames that the estimator was fitted to; None for arrays, and for frames of numbers.
+    _table: Table | None = None
 
     def set_params(self, **params):
         """Set the parameters of the estimator and of its component instances.
@@ -190,8 +194,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Means of p(x|z), in the units of the training data.
+        X : ndarray of shape (n_samples, n_features), or data frame
+            Means of p(x|z), in the units of the training data. If the estimator was fitted to a
+            data frame with other columns than numbers, a frame with the same columns and dtypes:
+            integers are rounded, and categories and booleans are the most probable ones.
         """
         check_is_fitted(self)
         Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z", order="C")
@@ -203,7 +209,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         if self._latent_scale is not None:
             # A scale of 0 means that the decoder ignores the component; its value is set to 0.
             Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
-        return self._fitted_model.inference.map(VAE.reconstruct, Z)
+        return self._as_frame(self._fitted_model.inference.map(VAE.reconstruct, Z))
 
     @available_if(check_generative)
     @isolate
@@ -224,6 +230,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         -------
         log_prob : ndarray of shape (n_samples,)
             Estimates of log p(x) in nats, for the density in the units of the training data.
+            For a table of mixed columns, log p(x) is the logarithm of a density of its real
+            columns times a probability of its booleans, categories and counts: values are
+            comparable for the same columns and units only. Missing cells are left out.
             -inf if the value overflows the dtype of `X`, e.g. for float32 rows at a distance of
             1e19 standard deviations.
         """
@@ -305,7 +314,8 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     def _forget(self) -> dict[str, Any]:
         """Remove all fitted attributes and return them as a dict."""
-        fitted = [name for name in self.__dict__ if name in PRIVATE_STATE or (name[0] != "_" and name[-1] == "_")]
+        private = (*PRIVATE_STATE, "_table")
+        fitted = [name for name in self.__dict__ if name in private or (name[0] != "_" and name[-1] == "_")]
         return {name: self.__dict__.pop(name) for name in fitted}
 
     @contextmanager
@@ -335,25 +345,60 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
     def _check_rows(self, X, reset: bool, y="no_validation", min_rows: int = 2):
         """Validate training rows, and labels if given."""
         refuse_images(X)
-        checked = validate_data(
-            self, X, y, reset=reset, dtype=DTYPES, order="C", ensure_min_samples=min_rows, ensure_all_finite="allow-nan"
-        )
+        if reset:
+            self._learn_table(X)
+        checked = self._validate(X, y, reset, ensure_min_samples=min_rows)
         X = checked if isinstance(y, str) else checked[0]
         refuse_overflow(X)
-        if reset:
-            likelihood = self._component("likelihood").for_data(DenseRows(to_tensor(X)))
-        else:
-            likelihood = self._architecture.likelihood
+        likelihood = self._likelihood().for_data(DenseRows(to_tensor(X))) if reset else self._architecture.likelihood
         likelihood.check_data(X)
         return checked
 
     def _check_new_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
         refuse_images(X)
-        X = validate_data(self, X, reset=False, dtype=DTYPES, order="C", ensure_all_finite="allow-nan")
+        X = self._validate(X, "no_validation", reset=False)
         refuse_overflow(X)
         self._architecture.likelihood.check_data(X)
         return X
+
+    def _learn_table(self, X) -> None:
+        """Learn the columns of a data frame, if the likelihood takes such columns."""
+        if isinstance(self.likelihood, str) and self.likelihood == FROM_DTYPE:
+            takes_frame = is_table(X)
+        else:
+            likelihood = self._component("likelihood")
+            takes_frame = likelihood.takes_frames and is_frame(X)
+            if not takes_frame and is_table(X):
+                # This refuses categories.
+                likelihood.for_table(Table.learn(X).columns)
+        if takes_frame:
+            self._table = Table.learn(X)
+
+    def _validate(self, X, y, reset: bool, **options: Any):
+        """Return validated rows as a matrix, and validated labels if given."""
+        options |= {"dtype": DTYPES, "order": "C", "ensure_all_finite": "allow-nan"}
+        if self._table is None:
+            return validate_data(self, X, y, reset=reset, **options)
+        encoded = self._table.encode(X)
+        _check_feature_names(self, X, reset=reset)
+        _check_n_features(self, X, reset=reset)
+        refuse_unusable(encoded, self._table.columns)
+        if isinstance(y, str):
+            return check_array(encoded, estimator=self, input_name="X", **options)
+        return check_X_y(encoded, y, estimator=self, **options)
+
+    def _as_frame(self, X: np.ndarray):
+        """Return rows as a data frame, if the estimator was fitted to one with other columns than numbers."""
+        return X if self._table is None else self._table.decode(X)
+
+    def _likelihood(self) -> Likelihood:
+        """Return a new likelihood for the rows that were validated."""
+        columns = None if self._table is None else self._table.columns
+        if isinstance(self.likelihood, str) and self.likelihood == FROM_DTYPE:
+            return from_dtype(columns)
+        likelihood = self._component("likelihood")
+        return likelihood if columns is None else likelihood.for_table(columns)
 
     def _rows(self, X: np.ndarray, weight: np.ndarray | None) -> Rows:
         """Move the training rows to the device and select those with positive weight."""
@@ -374,7 +419,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         return component
 
     def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, rules: Rules) -> Architecture:
-        likelihood = self._component("likelihood")
+        likelihood = self._likelihood()
         network = self._component("network")
         linear = self.init == "ppca"
         n_components = self._n_components(n_features, rules)
@@ -510,10 +555,10 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
         return attributes
 
-    def _sample(self, draw: Callable[[torch.Generator], Tensor], random_state) -> np.ndarray:
+    def _sample(self, draw: Callable[[torch.Generator], Tensor], random_state):
         """Sample p(x|z) for the latent variables that `draw` returns; None stands for `self.random_state`."""
         seed = new_seed(self.random_state if random_state is None else random_state)
         inference = self._fitted_model.inference
         generator = torch.Generator(inference.device).manual_seed(seed)
         with torch.inference_mode():
-            return inference.sample(draw(generator), generator)
+            return self._as_frame(inference.sample(draw(generator), generator))

@@ -44,7 +44,7 @@ class VAETransformer(BaseVAE):
         reverse order. "auto" is (256, 128) for up to 5000 rows and (512, 256) for more. Used
         by network="mlp"; other networks define their own widths.
 
-    likelihood : str or Likelihood, default="gaussian"
+    likelihood : str or Likelihood, default="from_dtype"
         Distribution p(x|z) of each column given the latent variables:
 
         - "gaussian": real values on any scale.
@@ -260,7 +260,7 @@ class VAETransformer(BaseVAE):
         n_components=8,
         *,
         hidden_layer_sizes="auto",
-        likelihood="gaussian",
+        likelihood="from_dtype",
         prior="standard_normal",
         beta=1.0,
         network="mlp",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
+
+from sklearn_vae._data.table_column import Column
 
 # Minimum positive sample weight relative to the largest one; smaller weights count as 0.
 MIN_RELATIVE_WEIGHT = float(np.finfo(np.float32).tiny)
@@ -26,6 +29,20 @@ def has_gaps(X: np.ndarray) -> bool:
     """Return whether X has NaN, which stand for missing cells."""
     # The minimum is NaN if a value is; unlike `isnan`, it needs no array.
     return X.dtype.kind == "f" and bool(np.isnan(X.min()))
+
+
+def refuse_unusable(X: np.ndarray, columns: Sequence[Column]) -> None:
+    """Raise ValueError if an encoded data frame has no column of the matrix, or infinity; name it."""
+    if not X.shape[1]:
+        names = [column.name for column in columns]
+        raise ValueError(f"expected a data frame with an observed cell, got none in columns {names[:5]!r}.")
+    for column in columns:
+        infinite = np.flatnonzero(np.isinf(X[:, column.slice]).any(axis=1))
+        if len(infinite):
+            raise ValueError(
+                f"expected finite numbers, got infinity in column {column.name!r}, row {infinite[0]}; replace it, or "
+                "set the cell to NaN if its value is unknown."
+            )
 
 
 def refuse_overflow(X: np.ndarray) -> None:

@@ -4,7 +4,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklearn_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian
+from sklearn_vae.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    DiscretizedLogistic,
+    Gaussian,
+    NegativeBinomial,
+    Poisson,
+)
 from sklearn_vae.networks import MLP, NETWORKS, Modules
 from sklearn_vae.networks.mlp import ACTIVATIONS
 from sklearn_vae.objectives import OBJECTIVES
@@ -34,6 +41,9 @@ LIKELIHOOD_CASES = [
     *GAUSSIANS[1:],
     Bernoulli(dynamic_binarization=True),
     DiscretizedLogistic(levels=2, per_column=False),
+    NegativeBinomial(per_column=False),
+    NegativeBinomial(library_size=True),
+    Poisson(library_size=True),
 ]
 PRIOR_CASES = [cls() for cls in PRIORS.values()]
 NETWORK_CASES = [

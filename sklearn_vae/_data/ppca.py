@@ -34,7 +34,7 @@ class Moments:
     variance: Tensor  # (n_features,), float64
     scale: float  # factor that turns weighted sums of squared deviations into variances
 
-    def select(self, columns: Sequence[int]) -> Moments:
+    def select(self, columns: Sequence[int] | slice | Tensor) -> Moments:
         """Return the moments of these columns, in the same unit."""
         return replace(self, center=self.center[columns], variance=self.variance[columns])
 
@@ -62,7 +62,7 @@ class PPCA:
     variances: np.ndarray
     noise_variance: float
 
-    def select(self, columns: Sequence[int]) -> PPCA:
+    def select(self, columns: Sequence[int] | slice | Tensor) -> PPCA:
         """Return the same components for these columns only. The axes are then no longer orthonormal."""
         return replace(self, moments=self.moments.select(columns), axes=self.axes[columns])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -181,6 +181,47 @@ class DenseRows(Rows):
         for start in range(0, len(self._x), chunk):
             x = self._x[start : start + chunk].double()
             yield x, x.new_ones(len(x)) if weight is None else weight[start : start + chunk].double()
+
+
+class MappedRows(Rows):
+    """Rows whose values are functions of others, computed batch by batch.
+
+    Parameters
+    ----------
+    rows : Rows
+    function : callable
+        Maps values (n_rows, n_features) to values of the same precision. Missing cells stay NaN.
+    n_features : int or None
+        Number of columns of these values; None for those of `rows`.
+    """
+
+    def __init__(self, rows: Rows, function: Callable[[Tensor], Tensor], n_features: int | None = None):
+        self.n_features = rows.n_features if n_features is None else n_features
+        self.dtype, self.device = rows.dtype, rows.device
+        self.has_gaps = rows.has_gaps
+        self._rows, self._function = rows, function
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Tensor) -> RowBatch:
+        batch = self._rows[index]
+        batch = batch | {"x": self._function(batch["x"])}
+        return batch | {"mask": ~batch["x"].isnan()} if "mask" in batch else batch
+
+    def select(self, index: Tensor) -> MappedRows:
+        """Return the rows at `index`."""
+        return MappedRows(self._rows.select(index), self._function, self.n_features)
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        return self._rows.total_weight
+
+    def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield blocks of the mapped rows."""
+        for x, w in self._rows.blocks(size):
+            yield self._function(x), w
 
 
 class RowsWithTarget(Rows):

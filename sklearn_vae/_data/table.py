@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, _g
 
 from sklearn_vae._data.column_kinds import has_number_dtype, show
 from sklearn_vae._data.frame_dtypes import holds_gaps, module_of, new_series, rebuild
+from sklearn_vae._data.stacklevel import stacklevel_of_user
 from sklearn_vae._data.table_column import Column
 
 # What `Table.encode` does with categories that were not learned.
@@ -25,7 +26,7 @@ def is_table(X: Any) -> bool:
     Frames of numbers only need no `Table`, also with nullable and Arrow dtypes: scikit-learn's validation converts
     them.
     """
-    if not _is_frame(X):
+    if not is_frame(X):
         return False
     if len(set(X.columns)) < len(X.columns):
         return True
@@ -241,10 +242,10 @@ class Table:
         message = f"expected the categories that fit saw, got {got}"
         if handle_unknown == "error":
             raise ValueError(f"{message}; replace them, or fit on rows that have them.")
-        warnings.warn(f"{message}; these cells count as not observed.", UserWarning, stacklevel=3)
+        warnings.warn(f"{message}; these cells count as not observed.", UserWarning, stacklevel=stacklevel_of_user())
 
 
-def _is_frame(X: Any) -> bool:
+def is_frame(X: Any) -> bool:
     """Return whether X is a frame of pandas or polars, in memory."""
     return nw.dependencies.is_pandas_dataframe(X) or nw.dependencies.is_polars_dataframe(X)
 
@@ -256,7 +257,7 @@ def _library(X: Any) -> str:
 
 def _check_names(X: Any) -> None:
     """Raise TypeError if X is not a frame or if only some names are strings, and ValueError for duplicate names."""
-    if not _is_frame(X):
+    if not is_frame(X):
         raise TypeError(f"expected a pandas or polars data frame, got {type(X).__name__}; convert it to one.")
     duplicates = [name for name, count in Counter(X.columns).items() if count > 1]
     if duplicates:

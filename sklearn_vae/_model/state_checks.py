@@ -14,6 +14,9 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from sklearn_vae._data.column_kinds import NUMBERS
+from sklearn_vae._data.table import Table
+from sklearn_vae._data.table_column import Column
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.class_mixture import ClassMixture
 from sklearn_vae._model.vae import VAE
@@ -73,8 +76,12 @@ def check_fitted_state(estimator: Any) -> None:
     state, architecture = vars(estimator), vars(estimator).get("_architecture")
     check_architecture(architecture, is_classifier(estimator))
     n, d, k = architecture.n_features, architecture.n_components, architecture.n_classes
+    width = n
+    if "_table" in state:
+        check_table(state["_table"], n)
+        width = len(state["_table"].columns)
     checks: dict[str, tuple[bool, str, Callable[[Any], bool]]] = {
-        "n_features_in_": (True, f"{n}, as in the architecture", lambda v: is_count(v) and v == n),
+        "n_features_in_": (True, f"{width}, as in the architecture", lambda v: is_count(v) and v == width),
         **dict.fromkeys(("n_iter_", "best_iter_", "n_steps_"), (True, "an integer of at least 0", is_count)),
         **dict.fromkeys(CURVES, (True, "a list of numbers", is_curve)),
         **dict.fromkeys(("validation_scores_", "validation_iter_"), (False, "a list of numbers", is_curve)),
@@ -86,7 +93,7 @@ def check_fitted_state(estimator: Any) -> None:
         ),
         "kl_per_component_": (False, f"{d} finite numbers", lambda v: is_array(v, d)),
         "latent_scale_": (False, f"{d} finite numbers of at least 0", lambda v: is_sizes(v, d)),
-        "feature_names_in_": (False, f"{n} strings", lambda v: is_strings(v, n)),
+        "feature_names_in_": (False, f"{width} strings", lambda v: is_strings(v, width)),
         "classes_": (k > 0, f"{k} different labels", lambda v: is_labels(v, k)),
         "class_prior_": (False, f"{k} finite numbers of at least 0", lambda v: is_sizes(v, k)),
     }
@@ -95,6 +102,31 @@ def check_fitted_state(estimator: Any) -> None:
             expect(check(state.get(name)), name, expected, state.get(name))
     lengths = [len(state[name]) for name in CURVES]
     expect(len(set(lengths)) == 1, ", ".join(CURVES), "of the same length", lengths)
+
+
+def check_table(table: Any, n_features: int) -> None:
+    """Raise ValueError unless `table` describes a data frame that is encoded as `n_features` columns."""
+    expect(isinstance(table, Table), "_table", "a Table", table)
+    names = {field.name for field in fields(Table)}
+    expect(vars(table).keys() == names, "_table", f"stored with exactly its fields {sorted(names)}", vars(table))
+    expect(table.library in ("pandas", "polars"), "_table.library", "'pandas' or 'polars'", table.library)
+    columns = table.columns
+    is_valid = isinstance(columns, tuple) and all(isinstance(column, Column) for column in columns)
+    expect(is_valid, "_table.columns", "a tuple of Columns", columns)
+    names, start = {field.name for field in fields(Column)}, 0
+    for i, column in enumerate(columns):
+        name = f"_table.columns[{i}]"
+        expect(vars(column).keys() == names, name, f"stored with exactly its fields {sorted(names)}", vars(column))
+        expect(column.kind in (*NUMBERS, "category"), f"{name}.kind", "a kind of column", column.kind)
+        expect(is_categories(column.categories), f"{name}.categories", "a list of different values", column.categories)
+        width = len(column.categories) if column.kind == "category" else 1
+        place = (column.start, column.stop)
+        expect(place == (start, start + width), name, f"at {start} to {start + width}", place)
+        is_valid = isinstance(column.limits, tuple) and len(column.limits) == 2 and all(map(is_integer, column.limits))
+        expect(is_valid, f"{name}.limits", "two integers", column.limits)
+        expect(isinstance(column.dtype, dict), f"{name}.dtype", "a description of a dtype", column.dtype)
+        start += width
+    expect(start == n_features, "_table", f"a table of {n_features} columns in the matrix", start)
 
 
 def check_architecture(architecture: Any, classifies: bool) -> None:
@@ -183,6 +215,17 @@ def expect(is_valid: bool, name: str, expected: str, value: Any) -> None:
 def is_count(value: Any, least: int = 0) -> bool:
     """Return whether a value is an integer of at least `least`."""
     return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+
+
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer."""
+    return not isinstance(value, bool) and isinstance(value, Integral)
+
+
+def is_categories(value: Any) -> bool:
+    """Return whether a value is a list of distinct strings, numbers or booleans."""
+    is_valid = isinstance(value, list) and all(isinstance(one, str | bool | int | float) for one in value)
+    return is_valid and len(set(value)) == len(value)
 
 
 def is_number(value: Any) -> bool:

@@ -207,7 +207,7 @@ class ClassifierProcedure:
         # Imported here, because scikit-learn's clustering and graph modules take longer to import than this package.
         from sklearn_vae._semi_supervised.graph import neighbour_graph, principal_components, spread_labels
 
-        x = principal_components(rows)
+        x = principal_components(self.final.features(rows))
         graph = neighbour_graph(x, self.n_neighbors, self.final.seeds.neighbors)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:

@@ -32,12 +32,17 @@ def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows
     runs : sequence of (VAE, Rows, Rows)
         Trained models, each with its training and held-out rows.
     """
-    if model.likelihood.measures_columns and model.objective.generative:
+    groups = model.likelihood.measured_columns()
+    if groups and model.objective.generative:
         pairs = [(squared_errors(m, training), squared_errors(m, held_out)) for m, training, held_out in runs]
         # `model` may be the model of the only run.
         squares = pairs[0][0] if runs[0][0] is model else squared_errors(model, rows)
-        assert model.likelihood.column_log_scale is not None
-        model.likelihood.column_log_scale.copy_(fit_column_scales(squares, pairs))
+        for log_scale, columns, units in groups:
+
+            def select(errors: Tensor, columns=columns, units=units) -> Tensor:
+                return errors[:, columns] if units is None else errors[:, columns] / units.square()
+
+            log_scale.copy_(fit_column_scales(select(squares), [(select(a), select(b)) for a, b in pairs]))
 
 
 @torch.inference_mode()

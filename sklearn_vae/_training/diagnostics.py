@@ -113,6 +113,8 @@ def squared_gains(model: VAE, z: Tensor, weight: np.ndarray) -> list[float]:
         z = z.detach().requires_grad_()
         # The zeros keep the graph whole if a user's decoder has no derivative.
         output = model.reconstruct(z) + 0 * z.sum()
+        if model.likelihood.units is not None:
+            output = output / model.likelihood.units
         # The product of the transposed Jacobian with `cotangent` is linear in it, so its derivative is the Jacobian.
         cotangent = torch.zeros_like(output, requires_grad=True)
         (product,) = torch.autograd.grad(output, z, cotangent, create_graph=True)
@@ -139,6 +141,8 @@ def latent_scale(model: VAE, statistics: Statistics) -> np.ndarray:
     """
     mean, square, gain = statistics[1]
     variance = model.likelihood.variance
+    if variance is not None and model.likelihood.units is not None:
+        variance = variance / model.likelihood.units.square()
     noise = 0.0 if variance is None else float(variance.mean())
     spread = np.sqrt((square - np.square(mean)).clip(0))
     scale = np.sqrt(gain + noise) / spread.clip(MIN_STD)

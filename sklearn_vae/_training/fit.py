@@ -195,10 +195,12 @@ class FitProcedure:
         axes = None
         if self.architecture.linear:
             n_axes = self.architecture.n_coordinates or 0
-            ppca = fit_ppca(rows, moments, self.architecture.n_components, n_axes)
+            features = model.likelihood.features(rows, moments)
+            feature_moments = moments if features is rows else fit_moments(features)
+            ppca = fit_ppca(features, feature_moments, self.architecture.n_components, n_axes)
             if rows.has_gaps:
-                ppca = fit_observed_cells(rows, ppca)
-            moments, axes = ppca.moments, ppca.axes[:, :n_axes]
+                ppca = fit_observed_cells(features, ppca)
+            moments, axes = ppca.moments if features is rows else moments, ppca.axes[:, :n_axes]
         model.likelihood.set_units(moments, axes)
         model.gaps.center.copy_(moments.center)
         if model.linear is not None:
@@ -212,6 +214,11 @@ class FitProcedure:
         if self.architecture.n_classes:
             model.input_norm.copy_(_median_norm(model, rows))
         return model
+
+    def features(self, rows: Rows) -> Rows:
+        """Return the rows as the likelihood compares them, by default as they are."""
+        likelihood = self.architecture.likelihood.build(rows.n_features, self.architecture.n_coordinates)
+        return likelihood.features(rows, fit_moments(rows)) if likelihood.has_features else rows
 
     def trainer(self, model: VAE, device: torch.device, n_steps: int) -> Trainer:
         """Return a trainer of `model` for a run of at most `n_steps` steps."""

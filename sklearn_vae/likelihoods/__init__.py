@@ -2,25 +2,40 @@
 
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
+from sklearn_vae.likelihoods.categorical import Categorical
+from sklearn_vae.likelihoods.columns import FROM_DTYPE, Columns, from_dtype
 from sklearn_vae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from sklearn_vae.likelihoods.discretized_logistic import DiscretizedLogistic
 from sklearn_vae.likelihoods.gaussian import Gaussian
+from sklearn_vae.likelihoods.multinomial import Multinomial
+from sklearn_vae.likelihoods.negative_binomial import NegativeBinomial
+from sklearn_vae.likelihoods.poisson import Poisson
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "continuous_bernoulli": ContinuousBernoulli,
     "discretized_logistic": DiscretizedLogistic,
     "gaussian": Gaussian,
+    "multinomial": Multinomial,
+    "negative_binomial": NegativeBinomial,
+    "poisson": Poisson,
 }
 
 __all__ = [
+    "FROM_DTYPE",
     "LIKELIHOODS",
     "Bernoulli",
+    "Categorical",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gaussian",
     "Likelihood",
     "LikelihoodModule",
     "LinearStart",
+    "Multinomial",
+    "NegativeBinomial",
     "Observed",
+    "Poisson",
+    "from_dtype",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import Rows
 
 if TYPE_CHECKING:
+    from sklearn_vae._data.table_column import Column
     from sklearn_vae._model.gaps import Gaps
 
 # Smallest noise variance, relative to the data's mean variance. Smaller float32 residuals are rounding noise.
@@ -34,7 +35,15 @@ class Likelihood(BaseEstimator, ABC):
 
     The estimator clones the specification and calls `build`. Parameters of the constructor
     can be searched as ``likelihood__<name>``.
+
+    Attributes
+    ----------
+    takes_frames : bool
+        Class attribute. True if the columns of a data frame, also of numbers, are encoded for `for_table`, and samples
+        are data frames.
     """
+
+    takes_frames: ClassVar[bool] = False
 
     @property
     def isotropic(self) -> bool:
@@ -42,6 +51,14 @@ class Likelihood(BaseEstimator, ABC):
 
         The likelihood is then invariant to rotations of the columns, so networks may work in
         principal coordinates.
+        """
+        return False
+
+    @property
+    def has_free_scale(self) -> bool:
+        """True for a distribution of real values with a location and a scale that training finds.
+
+        `Columns` then standardises each column.
         """
         return False
 
@@ -57,6 +74,33 @@ class Likelihood(BaseEstimator, ABC):
             Number of principal coordinates that the networks work in. None: the networks work in
             the columns. Only an isotropic likelihood gets a number.
         """
+
+    def for_table(self, columns: Sequence[Column]) -> Likelihood:
+        """Return the specification for columns of a data frame.
+
+        Parameters
+        ----------
+        columns : sequence of Column
+            Columns of the frame, with their kinds and their places in the matrix that the frame is encoded as.
+
+        Returns
+        -------
+        likelihood : Likelihood
+            Specification for the matrix.
+
+        Raises
+        ------
+        ValueError
+            If the likelihood is not one of these kinds of columns.
+        """
+        name = next((column.name for column in columns if column.kind == "category"), None)
+        if name is not None:
+            raise ValueError(
+                f"likelihood {type(self).__name__}: expected columns of numbers or booleans, got strings or categories "
+                f"in column {name!r}; use likelihood='from_dtype', or Columns with a likelihood for each group of "
+                "columns."
+            )
+        return self
 
     def for_data(self, rows: Rows) -> Likelihood:
         """Return the specification with every "auto" that depends on the training rows replaced.
@@ -180,6 +224,24 @@ class LinearStart(NamedTuple):
         )
 
 
+class MeasuredColumns(NamedTuple):
+    """Columns whose noise scales are set from the errors of held-out rows.
+
+    Attributes
+    ----------
+    log_scale : Tensor of shape (n_columns,)
+        Buffer that is set: the logarithms of the scales relative to their common scale.
+    columns : slice or Tensor of shape (n_columns,)
+        Indices of the columns.
+    units : Tensor of shape (n_columns,) or None
+        Units in which the columns have a common scale in training; None for the data's units.
+    """
+
+    log_scale: Tensor
+    columns: slice | Tensor
+    units: Tensor | None
+
+
 class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
     """Distribution p(x|z) as a torch module; only this module knows the data's units.
 
@@ -238,9 +300,45 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         return 1.0
 
     @property
+    def units(self) -> Tensor | None:
+        """Units in which the columns are comparable, (n_features,), float64. None: the data's units."""
+        return None
+
+    def measured_columns(self) -> list[MeasuredColumns]:
+        """Return the columns whose noise scales are measured after training."""
+        if not self.measures_columns:
+            return []
+        assert self.column_log_scale is not None
+        return [MeasuredColumns(self.column_log_scale, slice(None), None)]
+
+    @property
     def variance(self) -> Tensor | None:
         """Noise variance in the data's units, (1,) or (n_features,). None: the likelihood has no noise scale."""
         return None
+
+    def features(self, rows: Rows, moments: Moments) -> Rows:
+        """Return what probabilistic PCA is fitted to, for `linear_start`: by default the rows themselves.
+
+        A likelihood whose inputs are not linear in the rows returns rows of its inputs.
+
+        Parameters
+        ----------
+        rows : Rows
+            Training rows in the data's units.
+        moments : Moments
+            Center, unit and variances of the rows' columns.
+
+        Returns
+        -------
+        features : Rows
+            As many rows, with the same weights.
+        """
+        return rows
+
+    @property
+    def has_features(self) -> bool:
+        """True if the class defines `features`."""
+        return type(self).features is not LikelihoodModule.features
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Store the center and the units of the training rows.
@@ -333,7 +431,7 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         Parameters
         ----------
         ppca : PPCA
-            Probabilistic PCA of the training rows.
+            Probabilistic PCA of the `features` of the training rows.
 
         Returns
         -------
@@ -574,6 +672,22 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         # torch's distributions can only draw from the global generator.
         with seeded_global_generator(generator):
             return self.restore(self(raw.double()).sample())
+
+
+def maps_of_inputs(ppca: PPCA) -> dict[str, Any]:
+    """Return the fields of `LinearStart` that concern the encoder, from probabilistic PCA of the encoder's inputs."""
+    center, unit = ppca.moments.center.cpu().numpy(), ppca.moments.unit
+    noise_variance = max(ppca.noise_variance, MIN_VARIANCE)
+    maps = ppca.maps(noise_variance)
+    encoder = maps.encoder / unit
+    return {
+        "encoder_weight": encoder,
+        "encoder_bias": -encoder @ center,
+        "spread": maps.spread * unit,
+        "input_mean": center,
+        "input_weight": maps.decoder * unit,
+        "input_variance": np.full(len(center), noise_variance * unit**2),
+    }
 
 
 def is_close(center: np.ndarray, unit: float, mean: np.ndarray, new_unit: float) -> bool:

@@ -94,6 +94,11 @@ class Gaussian(Likelihood):
         """True if all columns have one common scale in training."""
         return isinstance(self.per_column, str) or not self.per_column
 
+    @property
+    def has_free_scale(self) -> bool:
+        """True unless the scale is fixed."""
+        return isinstance(self.scale, str)
+
     def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
         """Make the torch module for `n_features` columns or their `n_coordinates`."""
         n_scales = 1 if self.isotropic else n_features

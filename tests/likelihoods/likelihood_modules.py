@@ -10,9 +10,12 @@ from sklearn_vae._data.rows import DenseRows
 def started(likelihood, X, n_coordinates=None, n_components=N_COMPONENTS):
     """The likelihood's module in the units of `X`, at its start, in float64 and eval mode."""
     X = torch.from_numpy(X)
-    moments = fit_moments(DenseRows(X))
-    ppca = fit_ppca(DenseRows(X), moments, n_components, n_coordinates or 0)
-    module = likelihood.for_data(DenseRows(X)).build(X.shape[1], n_coordinates)
+    rows = DenseRows(X)
+    moments = fit_moments(rows)
+    module = likelihood.for_data(rows).build(X.shape[1], n_coordinates)
+    features = module.features(rows, moments)
+    feature_moments = moments if features is rows else fit_moments(features)
+    ppca = fit_ppca(features, feature_moments, n_components, n_coordinates or 0)
     module.set_units(moments, ppca.axes[:, :n_coordinates] if n_coordinates else None)
     start = module.linear_start(ppca)
     return module.double().eval(), start
@@ -25,3 +28,8 @@ def fit_optima(module, y, raw, weight=None):
     module.train().log_prob(y, raw, weight)
     module.eval()
     return [sums.clone() for sums in module.optima()]
+
+
+def takes_totals(module):
+    """Whether the probabilities of a row's cells depend on the row's total, which `forward` does not get."""
+    return getattr(module, "shares_total", False)

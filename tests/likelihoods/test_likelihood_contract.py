@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from component_cases import LIKELIHOOD_CASES, N_COMPONENTS, N_FEATURES, N_ROWS, binary_rows, generator, normal
-from likelihood_modules import fit_optima, started
+from likelihood_modules import fit_optima, started, takes_totals
 from naming import shown
 
 from sklearn_vae._data.rows import DenseRows
@@ -50,6 +50,8 @@ def test_likelihood_log_prob_sums_over_columns_of_its_distribution(likelihood):
     """Up to the constant of the units, a row's log-probability is the sum of its distribution's over cells."""
     X = binary_rows()
     module, _ = started(likelihood, X)
+    if takes_totals(module):
+        return
     y, raw = module.observe(torch.from_numpy(X)), normal(N_ROWS, module.n_outputs)
     difference = module.log_prob(y, raw) - module(raw).log_prob(y.cells).sum(-1)
     torch.testing.assert_close(difference, difference[:1].expand(N_ROWS))
@@ -119,10 +121,13 @@ def test_likelihood_leaves_out_cells_that_were_not_observed(likelihood, training
     for filling in (0.0, 1.0):
         module, _ = started(likelihood, X.numpy())
         observed, raw = module.observe(X.where(mask, filling)), normal(3, N_ROWS, module.n_outputs).requires_grad_()
-        total = module.train(training).log_prob(observed._replace(mask=mask), raw)
+        observed = observed._replace(mask=mask)
+        total = module.train(training).log_prob(observed, raw)
         torch.testing.assert_close(total, (module.log_prob_cells(observed, raw) * mask).sum(-1))
         (gradient,) = torch.autograd.grad(total.sum(), raw)
-        assert not gradient.masked_select(~mask).any() and gradient.masked_select(mask).all()
+        # Given a total of 0, counts are known.
+        has_gradient = mask & X.where(mask, 0.0).any(-1, keepdim=True)
+        assert not gradient.masked_select(~mask).any() and gradient.masked_select(has_gradient).all()
         totals.append(total)
         optima.append([*module.optima()])
     torch.testing.assert_close(*totals)
@@ -133,6 +138,8 @@ def test_likelihood_leaves_out_cells_that_were_not_observed(likelihood, training
 def test_likelihood_mean_and_samples_follow_from_its_distribution(likelihood):
     n_draws = 20000
     module, _ = started(likelihood, binary_rows())
+    if type(module).forward is LikelihoodModule.forward:
+        return
     raw = normal(1, module.n_outputs)
     torch.testing.assert_close(LikelihoodModule.mean(module, raw), module.mean(raw), rtol=1e-5, atol=1e-5)
     draws = [
