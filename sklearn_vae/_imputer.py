@@ -333,7 +333,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Returns
         -------
         X : ndarray or data frame of shape (n_samples, n_features_out)
-            Rows without missing cells. A data frame keeps its library, dtypes, categories and index. The means of a row
+            Rows without missing cells. If the estimator was fitted to a data frame, a frame of the same library,
+            with the dtypes, categories and index of `X`. The means of a row
             do not depend on the other rows.
         """
         matrix = self._check_new_rows(X)
@@ -342,7 +343,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         missing = self._per_column(np.isnan(matrix))
         kept = np.flatnonzero(self._is_kept)
         added = np.flatnonzero(self._is_indicated)
-        if not is_frame(X):
+        if not (is_frame(X) and hasattr(self, "feature_names_in_")):
             return np.hstack([filled[:, kept], missing[:, added]]) if self.add_indicator else filled[:, kept]
         table = Table.learn(X) if self._table is None else self._table
         frame = nw.from_native(table.fill(X, filled), eager_only=True)
