@@ -28,6 +28,8 @@ class ColumnsModule(LikelihoodModule):
         The columns of each group. Each column is in one group.
     """
 
+    sums_cells = True
+
     order: Tensor
 
     def __init__(self, likelihoods: Sequence[Likelihood], columns: Sequence[list[int]]):
@@ -124,7 +126,7 @@ class ColumnsModule(LikelihoodModule):
         """Return log p(x_j|z) of each cell."""
         return self._join([part.log_prob_cells(o, r) for part, o, r in self._scored(observed, raw)])
 
-    def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
+    def log_prob_rows(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> Tensor:
         """Return log p(x|z) per row, the sum of the groups' log-probabilities."""
         log_prob = [part.log_prob(o, r, weight) for part, o, r in self._scored(observed, raw)]
         return torch.stack(log_prob).sum(0)
