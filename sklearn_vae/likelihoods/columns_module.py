@@ -75,6 +75,17 @@ class ColumnsModule(LikelihoodModule):
         ones = (torch.ones(n, dtype=torch.float64, device=self.order.device) for n in sizes)
         return self._join([one if unit is None else unit for unit, one in zip(units, ones, strict=True)])
 
+    @property
+    def variance(self) -> Tensor | None:
+        """Noise variance in the data's units, (n_features,). None if a group has no noise scale."""
+        indices = (getattr(self, f"columns_{i}") for i in range(len(self.parts)))
+        variances = [
+            None if part.variance is None else part.variance.expand(len(own))
+            for (part, _), own in zip(self._columns(), indices, strict=True)
+        ]
+        known = [variance for variance in variances if variance is not None]
+        return self._join(known) if len(known) == len(variances) else None
+
     def measured_columns(self) -> list[MeasuredColumns]:
         """Return the groups of columns whose noise scales are measured after training."""
         indices = (getattr(self, f"columns_{i}") for i in range(len(self.parts)))
