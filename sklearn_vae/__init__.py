@@ -2,8 +2,9 @@
 
 from sklearn_vae._classifier import VAEClassifier
 from sklearn_vae._image_flattener import ImageFlattener
+from sklearn_vae._imputer import VAEImputer
 from sklearn_vae._labelled_kfold import LabelledKFold
 from sklearn_vae._transformer import VAETransformer
 from sklearn_vae._version import __version__
 
-__all__ = ["ImageFlattener", "LabelledKFold", "VAEClassifier", "VAETransformer", "__version__"]
+__all__ = ["ImageFlattener", "LabelledKFold", "VAEClassifier", "VAEImputer", "VAETransformer", "__version__"]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -98,7 +98,7 @@ def check_generative(estimator: BaseVAE) -> bool:
     return True
 
 
-class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, BaseEstimator):
+class BaseVAE(CallbackSupportMixin, BaseEstimator):
     """Base class of the estimators, which define the constructors."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -164,53 +164,6 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
                 )
         return super().set_params(**params)
 
-    @isolate
-    def transform(self, X):
-        """Return the posterior mean of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, with the columns that ``fit`` saw.
-
-        Returns
-        -------
-        Z : ndarray of shape (n_samples, n_components)
-            Means of q(z|x), multiplied by `latent_scale_` if whiten=False. The values of a
-            row do not depend on the other rows.
-        """
-        X = self._check_new_rows(X)
-        Z = self._fitted_model.inference.means(X)
-        return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
-
-    @isolate
-    def inverse_transform(self, Z):
-        """Decode latent variables to the mean of p(x|z).
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_samples, n_components)
-            Latent variables, on the scale that ``transform`` returns.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features), or data frame
-            Means of p(x|z), in the units of the training data. If the estimator was fitted to a
-            data frame with other columns than numbers, a frame with the same columns and dtypes:
-            integers are rounded, and categories and booleans are the most probable ones.
-        """
-        check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z", order="C")
-        n_components = self._architecture.n_components
-        if Z.shape[1] != n_components:
-            raise ValueError(
-                f"expected Z with n_components={n_components} columns, as transform returns it, got {Z.shape[1]}."
-            )
-        if self._latent_scale is not None:
-            # A scale of 0 means that the decoder ignores the component; its value is set to 0.
-            Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
-        return self._as_frame(self._fitted_model.inference.map(VAE.reconstruct, Z))
-
     @available_if(check_generative)
     @isolate
     def score_samples(self, X):
@@ -269,7 +222,6 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = True
         return tags
 
@@ -305,12 +257,9 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             self._fitted_model = FittedModel(model.to(device).eval())
 
     @property
-    def _n_features_out(self) -> int:
-        return self._architecture.n_components
-
-    @property
-    def _latent_scale(self) -> np.ndarray | None:
-        return getattr(self, "latent_scale_", None)
+    def _scales_latents(self) -> bool:
+        """Whether latent variables are returned on the scale of their effect on the data."""
+        return False
 
     def _forget(self) -> dict[str, Any]:
         """Remove all fitted attributes and return them as a dict."""
@@ -523,7 +472,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         statistics = {}
         if generative:
             statistics["kl"] = blend(kl_statistics(model, rows), earlier.get("kl"))
-        if not self.whiten:
+        if self._scales_latents:
             statistics["latent"] = blend(latent_statistics(model, rows), earlier.get("latent"))
         attributes: dict[str, Any] = {
             "_architecture": procedure.architecture,
@@ -551,7 +500,7 @@ class BaseVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             attributes["noise_variance_"] = variance.cpu().numpy() if len(variance) > 1 else float(variance[0])
         if generative:
             attributes["kl_per_component_"] = statistics["kl"][1]
-        if not self.whiten:
+        if self._scales_latents:
             attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
         return attributes
 

@@ -21,6 +21,7 @@ from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.labels import Labels, encode_labels, refuse_missing, split_labels, warn_of_unlabelled
 from sklearn_vae._data.rows import Rows
+from sklearn_vae._latent import LatentTransformerMixin
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
@@ -35,7 +36,7 @@ from sklearn_vae.objectives.joint import Joint
 CLASS_WEIGHT_RANGE = (1e-15, 1e15)
 
 
-class VAEClassifier(ClassifierMixin, BaseVAE):
+class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
     r"""Variational autoencoder for classification with many or few labels.
 
     The classifier and the generative model share one encoder. Its features determine the class

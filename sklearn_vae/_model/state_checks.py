@@ -71,7 +71,8 @@ def check_fitted_state(estimator: Any) -> None:
         A fitted estimator whose state has been loaded.
     """
     # `fit` validates the other parameters. A user may have set them to invalid values since.
-    constraints = {name: estimator._parameter_constraints[name] for name in PARAMETERS_OF_FITTED}
+    known = estimator._parameter_constraints
+    constraints = {name: known[name] for name in PARAMETERS_OF_FITTED if name in known}
     validate_parameter_constraints(constraints, estimator.get_params(deep=False), type(estimator).__name__)
     state, architecture = vars(estimator), vars(estimator).get("_architecture")
     check_architecture(architecture, is_classifier(estimator))
@@ -93,6 +94,7 @@ def check_fitted_state(estimator: Any) -> None:
         ),
         "kl_per_component_": (False, f"{d} finite numbers", lambda v: is_array(v, d)),
         "latent_scale_": (False, f"{d} finite numbers of at least 0", lambda v: is_sizes(v, d)),
+        "missing_share_": (False, f"{width} shares", lambda v: is_sizes(v, width) and v.max() <= 1),
         "feature_names_in_": (False, f"{width} strings", lambda v: is_strings(v, width)),
         "classes_": (k > 0, f"{k} different labels", lambda v: is_labels(v, k)),
         "class_prior_": (False, f"{k} finite numbers of at least 0", lambda v: is_sizes(v, k)),

@@ -108,7 +108,7 @@ class VAE(nn.Module):
             return self.likelihood.observe(x, generator)
         return self.likelihood.observe_incomplete(x, mask, self.gaps, generator)
 
-    def _observe(self, x: Tensor) -> Observed:
+    def observe_rows(self, x: Tensor) -> Observed:
         """Return observed values of rows whose missing cells are NaN."""
         mask = ~x.isnan()
         return self.observe(x, None if bool(mask.all()) else mask)
@@ -204,17 +204,17 @@ class VAE(nn.Module):
 
     def posterior(self, x: Tensor) -> Normal:
         """Return q(z|x) for rows (n_rows, n_features) in the data's units."""
-        return self.encode(self._observe(x))
+        return self.encode(self.observe_rows(x))
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the mean of q(z|x) for rows in the data's units, without creating a distribution."""
-        observed = self._observe(x)
+        observed = self.observe_rows(x)
         loc = self._heads(observed.inputs)[0]
         return loc if observed.mask is None else loc * observed.mask.any(-1, keepdim=True)
 
     def log_proba(self, x: Tensor) -> Tensor:
         """Return log p(y|x), (n_rows, n_classes), for rows in the data's units."""
-        return self.classify(self._observe(x).inputs).log_softmax(-1)
+        return self.classify(self.observe_rows(x).inputs).log_softmax(-1)
 
     def reconstruct(self, z: Tensor) -> Tensor:
         """Return the mean of p(x|z) in the data's units, float64."""
@@ -250,13 +250,20 @@ class VAE(nn.Module):
         noise : Tensor of shape (n_draws, 1, n_components)
             Standard normal draws. All rows share them, so that a row's estimate does not depend on other rows.
         """
-        observed = self._observe(x)
+        observed = self.observe_rows(x)
+        parts = [log_w.logsumexp(0) for _, _, log_w in self.weighted_draws(observed, noise)]
+        log_p = torch.stack(parts).logsumexp(0) - math.log(len(noise))
+        return log_p if observed.mask is None else log_p.where(observed.mask.any(-1), 0.0)
+
+    def weighted_draws(self, observed: Observed, noise: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield blocks of draws z of the posteriors, the decoder's outputs, and logarithms of importance weights.
+
+        `noise` is standard normal, (n_draws, 1, n_components). Shapes are (n_block, n_rows, n_components),
+        (n_block, n_rows, n_outputs) and (n_block, n_rows).
+        """
         q = self.encode(observed)
         log_latent = (self.prior if self.class_mixture is None else self.class_mixture).log_prob
-        total = q.loc.new_full((len(x),), -math.inf)
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)
-            log_w = self.likelihood.log_prob(observed, self.decode(z)) + log_latent(z) - q.log_prob(z).sum(-1)
-            total = total.logaddexp(log_w.logsumexp(0))
-        log_p = total - math.log(len(noise))
-        return log_p if observed.mask is None else log_p.where(observed.mask.any(-1), 0.0)
+            raw = self.decode(z)
+            yield z, raw, self.likelihood.log_prob(observed, raw) + log_latent(z) - q.log_prob(z).sum(-1)

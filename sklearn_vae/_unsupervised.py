@@ -1,0 +1,204 @@
+"""Base class of the estimators that are fitted without labels."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_vae._base import BaseVAE, check_generative
+from sklearn_vae._data.devices import isolate
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.diagnostics import warn_if_unused
+from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
+from sklearn_vae._training.restart import SeenRows, new_start, seen_in
+from sklearn_vae._validation import check_n_samples, check_sample_weight
+from sklearn_vae.objectives.base import TermSums
+
+
+class UnsupervisedVAE(BaseVAE):
+    """Base class of the estimators that are fitted without labels, which define the constructors."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @isolate
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the model to the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows; at least two. float32, float64 and uint8 arrays in C order are
+            not copied; uint8 values are converted to float32 batch by batch.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. None gives each row weight 1. Rows with weight 0 are ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are invalid, or the loss becomes non-finite.
+
+        Warns
+        -----
+        UserWarning
+            If no component has a larger KL than it would have in noise, or if a new start
+            replaces the model of a warm start.
+        """
+        continues = self.warm_start and self.__sklearn_is_fitted__()
+        with self._fitting(continues):
+            checked = self._check_rows(X, reset=not continues)
+            weight, unit = check_sample_weight(sample_weight, checked)
+            rows = self._rows(checked, weight)
+            progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
+            procedure = self._procedure(rows, TransformerRules(len(rows)), progress, continues)
+            seen = seen_in(rows)
+            previous = copy.deepcopy(self._fitted_model.model) if continues else None
+            if previous is not None and new_start(procedure, previous, rows, seen) is not None:
+                previous = None
+            run = self._run(procedure, rows, previous)
+            attributes = self._fitted_attributes(rows, unit, procedure, run)
+            attributes["_training_state"]["seen"] = seen._asdict()
+            self._set_fitted(attributes)
+            progress.end(dict)
+        if run.n_epochs_run and hasattr(self, "kl_per_component_"):
+            warn_if_unused(self.kl_per_component_, rows)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @isolate
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Train for one epoch on the rows of `X`, continuing from the previous call.
+
+        The first call initialises the model from its rows, and resolves every "auto" from their
+        number. No rows are held out; `max_iter` and `early_stopping` are ignored, and the
+        learning rate does not decay. `kl_per_component_` and `latent_scale_` are computed over
+        `X`. If `X` has n < 100 rows, they are weighted means: the values for `X` have weight n,
+        and those of earlier calls at most 100 - n.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows: at least two in the first call, at least one in later calls.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. None gives each row weight 1. In every call, weights are
+            divided by the mean weight of the first call's rows. Doubling the weights of a
+            later call therefore doubles its gradients.
+
+        Returns
+        -------
+        self : object
+            The estimator after one more epoch.
+
+        Warns
+        -----
+        UserWarning
+            If the rows differ in means or scales from those that the model started from, and a new start replaces
+            the model, or will do so in a later call.
+        """
+        first = not self.__sklearn_is_fitted__()
+        with self._fitting(continues=not first):
+            min_rows = 2 if first else 1
+            X = self._check_rows(X, reset=first, min_rows=min_rows)
+            state = {} if first else self._training_state
+            weight, unit = check_sample_weight(sample_weight, X, state.get("weight_unit"), min_rows)
+            rows = self._rows(X, weight)
+            n_rows = state.get("n_rows", len(rows))
+            procedure = self._procedure(
+                rows, TransformerRules(n_rows), Progress(self), continues=not first, in_chunks=True
+            )
+            before = TrainingResult(procedure.start(rows)) if first else self._past_run()
+            seen = seen_in(rows, state.get("seen") and SeenRows(**state["seen"]))
+            restart = None if first else new_start(procedure, before.model, rows, seen, seen.is_due)
+            model, seen = restart or (before.model, seen)
+            trainer = procedure.trainer(model, rows.device, procedure.n_steps(rows, 1))
+            if state.get("trainer") is not None:
+                trainer.load_state_dict(state["trainer"])
+            n_steps_before, parts = trainer.step, trainer.run_epoch(rows)
+            run = TrainingResult(
+                trainer.average,
+                before.n_epochs + 1,
+                before.n_steps + trainer.step - n_steps_before,
+                before.n_epochs_run + 1,
+                [*before.curve, parts],
+            )
+            attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
+            attributes["_training_state"] |= {"trainer": trainer.state_dict(), "seen": seen._asdict()}
+            self._set_fitted(attributes)
+        return self
+
+    @available_if(check_generative)
+    @isolate
+    def sample(self, n_samples=1, random_state=None):
+        """Draw samples from the generative model p(z) p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of samples.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the samples. None uses the `random_state` of the estimator.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), or data frame
+            Samples, in the units of the training data. If the estimator was fitted to a data
+            frame with other columns than numbers, a frame with the same columns and dtypes.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        n_samples = check_n_samples(n_samples)
+        return self._sample(partial(self._fitted_model.model.sample_latents, n_samples), random_state)
+
+    @available_if(check_generative)
+    def score(self, X, y=None):
+        """Return the mean log-likelihood of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Mean of ``score_samples``, in nats per row.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def _past_run(self) -> TrainingResult:
+        """Return the result of the training so far, with a copy of the model."""
+        curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
+        model = copy.deepcopy(self._fitted_model.model)
+        return TrainingResult(
+            model, self.best_iter_, self.n_steps_, self.n_iter_, [TermSums(*parts) for parts in curves]
+        )
+
+    def _run(self, procedure: FitProcedure, rows: Rows, previous: VAE | None) -> TrainingResult:
+        """Train the model with the stopping rule for this number of rows."""
+        n_rows = len(rows)
+        if not self.early_stopping or procedure.stopping.max_epochs == 0:
+            return procedure.fit(rows, previous)
+        rules = TransformerRules(n_rows)
+        if previous is None and n_rows < N_SPLITS:
+            return procedure.train(rows, 0)
+        if previous is None and rules.is_small:
+            return procedure.fit_cross_validated(rows, N_SPLITS, rules.n_folds)
+        n_held_out = min(max(round(self.validation_fraction * n_rows), 1), MAX_HELD_OUT, n_rows - 1)
+        return procedure.fit_held_out(rows, n_held_out, previous)

@@ -1,0 +1,207 @@
+"""VAEImputer fills missing cells and leaves observed ones as they are."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_vae import VAEImputer
+
+
+def small(**params):
+    values = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 3, "early_stopping": False, "random_state": 0}
+    return VAEImputer(**{**values, **params})
+
+
+def with_gaps(X, share=0.3, seed=0):
+    return np.where(np.random.default_rng(seed).random(X.shape) < share, np.nan, X)
+
+
+def low_rank(n=200, p=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 2)) @ rng.normal(size=(2, p)) + 0.5 * rng.normal(size=(n, p)) + np.arange(p)
+
+
+def linear_model(imputer):
+    """Return mean and covariance of an imputer's model at its linear start, in the data's units."""
+    model = imputer.module_
+    W = imputer.module_.linear.decoder.weight.detach().double().numpy() * model.likelihood.cell_unit
+    noise = np.broadcast_to(imputer.noise_variance_, len(W))
+    return model.likelihood.center.numpy(), W @ W.T + np.diag(noise)
+
+
+def conditional(mean, covariance, x):
+    """Return mean and covariance of the missing cells of a row given the others."""
+    o, m = ~np.isnan(x), np.isnan(x)
+    gain = covariance[np.ix_(m, o)] @ np.linalg.inv(covariance[np.ix_(o, o)])
+    return mean[m] + gain @ (x - mean)[o], covariance[np.ix_(m, m)] - gain @ covariance[np.ix_(o, m)]
+
+
+def test_start_imputes_the_conditional_mean():
+    X = with_gaps(low_rank())
+    imputer = VAEImputer(2, max_iter=0, n_draws=5000, random_state=0).fit(X)
+    mean, covariance = linear_model(imputer)
+    filled = imputer.transform(X[:20])
+    for x, row in zip(X[:20], filled, strict=True):
+        np.testing.assert_allclose(row[np.isnan(x)], conditional(mean, covariance, x)[0], atol=0.15)
+
+
+def test_draws_have_the_conditional_distribution_at_the_start():
+    x = np.array([np.nan, 1.5, 2.5, np.nan, 3.0])
+    imputer = VAEImputer(2, max_iter=0, n_draws=500, sample_posterior=True, random_state=0).fit(with_gaps(low_rank()))
+    draws = imputer.transform(np.tile(x, (4000, 1)))[:, [0, 3]]
+    mean, covariance = conditional(*linear_model(imputer), x)
+    np.testing.assert_allclose(draws.mean(0), mean, atol=0.1)
+    np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.15)
+    assert (
+        abs(
+            multivariate_normal(mean, covariance).logpdf(draws).mean()
+            + 0.5 * np.log(np.linalg.det(2 * np.pi * np.e * covariance))
+        )
+        < 0.1
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sample_posterior", [False, True])
+def test_observed_cells_are_returned_bit_for_bit(iris, dtype, sample_posterior):
+    X = with_gaps(iris).astype(dtype)
+    filled = small(sample_posterior=sample_posterior).fit_transform(X)
+    assert filled.dtype == dtype and not np.isnan(filled).any()
+    np.testing.assert_array_equal(filled[~np.isnan(X)], X[~np.isnan(X)])
+
+
+def test_means_do_not_depend_on_other_rows(iris):
+    X = with_gaps(iris)
+    imputer = small().fit(X)
+    np.testing.assert_allclose(np.vstack([imputer.transform(x[None]) for x in X]), imputer.transform(X), atol=1e-10)
+
+
+def test_draws_are_reproducible_and_differ_between_seeds(iris):
+    X = with_gaps(iris)
+    imputer = small(sample_posterior=True).fit(X)
+    first = imputer.transform(X)
+    np.testing.assert_array_equal(imputer.transform(X), first)
+    assert (imputer.set_params(random_state=1).transform(X) != first)[np.isnan(X)].all()
+
+
+@pytest.mark.filterwarnings("ignore:.*Early stopping criterion not reached")
+@pytest.mark.parametrize(("load", "share"), [(load_breast_cancer, 0.5), (load_diabetes, 0.3)])
+def test_imputed_values_are_better_than_those_of_other_imputers(load, share):
+    X = StandardScaler().fit_transform(load().data)
+    gaps = with_gaps(X, share)
+    imputers = [VAEImputer(random_state=0), IterativeImputer(), KNNImputer(), SimpleImputer()]
+    errors = [np.square(imputer.fit_transform(gaps) - X)[np.isnan(gaps)].mean() for imputer in imputers]
+    assert errors[0] == min(errors)
+
+
+# Columns
+
+
+def test_columns_without_observed_cells_are_dropped_or_kept(iris):
+    X = with_gaps(iris)
+    X[:, 1] = np.nan
+    assert small().fit(X).transform(X).shape == (150, 3)
+    kept = small(keep_empty_features=True).fit(X)
+    assert (kept.transform(X)[:, 1] == 0).all()
+    assert kept.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x3"]
+    has_cells = ~np.isnan(X).all(axis=1)
+    np.testing.assert_allclose(kept.missing_share_, np.isnan(X[has_cells]).mean(0))
+
+
+def test_indicators_mark_missing_cells_of_columns_with_gaps_in_fit(iris):
+    X = iris.copy()
+    X[::3, 2] = np.nan
+    imputer = small(add_indicator=True).fit(X)
+    more = with_gaps(iris)
+    np.testing.assert_array_equal(imputer.transform(more)[:, 4], np.isnan(more[:, 2]))
+    assert imputer.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x3", "missingindicator_x2"]
+
+
+def table(n=120):
+    """A frame with gaps in columns of four kinds, which depend on each other, and its complete values."""
+    rng = np.random.default_rng(0)
+    level = rng.integers(0, 3, n)
+    complete = pd.DataFrame(
+        {
+            "size": level + 0.1 * rng.normal(size=n),
+            "count": pd.array(10 * level, dtype="Int64"),
+            "kind": pd.Categorical(np.array(["a", "b", "c"])[level], categories=["c", "b", "a"], ordered=True),
+            "large": pd.array(level == 2, dtype="boolean"),
+        },
+        index=np.arange(n) + 1000,
+    )
+    return complete.mask(rng.random(complete.shape) < 0.2), complete
+
+
+def test_a_frame_keeps_its_dtypes_index_and_observed_cells():
+    X, complete = table()
+    filled = VAEImputer(random_state=0).fit_transform(X)
+    assert (filled.dtypes == X.dtypes).all() and filled.index.equals(X.index) and not filled.isna().any().any()
+    pd.testing.assert_frame_equal(filled.where(X.notna()), X)
+    assert (filled["kind"] == complete["kind"])[X["kind"].isna()].mean() > 0.9
+    assert ((filled["count"] - complete["count"]).abs() <= 2)[X["count"].isna()].mean() > 0.8
+
+
+def test_a_frame_of_numbers_stays_a_frame(iris):
+    X = pd.DataFrame(with_gaps(iris), columns=list("abcd"), index=np.arange(150)[::-1])
+    filled = small().fit_transform(X)
+    np.testing.assert_array_equal(filled.to_numpy(), small().fit_transform(X.to_numpy()))
+    assert filled.index.equals(X.index)
+
+
+def test_polars_frames(iris):
+    X = pl.from_pandas(table()[0].reset_index(drop=True))
+    filled = small(add_indicator=True).fit_transform(X)
+    assert isinstance(filled, pl.DataFrame) and filled.schema["count"] == X.schema["count"]
+    assert filled.columns[4:] == [f"missingindicator_{name}" for name in X.columns]
+    assert sum(filled.null_count().row(0)) == 0
+
+
+def test_set_output_names_the_columns(iris):
+    imputer = small(add_indicator=True).set_output(transform="pandas").fit(with_gaps(iris))
+    assert imputer.transform(with_gaps(iris)).columns.tolist() == imputer.get_feature_names_out().tolist()
+
+
+# As an estimator
+
+
+def test_imputer_in_a_pipeline_and_a_search():
+    data = load_diabetes()
+    pipeline = make_pipeline(small(), StandardScaler(), Ridge())
+    search = GridSearchCV(pipeline, {"vaeimputer__n_components": [1, 4]}, cv=2).fit(with_gaps(data.data), data.target)
+    assert search.best_score_ > 0.1
+
+
+def test_imputer_is_cloned_saved_and_continued(iris):
+    X = with_gaps(iris)
+    imputer = small().fit(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(imputer)).transform(X), imputer.transform(X))
+    assert not hasattr(clone(imputer), "missing_share_")
+    for chunk in (X[::2], X[1::2]):
+        imputer.partial_fit(chunk)
+    assert imputer.transform(X).shape == X.shape and imputer.missing_share_.max() < 1
+
+
+def test_an_imputer_has_a_density_and_no_latent_variables(iris):
+    imputer = small().fit(with_gaps(iris))
+    assert np.isfinite(imputer.score(with_gaps(iris))) and imputer.sample(3).shape == (3, 4)
+    assert not hasattr(imputer, "inverse_transform") and not hasattr(imputer, "whiten")
+
+
+def test_infinity_is_refused(iris):
+    X = with_gaps(iris)
+    X[3, 1] = np.inf
+    with pytest.raises(ValueError, match="contains infinity"):
+        small().fit(X)
