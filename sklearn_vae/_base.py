@@ -39,7 +39,8 @@ from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._training.resume_checks import check_training_state
 from sklearn_vae._validation import has_gaps, new_seed, refuse_images, refuse_overflow, refuse_unusable, unless_auto
-from sklearn_vae.likelihoods import FROM_DTYPE, LIKELIHOODS, Likelihood, from_dtype
+from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
+from sklearn_vae.likelihoods.columns import FROM_DTYPE, from_dtype
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective

@@ -116,12 +116,16 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
     likelihood : str or Likelihood, default="from_dtype"
         Distribution p(x|z) of each column given the latent variables:
 
+        - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
+          has other columns, floats and integers are Gaussian, each standardised, booleans
+          Bernoulli, and strings and categories Categorical.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
+        - "poisson", "negative_binomial", "multinomial": counts.
 
-        For the last three, uint8 data with values above 1 have the range 0 to 255 instead of 0
+        For values in [0, 1], uint8 data with values above 1 have the range 0 to 255 instead of 0
         to 1. Instances from `sklearn_vae.likelihoods` have options, e.g.
         ``Gaussian(scale="learned")``.
 
@@ -295,7 +299,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         Factors by which ``transform`` multiplies the posterior means; `VAETransformer` has the
         formula. Defined only with whiten=False.
     n_features_in_ : int
-        Number of columns seen in ``fit``.
+        Number of columns seen in ``fit``; a column of categories counts as one.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns seen in ``fit``. Defined only if all names are strings.
 
@@ -568,8 +572,9 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Samples, in the units of the training data.
+        X : ndarray of shape (n_samples, n_features), or data frame
+            Samples, in the units of the training data. If the estimator was fitted to a data
+            frame with other columns than numbers, a frame with the same columns and dtypes.
         y : ndarray of shape (n_samples,)
             Labels from `classes_`.
 

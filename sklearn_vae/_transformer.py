@@ -30,12 +30,16 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
     likelihood : str or Likelihood, default="from_dtype"
         Distribution p(x|z) of each column given the latent variables:
 
+        - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
+          has other columns, floats and integers are Gaussian, each standardised, booleans
+          Bernoulli, and strings and categories Categorical.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
+        - "poisson", "negative_binomial", "multinomial": counts.
 
-        For the last three, uint8 data with values above 1 have the range 0 to 255 instead of 0
+        For values in [0, 1], uint8 data with values above 1 have the range 0 to 255 instead of 0
         to 1. Instances from `sklearn_vae.likelihoods` have options, e.g.
         ``Gaussian(scale="learned")``.
 
@@ -206,10 +210,11 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
         :math:`\sqrt{g_j^2 + \sigma^2} / s_j`. Here :math:`g_j` is the root mean square norm of
         the decoder's derivative with respect to :math:`z_j`, :math:`\sigma^2` is the mean noise
         variance of the columns, and :math:`s_j` is the standard deviation of the posterior
-        means (at least 0.1). At the "ppca" start, the scaled means are the PCA scores. Defined
-        only with whiten=False.
+        means (at least 0.1). At the "ppca" start, the scaled means are the PCA scores. In a
+        data frame of mixed columns, all of these refer to standardised columns. Defined only
+        with whiten=False.
     n_features_in_ : int
-        Number of columns seen in ``fit``.
+        Number of columns seen in ``fit``; a column of categories counts as one.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns seen in ``fit``. Defined only if all names are strings.
 

@@ -155,8 +155,9 @@ class UnsupervisedVAE(BaseVAE):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Samples, in the units of the training data.
+        X : ndarray of shape (n_samples, n_features), or data frame
+            Samples, in the units of the training data. If the estimator was fitted to a data
+            frame with other columns than numbers, a frame with the same columns and dtypes.
         """
         check_is_fitted(self)
         self._validate_params()

@@ -7,6 +7,7 @@ from torch import nn
 from sklearn_vae.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
+    Columns,
     DiscretizedLogistic,
     Gaussian,
     NegativeBinomial,
@@ -44,6 +45,8 @@ LIKELIHOOD_CASES = [
     NegativeBinomial(per_column=False),
     NegativeBinomial(library_size=True),
     Poisson(library_size=True),
+    Columns([("real", Gaussian(), [5, 0]), ("binary", Bernoulli(), slice(1, 4)), ("counts", Poisson(), [4])]),
+    Columns([("real", Gaussian(scale=0.7), [0, 1])], remainder=Bernoulli()),
 ]
 PRIOR_CASES = [cls() for cls in PRIORS.values()]
 NETWORK_CASES = [

@@ -17,6 +17,7 @@ import sklearn_vae.networks
 import sklearn_vae.objectives
 import sklearn_vae.priors
 from sklearn_vae import VAEClassifier, VAETransformer
+from sklearn_vae._model.same import same
 from sklearn_vae.likelihoods import LIKELIHOODS
 from sklearn_vae.networks import NETWORKS, Modules
 from sklearn_vae.objectives import OBJECTIVES
@@ -47,7 +48,7 @@ def test_component_repr_can_be_read_back(component):
         assert "make_encoder" in repr(component) and "make_decoder" in repr(component)
         return
     names = {name: value for family in FAMILIES for name, value in vars(family).items()}
-    assert eval(repr(component), names).get_params() == component.get_params()
+    assert same(eval(repr(component), names), component)
 
 
 @pytest.mark.parametrize(("family", "component"), COMPONENTS, ids=shown)

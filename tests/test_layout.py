@@ -17,7 +17,8 @@ FLOORS = [
     {"_semi_supervised"},
     {"_validation", "_image_flattener", "_labelled_kfold"},
     {"_base"},
-    {"_transformer", "_classifier"},
+    {"_latent", "_unsupervised"},
+    {"_transformer", "_classifier", "_imputer"},
     {"__init__"},
     {"displays"},
 ]

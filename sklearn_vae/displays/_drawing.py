@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -19,6 +19,17 @@ def axes_for(display: object, ax: Axes | None, size: tuple[float, float] | None 
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=size, layout="compressed")[1]
+
+
+def as_numbers(rows: Any) -> np.ndarray:
+    """Return rows as numbers; raise ValueError for categories, which have no place on an axis of numbers."""
+    try:
+        return np.asarray(rows, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "expected rows of numbers or booleans, because this display draws columns on an axis of numbers, got "
+            f"other values ({error}); draw LatentSpaceDisplay, or plot the frames of sample and inverse_transform."
+        ) from error
 
 
 def split(ax: Axes, n_rows: int, n_columns: int, gap: float = 0.04) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length
 from sklearn.utils._plotting import _validate_style_kwargs
 
-from sklearn_vae.displays._drawing import axes_for, center_and_scale, column_names, label_columns
+from sklearn_vae.displays._drawing import as_numbers, axes_for, center_and_scale, column_names, label_columns
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic_size, to_images, value_range
 from sklearn_vae.displays._steps import find_steps
 
@@ -173,7 +173,7 @@ class ReconstructionDisplay:
             Display with the drawn objects as attributes.
         """
         self.image_ = self.bars_ = None
-        X, X_reconstructed = np.asarray(self.X, dtype=float), np.asarray(self.X_reconstructed, dtype=float)
+        X, X_reconstructed = as_numbers(self.X), as_numbers(self.X_reconstructed)
         if X.ndim == 2:
             return self._plot_errors(ax, X, X_reconstructed, bar_kwargs)
         tiles = np.stack([X, X_reconstructed])

@@ -10,7 +10,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._plotting import _validate_style_kwargs
 
 from sklearn_vae import VAEClassifier
-from sklearn_vae.displays._drawing import axes_for, center_and_scale, column_names, label_columns
+from sklearn_vae.displays._drawing import as_numbers, axes_for, center_and_scale, column_names, label_columns
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic_size, tile, value_range
 from sklearn_vae.displays._steps import find_steps
 
@@ -182,7 +182,7 @@ class SamplesDisplay:
         check_matplotlib_support("SamplesDisplay.plot")
         self.image_ = None
         self.boxes_: dict[Any, Any] | None = None
-        X_sampled = np.asarray(self.X_sampled, dtype=float)
+        X_sampled = as_numbers(self.X_sampled)
         by_class = None if self.y_sampled is None else _by_class(X_sampled, self.y_sampled)
         if X_sampled.ndim == 2:
             return self._plot_boxes(ax, X_sampled, by_class, box_kwargs)
@@ -201,7 +201,7 @@ class SamplesDisplay:
     def _plot_boxes(self, ax, X_sampled, by_class, box_kwargs):
         """Draw the boxes of each column beside each other, those of the data first."""
         names = column_names(self.feature_names, X_sampled.shape[1])
-        center, scale = center_and_scale(np.asarray(X_sampled if self.X is None else self.X, dtype=float))
+        center, scale = center_and_scale(as_numbers(X_sampled if self.X is None else self.X))
         groups = self._groups(X_sampled, by_class)
         n_boxes = len(groups) * len(names)
         self.ax_ = axes_for(self, ax, (float(np.clip(0.18 * n_boxes, 6.4, 16)), 4.4))
@@ -227,7 +227,7 @@ class SamplesDisplay:
         """Return the rows and the colour of each group of boxes in drawing order; data have a lighter colour."""
         import matplotlib as mpl
 
-        data = None if self.X is None else np.asarray(self.X, dtype=float)
+        data = None if self.X is None else as_numbers(self.X)
         if by_class is None:
             groups: dict[Any, Any] = {} if data is None else {"data": (data, "0.8")}
             return {**groups, "samples": (X_sampled, "C0")}

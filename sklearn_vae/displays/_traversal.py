@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils._plotting import _validate_style_kwargs
 
-from sklearn_vae.displays._drawing import axes_for, center_and_scale, column_names, split
+from sklearn_vae.displays._drawing import as_numbers, axes_for, center_and_scale, column_names, split
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic, mosaic_size, value_range
 from sklearn_vae.displays._latent_space import choose_components
 from sklearn_vae.displays._steps import find_steps
@@ -176,7 +176,7 @@ class TraversalDisplay:
             Display with the drawn objects as attributes.
         """
         self.colorbar_ = None
-        decoded, X = np.asarray(self.decoded, dtype=float), np.asarray(self.X, dtype=float)
+        decoded, X = as_numbers(self.decoded), as_numbers(self.X)
         if decoded.ndim > 3:
             self.ax_ = axes_for(self, ax, mosaic_size(decoded))
             self.axes_ = np.array([self.ax_])

@@ -3,7 +3,7 @@
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
 from sklearn_vae.likelihoods.categorical import Categorical
-from sklearn_vae.likelihoods.columns import FROM_DTYPE, Columns, from_dtype
+from sklearn_vae.likelihoods.columns import Columns
 from sklearn_vae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from sklearn_vae.likelihoods.discretized_logistic import DiscretizedLogistic
 from sklearn_vae.likelihoods.gaussian import Gaussian
@@ -22,7 +22,6 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 
 __all__ = [
-    "FROM_DTYPE",
     "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
@@ -37,5 +36,4 @@ __all__ = [
     "NegativeBinomial",
     "Observed",
     "Poisson",
-    "from_dtype",
 ]

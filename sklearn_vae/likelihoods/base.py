@@ -305,7 +305,14 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         return None
 
     def measured_columns(self) -> list[MeasuredColumns]:
-        """Return the columns whose noise scales are measured after training."""
+        """Return the columns whose noise scales are measured after training.
+
+        Returns
+        -------
+        groups : list of MeasuredColumns
+            Groups of columns, each with a common scale in training. By default all columns, if the module
+            declares `measures_columns`.
+        """
         if not self.measures_columns:
             return []
         assert self.column_log_scale is not None

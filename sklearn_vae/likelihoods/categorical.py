@@ -32,8 +32,9 @@ class Categorical(Likelihood):
     category is NaN in all columns of its block.
 
     The probabilities of a block are the softmax of its raw outputs. The encoder's inputs are those of multiple
-    correspondence analysis [1]_: each column is centred and divided by the root of its mean. ``sample`` draws
-    categories, and ``inverse_transform`` returns probabilities for arrays and the most probable categories for frames.
+    correspondence analysis [1]_: each column is centred and divided by the root of its mean, or of 0.001 if that is
+    larger, because rarer categories would be outliers. ``sample`` draws categories, and ``inverse_transform`` returns
+    probabilities for arrays and the most probable categories for frames.
 
     Parameters
     ----------

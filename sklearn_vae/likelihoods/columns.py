@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 # Value of an estimator's `likelihood`, and of `remainder`, that chooses likelihoods by the dtypes of columns.
 FROM_DTYPE = "from_dtype"
-# Names and likelihoods of groups by the kinds of their columns.
-BY_KIND: dict[str, tuple[str, type[Likelihood]]] = {
-    "float": ("numbers", Gaussian),
-    "integer": ("numbers", Gaussian),
-    "boolean": ("booleans", Bernoulli),
-    "category": ("categories", Categorical),
+# Names and likelihoods of groups by the kinds of their columns. Each column of numbers has a scale of its own in
+# training: with a common one, noise that no other column explains would take up latent variables.
+NUMBERS, BOOLEANS = ("numbers", Gaussian(per_column=True)), ("booleans", Bernoulli())
+BY_KIND: dict[str, tuple[str, Likelihood]] = {
+    "float": NUMBERS,
+    "integer": NUMBERS,
+    "boolean": BOOLEANS,
+    "category": ("categories", Categorical()),
 }
 # A name, a likelihood, and the columns.
 Group = tuple[str, Likelihood, Any]
@@ -259,7 +261,7 @@ def _by_kind(columns: Sequence[Column]) -> list[Group]:
     groups: dict[str, tuple[Likelihood, list[Column]]] = {}
     for column in columns:
         name, likelihood = BY_KIND[column.kind]
-        groups.setdefault(name, (likelihood(), []))[1].append(column)
+        groups.setdefault(name, (clone(likelihood), []))[1].append(column)
     return [(name, likelihood.for_table(own), _in_matrix(own)) for name, (likelihood, own) in groups.items()]
 
 

@@ -28,6 +28,8 @@ class ColumnsModule(LikelihoodModule):
         The columns of each group. Each column is in one group.
     """
 
+    sums_cells = True
+
     order: Tensor
 
     def __init__(self, likelihoods: Sequence[Likelihood], columns: Sequence[list[int]]):
@@ -72,6 +74,17 @@ class ColumnsModule(LikelihoodModule):
         sizes = (len(getattr(self, f"columns_{i}")) for i in range(len(self.parts)))
         ones = (torch.ones(n, dtype=torch.float64, device=self.order.device) for n in sizes)
         return self._join([one if unit is None else unit for unit, one in zip(units, ones, strict=True)])
+
+    @property
+    def variance(self) -> Tensor | None:
+        """Noise variance in the data's units, (n_features,). None if a group has no noise scale."""
+        indices = (getattr(self, f"columns_{i}") for i in range(len(self.parts)))
+        variances = [
+            None if part.variance is None else part.variance.expand(len(own))
+            for (part, _), own in zip(self._columns(), indices, strict=True)
+        ]
+        known = [variance for variance in variances if variance is not None]
+        return self._join(known) if len(known) == len(variances) else None
 
     def measured_columns(self) -> list[MeasuredColumns]:
         """Return the groups of columns whose noise scales are measured after training."""
@@ -124,7 +137,7 @@ class ColumnsModule(LikelihoodModule):
         """Return log p(x_j|z) of each cell."""
         return self._join([part.log_prob_cells(o, r) for part, o, r in self._scored(observed, raw)])
 
-    def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
+    def log_prob_rows(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> Tensor:
         """Return log p(x|z) per row, the sum of the groups' log-probabilities."""
         log_prob = [part.log_prob(o, r, weight) for part, o, r in self._scored(observed, raw)]
         return torch.stack(log_prob).sum(0)

@@ -64,6 +64,8 @@ class Standardised(LikelihoodModule):
 class StandardisedCells(Standardised):
     """A distribution with a location and a scale, of standardised columns; densities are in the data's units."""
 
+    sums_cells = True
+
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Store means and standard deviations; those of the part are 0 and 1."""
         super().set_units(moments, axes)
@@ -99,11 +101,9 @@ class StandardisedCells(Standardised):
         """Return log p(x_j|z) of each cell."""
         return self.part.log_prob_cells(observed, raw) - self.scale.log().to(raw.dtype)
 
-    def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log p(x|z) per row, summed over the observed cells."""
-        log_scale = self.scale.log().to(raw.dtype)
-        total = log_scale.sum() if observed.mask is None else observed.mask.to(raw.dtype) @ log_scale
-        return self.part.log_prob(observed, raw, weight) - total
+    def log_prob_rows(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> Tensor:
+        """Return log p(x|z) per row."""
+        return self.part.log_prob(observed, raw, weight) - self.scale.log().sum().to(raw.dtype)
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return E[x|z], float64."""
@@ -116,6 +116,8 @@ class StandardisedCells(Standardised):
 
 class StandardisedInputs(Standardised):
     """Any likelihood of columns as they are, of which only the encoder sees standardised columns."""
+
+    sums_cells = True
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
         """Store means and standard deviations, here and in the part."""
@@ -151,8 +153,8 @@ class StandardisedInputs(Standardised):
         """Return log p(x_j|z) of each cell."""
         return self.part.log_prob_cells(observed, raw)
 
-    def log_prob(self, observed: Observed, raw: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return log p(x|z) per row, summed over the observed cells."""
+    def log_prob_rows(self, observed: Observed, raw: Tensor, weight: Tensor | None) -> Tensor:
+        """Return log p(x|z) per row."""
         return self.part.log_prob(observed, raw, weight)
 
     def mean(self, raw: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from tables import mixed_frame
 
 from sklearn_vae import VAETransformer
 from sklearn_vae.displays import (
@@ -157,3 +158,17 @@ def test_display_takes_lists_where_it_takes_arrays(display, name, request):
 def test_samples_display_of_another_number_of_classes_than_samples():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         SamplesDisplay(X_sampled=np.zeros((3, 2)), y_sampled=[0, 1]).plot()
+
+
+@pytest.mark.parametrize("display", [*WITH_X, *WITHOUT_X])
+def test_display_draws_tables_of_categories_or_says_that_it_does_not(display):
+    X = mixed_frame()
+    vae = VAETransformer(2, **TINY).fit(X)
+    args = (vae, X)[: 1 + (display in WITH_X)]
+    if display in (LatentSpaceDisplay, *WITHOUT_X):
+        assert display.from_estimator(*args).ax_ is not None
+        return
+    with pytest.raises(ValueError, match="expected rows of numbers or booleans"):
+        display.from_estimator(*args)
+    X = X[["income", "age", "member"]]
+    assert display.from_estimator(VAETransformer(2, **TINY).fit(X), X).ax_ is not None

@@ -5,6 +5,7 @@ from component_cases import N_COMPONENTS
 
 from sklearn_vae._data.ppca import fit_moments, fit_ppca
 from sklearn_vae._data.rows import DenseRows
+from sklearn_vae.likelihoods.columns_module import ColumnsModule
 
 
 def started(likelihood, X, n_coordinates=None, n_components=N_COMPONENTS):
@@ -33,3 +34,8 @@ def fit_optima(module, y, raw, weight=None):
 def takes_totals(module):
     """Whether the probabilities of a row's cells depend on the row's total, which `forward` does not get."""
     return getattr(module, "shares_total", False)
+
+
+def in_order_of_columns(module, raw):
+    """Raw outputs, one for each column, in the order of the columns."""
+    return raw[..., module.order] if isinstance(module, ColumnsModule) else raw
