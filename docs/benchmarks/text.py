@@ -83,13 +83,15 @@ def perplexity(model: Pipeline, train: csr_matrix, test: csr_matrix, seed: int) 
     halves = [csr_matrix(test, copy=True) for _ in range(2)]
     halves[0].data = np.random.RandomState(seed).binomial(test.data.astype(int), 0.5).astype(np.float32)
     halves[1].data = test.data - halves[0].data
+    for half in halves:
+        half.eliminate_zeros()
     Z, last = model.transform(halves[0]), model[-1]
     means = Z @ last.components_ if hasattr(last, "components_") else last.inverse_transform(Z)
     # Documents whose first half is empty have no components in NMF.
     shares = means / np.maximum(means.sum(1, keepdims=True), np.finfo(float).tiny)
     counts = np.asarray(train.sum(0), dtype=float).ravel()
     rows, words = halves[1].nonzero()
-    n, p, common_share = halves[1].data[halves[1].data > 0], shares[rows, words], (counts / counts.sum())[words]
+    n, p, common_share = halves[1].data, shares[rows, words], (counts / counts.sum())[words]
     with np.errstate(divide="ignore"):
         found = {share: -(n @ np.log((1 - share) * p + share * common_share)) / n.sum() for share in MIXED}
     best = min(found, key=found.get)

@@ -17,6 +17,8 @@ from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodMod
 MIN_COUNT = 0.5
 # Smallest expected count of a cell, for inputs of rows of zeros.
 MIN_MEAN = 1e-12
+# Smallest unit of the standardised logarithms, whose Poisson noise has a standard deviation of about 1.
+MIN_UNIT = 1e-3
 # Largest log-mean. Sums of such means are finite in float32.
 MAX_LOG_MEAN = 60.0
 # Raw output of a cell that was not observed, where the others share the row's total.
@@ -123,22 +125,23 @@ class CountsModule(LikelihoodModule):
         """
         mean, unit = self.center.cpu(), ppca.moments.unit
         self.input_scale.fill_(self.n_inputs**-0.5)
-        input_unit = unit * float(self.input_scale)
-        self.input_unit.fill_(input_unit)
-        maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE))
+        scale = float(self.input_scale)
+        self.input_unit.fill_(max(unit, MIN_UNIT) * scale)
+        # The floor is that of the standardised logarithms; they may be constant up to rounding.
+        maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE, (MIN_UNIT / unit) ** 2))
         relative_std = (self.marginal_variance(mean).sqrt() / mean).numpy()
         effect = maps.decoder * (unit * relative_std[:, None])
         square = np.square(effect).sum(1)
         variance = np.log1p(square)
         decoder = effect * np.sqrt(variance / np.where(square > 0, square, 1.0))[:, None]
-        encoder = maps.encoder / input_unit
+        encoder = maps.encoder / unit
         return LinearStart(
-            encoder_weight=encoder,
-            encoder_bias=-(maps.encoder / unit) @ ppca.moments.center.cpu().numpy(),
+            encoder_weight=encoder / scale,
+            encoder_bias=-encoder @ ppca.moments.center.cpu().numpy(),
             posterior_variance=1 / (1 + (1 / np.square(relative_std)) @ np.square(decoder)),
             decoder_weight=decoder,
             decoder_bias=mean.log().numpy() - variance / 2,
-            spread=maps.spread * input_unit,
+            spread=max(maps.spread * unit, MIN_UNIT) * scale,
         )
 
     def log_mean(self, observed: Observed, raw: Tensor) -> Tensor:
