@@ -15,7 +15,6 @@ from pathlib import Path
 
 import common
 import numpy as np
-import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import NMF, LatentDirichletAllocation, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfTransformer

@@ -82,9 +82,8 @@ def choose(candidates: Sequence[Sequence[VAE]], held_out: Sequence[Rows]) -> int
     if len(candidates) == 1:
         return 0
     estimates = [
-        torch.cat([row_log_likelihoods(model, rows) for model, rows in zip(models, held_out, strict=True)]).nan_to_num(
-            -math.inf, math.inf, -math.inf
-        )
+        torch.cat([row_log_likelihoods(model, rows) for model, rows in zip(models, held_out, strict=True)])
+        .nan_to_num(-math.inf, math.inf, -math.inf)
         for models in candidates
     ]
     batches = (batch for rows in held_out for batch in rows.chunks())
