@@ -19,8 +19,8 @@ MIN_COUNT = 0.5
 MIN_MEAN = 1e-12
 # Smallest unit of the standardised logarithms, whose Poisson noise has a standard deviation of about 1.
 MIN_UNIT = 1e-3
-# Largest log-mean. Sums of such means are finite in float32.
-MAX_LOG_MEAN = 60.0
+# Logarithm of the ratio to the column's mean up to which means grow exponentially; beyond it they grow linearly.
+MAX_LOG_RATIO = 3.0
 # Raw output of a cell that was not observed, where the others share the row's total.
 UNOBSERVED = -1e9
 # Number of values that `check_data` compares at a time.
@@ -147,13 +147,22 @@ class CountsModule(LikelihoodModule):
     def log_mean(self, observed: Observed, raw: Tensor) -> Tensor:
         """Return the logarithms of the cells' means; with the totals of the observed cells, if these are shared."""
         if not self.shares_total:
-            return raw.clamp_max(MAX_LOG_MEAN)
+            return self.limit_growth(raw)
         return log_shares(observed, raw) + total_of(observed).clamp_min(MIN_MEAN).log()
+
+    def limit_growth(self, raw: Tensor) -> Tensor:
+        """Return log-means: the raw outputs, up to a multiple of the column's mean, and the slower growth above it.
+
+        Posterior means of unusual rows may be far from the prior. Exponential means would then exceed all counts by
+        orders of magnitude, and dominate the loss.
+        """
+        limit = (self.center.log() + MAX_LOG_RATIO).to(raw)
+        return raw.minimum(limit) + (raw - limit).clamp_min(0).log1p()
 
     def expected(self, raw: Tensor) -> Tensor:
         """Return the means of the cells; a total is that of the mean training row."""
         if not self.shares_total:
-            return raw.clamp_max(MAX_LOG_MEAN).exp()
+            return self.limit_growth(raw).exp()
         return raw.softmax(-1) * self.mean_total
 
     @abstractmethod

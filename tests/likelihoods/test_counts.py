@@ -10,6 +10,7 @@ from scipy.special import softmax
 
 from sklearn_vae import VAETransformer
 from sklearn_vae.likelihoods import Multinomial, NegativeBinomial, Poisson
+from sklearn_vae.likelihoods.counts import MAX_LOG_RATIO
 from sklearn_vae.likelihoods.multinomial import MultinomialModule
 
 COUNTS = [
@@ -43,7 +44,10 @@ def scipy_log_prob(module, X, raw):
     if isinstance(module, MultinomialModule):
         rows = zip(total[:, 0], softmax(raw, 1), X, strict=True)
         return np.array([stats.multinomial(n, p).logpmf(x) for n, p, x in rows])
-    mean = total * softmax(raw, 1) if module.shares_total else np.exp(raw)
+    limit = module.center.log().numpy() + MAX_LOG_RATIO
+    mean = np.where(raw < limit, np.exp(raw), np.exp(limit) * (1 + np.maximum(raw - limit, 0)))
+    if module.shares_total:
+        mean = total * softmax(raw, 1)
     if not hasattr(module, "log_dispersion"):
         return stats.poisson(mean).logpmf(X).sum(1)
     size = np.exp(-module.log_dispersion.detach().numpy())
@@ -118,6 +122,7 @@ def test_counts_without_some_cells_are_counts_of_the_others(likelihood):
     X, kept = low_rank_counts(), np.arange(N_FEATURES) % 3 > 0
     module, _ = started(likelihood, X)
     part = likelihood.build(int(kept.sum()), None).double().eval()
+    part.center.copy_(module.center[torch.from_numpy(kept)])
     if hasattr(part, "log_dispersion"):
         log_dispersion = module.log_dispersion.expand(N_FEATURES).detach()[torch.from_numpy(kept)]
         part.log_dispersion.data.copy_(log_dispersion[: len(part.log_dispersion)])
@@ -160,6 +165,28 @@ def test_counts_gradients_are_finite(likelihood, raw, count):
     log_prob.sum().backward()
     for values in (log_prob, raw.grad, *(p.grad for p in module.parameters())):
         assert torch.isfinite(values).all()
+
+
+@pytest.mark.parametrize("likelihood", [Poisson(), NegativeBinomial()], ids=str)
+def test_counts_means_grow_exponentially_and_then_linearly(likelihood):
+    """With a continuous derivative, and finite wherever the raw outputs are."""
+    module, _ = started(likelihood, low_rank_counts())
+    limit = module.center.log() + MAX_LOG_RATIO
+    torch.testing.assert_close(module.mean(limit - 2), (limit - 2).exp())
+    torch.testing.assert_close(module.mean(limit + 5), 6 * limit.exp())
+    torch.testing.assert_close(
+        module.mean(limit + 1e-6) - module.mean(limit - 1e-6), 2e-6 * limit.exp(), rtol=1e-3, atol=0
+    )
+    assert torch.isfinite(module.mean(torch.full_like(limit, 1e30))).all()
+
+
+def test_poisson_start_of_wide_rows_with_bursts_beats_independent_columns():
+    """Rows that are far from all others have finite means of the size of their counts."""
+    rng = np.random.default_rng(0)
+    X = rng.poisson(rng.gamma(0.1, 1.0, size=(200, 400)) * rng.gamma(0.5, 1.0, size=(200, 1))).astype(float)
+    X[:5] *= 30
+    alone = stats.poisson(X.mean(0).clip(0.5 / 200)).logpmf(X).sum(1).mean()
+    assert small(20, likelihood="poisson", max_iter=0).fit(X).score(X) > alone
 
 
 @over_counts
