@@ -29,7 +29,7 @@ from sklearn_vae import VAEImputer
 OURS = "VAEImputer"
 # Sets of series are left out: their neighbouring columns are nearly equal.
 SETS = [name for name in real_sets.SETS if real_sets.SETS[name].path.split("/")[0] != "aeon"]
-N_TREES = 50
+N_TREES = 20
 MAX_FOREST_COLUMNS = 40  # missForest takes minutes on wider tables
 
 
