@@ -123,10 +123,11 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
-        - "poisson", "negative_binomial", "multinomial": counts.
+        - "poisson", "negative_binomial": counts.
+        - "multinomial": counts, given the row's total.
 
-        For values in [0, 1], uint8 data with values above 1 have the range 0 to 255 instead of 0
-        to 1. Instances from `sklearn_vae.likelihoods` have options, e.g.
+        If the values are in [0, 1], uint8 data with values above 1 have the range 0 to 255
+        instead. Instances from `sklearn_vae.likelihoods` have options, e.g.
         ``Gaussian(scale="learned")``.
 
     prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"

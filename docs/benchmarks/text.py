@@ -24,7 +24,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_vae import VAETransformer
-from sklearn_vae.likelihoods import NegativeBinomial
 
 N_TOPICS = 20  # number of components for the perplexity
 C_GRID = [0.01, 0.1, 1.0, 10.0]  # candidates of the classifier's C
@@ -45,19 +44,15 @@ def nmf_counts(n_components: int, seed: int, params: dict) -> Pipeline:
     )
 
 
-def vae(likelihood) -> Method:
-    """Return the method with this likelihood, on dense rows."""
-
-    def make(n_components: int, seed: int, params: dict) -> Pipeline:
-        dense = FunctionTransformer(lambda X: X.toarray(), accept_sparse=True)
-        return make_pipeline(dense, VAETransformer(n_components, likelihood=likelihood, random_state=seed, **params))
-
-    return make
+def vae(n_components: int, seed: int, params: dict) -> Pipeline:
+    """Return `VAETransformer` with a multinomial likelihood, on dense rows."""
+    dense = FunctionTransformer(lambda X: X.toarray(), accept_sparse=True)
+    estimator = VAETransformer(n_components, likelihood="multinomial", random_state=seed)
+    return make_pipeline(dense, estimator.set_params(**params))
 
 
 METHODS: dict[str, Method] = {
-    "VAE multinomial": vae("multinomial"),
-    "VAE negative binomial": vae(NegativeBinomial(library_size=True)),
+    "VAE multinomial": vae,
     "LDA": lda,
     "NMF counts": nmf_counts,
     "NMF tf-idf": lambda k, seed, params: make_pipeline(TfidfTransformer(), NMF(k, max_iter=400, random_state=seed)),
@@ -67,7 +62,7 @@ METHODS: dict[str, Method] = {
     ),
 }
 # Methods whose decoder gives shares of words.
-WITH_SHARES = ["VAE multinomial", "VAE negative binomial", "LDA", "NMF counts"]
+WITH_SHARES = ["VAE multinomial", "LDA", "NMF counts"]
 
 
 def load(path: Path) -> tuple[csr_matrix, np.ndarray]:
@@ -82,13 +77,15 @@ def perplexity(model: Pipeline, train: csr_matrix, test: csr_matrix, seed: int) 
     halves = [csr_matrix(test, copy=True) for _ in range(2)]
     halves[0].data = np.random.RandomState(seed).binomial(test.data.astype(int), 0.5).astype(np.float32)
     halves[1].data = test.data - halves[0].data
+    for half in halves:
+        half.eliminate_zeros()
     Z, last = model.transform(halves[0]), model[-1]
     means = Z @ last.components_ if hasattr(last, "components_") else last.inverse_transform(Z)
     # Documents whose first half is empty have no components in NMF.
     shares = means / np.maximum(means.sum(1, keepdims=True), np.finfo(float).tiny)
     counts = np.asarray(train.sum(0), dtype=float).ravel()
     rows, words = halves[1].nonzero()
-    n, p, common_share = halves[1].data[halves[1].data > 0], shares[rows, words], (counts / counts.sum())[words]
+    n, p, common_share = halves[1].data, shares[rows, words], (counts / counts.sum())[words]
     with np.errstate(divide="ignore"):
         found = {share: -(n @ np.log((1 - share) * p + share * common_share)) / n.sum() for share in MIXED}
     best = min(found, key=found.get)

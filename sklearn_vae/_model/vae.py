@@ -251,17 +251,16 @@ class VAE(nn.Module):
             Standard normal draws. All rows share them, so that a row's estimate does not depend on other rows.
         """
         observed = self.observe_rows(x)
-        parts = [log_w.logsumexp(0) for _, _, log_w in self.weighted_draws(observed, noise)]
+        parts = [log_w.logsumexp(0) for _, _, log_w in self.weighted_draws(observed, self.encode(observed), noise)]
         log_p = torch.stack(parts).logsumexp(0) - math.log(len(noise))
         return log_p if observed.mask is None else log_p.where(observed.mask.any(-1), 0.0)
 
-    def weighted_draws(self, observed: Observed, noise: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield blocks of draws z of the posteriors, the decoder's outputs, and logarithms of importance weights.
+    def weighted_draws(self, observed: Observed, q: Normal, noise: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield blocks of draws z of the posteriors `q`, the decoder's outputs, and logarithms of importance weights.
 
         `noise` is standard normal, (n_draws, 1, n_components). Shapes are (n_block, n_rows, n_components),
         (n_block, n_rows, n_outputs) and (n_block, n_rows).
         """
-        q = self.encode(observed)
         log_latent = (self.prior if self.class_mixture is None else self.class_mixture).log_prob
         for block in noise.split(MAX_DRAWS):
             z = q.loc + q.scale * block.to(q.loc)

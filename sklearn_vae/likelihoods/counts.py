@@ -17,8 +17,10 @@ from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodMod
 MIN_COUNT = 0.5
 # Smallest expected count of a cell, for inputs of rows of zeros.
 MIN_MEAN = 1e-12
-# Largest log-mean. Sums of such means are finite in float32.
-MAX_LOG_MEAN = 60.0
+# Smallest unit of the standardised logarithms, whose Poisson noise has a standard deviation of about 1.
+MIN_UNIT = 1e-3
+# Logarithm of the ratio to the column's mean up to which means grow exponentially; beyond it they grow linearly.
+MAX_LOG_RATIO = 3.0
 # Raw output of a cell that was not observed, where the others share the row's total.
 UNOBSERVED = -1e9
 # Number of values that `check_data` compares at a time.
@@ -99,10 +101,11 @@ class CountsModule(LikelihoodModule):
         return Observed(counts, self.standardise(counts) * self.input_scale)
 
     def standardise(self, counts: Tensor) -> Tensor:
-        """Return the standardised logarithms."""
+        """Return the standardised logarithms. Missing cells are NaN, and enter the totals by their means."""
         mean = self.center.to(counts)
         if self.shares_total:
-            mean = (counts.sum(-1, keepdim=True) * (mean / mean.sum())).clamp_min(MIN_MEAN)
+            total = counts.where(counts.isfinite(), mean).sum(-1, keepdim=True)
+            mean = (total * (mean / mean.sum())).clamp_min(MIN_MEAN)
         return (counts.log1p() - mean.log1p()) * ((1 + mean) / self.marginal_variance(mean).sqrt())
 
     def marginal_variance(self, mean: Tensor) -> Tensor:
@@ -123,38 +126,48 @@ class CountsModule(LikelihoodModule):
         """
         mean, unit = self.center.cpu(), ppca.moments.unit
         self.input_scale.fill_(self.n_inputs**-0.5)
-        input_unit = unit * float(self.input_scale)
-        self.input_unit.fill_(input_unit)
-        maps = ppca.maps(max(ppca.noise_variance, MIN_VARIANCE))
+        scale = float(self.input_scale)
+        self.input_unit.fill_(max(unit, MIN_UNIT) * scale)
+        # The floor is that of the standardised logarithms; they may be constant up to rounding.
+        noise_variance = max(ppca.noise_variance, MIN_VARIANCE, (MIN_UNIT / unit) ** 2)
+        maps = ppca.maps(noise_variance)
         relative_std = (self.marginal_variance(mean).sqrt() / mean).numpy()
         effect = maps.decoder * (unit * relative_std[:, None])
         square = np.square(effect).sum(1)
         variance = np.log1p(square)
         decoder = effect * np.sqrt(variance / np.where(square > 0, square, 1.0))[:, None]
-        encoder = maps.encoder / input_unit
-        noise_variance = max(ppca.noise_variance, MIN_VARIANCE)
+        encoder = maps.encoder / unit
         return LinearStart(
-            encoder_weight=encoder,
-            encoder_bias=-(maps.encoder / unit) @ ppca.moments.center.cpu().numpy(),
+            encoder_weight=encoder / scale,
+            encoder_bias=-encoder @ ppca.moments.center.cpu().numpy(),
             posterior_variance=1 / (1 + (1 / np.square(relative_std)) @ np.square(decoder)),
             decoder_weight=decoder,
             decoder_bias=mean.log().numpy() - variance / 2,
-            spread=maps.spread * input_unit,
-            input_mean=ppca.moments.center.cpu().numpy() * float(self.input_scale),
-            input_weight=maps.decoder * input_unit,
-            input_variance=np.full(len(effect), noise_variance * input_unit**2),
+            spread=max(maps.spread * unit, MIN_UNIT) * scale,
+            input_mean=ppca.moments.center.cpu().numpy() * scale,
+            input_weight=maps.decoder * (unit * scale),
+            input_variance=np.full(len(effect), noise_variance * (unit * scale) ** 2),
         )
 
     def log_mean(self, observed: Observed, raw: Tensor) -> Tensor:
         """Return the logarithms of the cells' means; with the totals of the observed cells, if these are shared."""
         if not self.shares_total:
-            return raw.clamp_max(MAX_LOG_MEAN)
+            return self.limit_growth(raw)
         return log_shares(observed, raw) + total_of(observed).clamp_min(MIN_MEAN).log()
+
+    def limit_growth(self, raw: Tensor) -> Tensor:
+        """Return log-means: the raw outputs, up to a multiple of the column's mean, and the slower growth above it.
+
+        Posterior means of unusual rows may be far from the prior. Exponential means would then exceed all counts by
+        orders of magnitude, and dominate the loss.
+        """
+        limit = (self.center.log() + MAX_LOG_RATIO).to(raw)
+        return raw.minimum(limit) + (raw - limit).clamp_min(0).log1p()
 
     def expected(self, raw: Tensor) -> Tensor:
         """Return the means of the cells; a total is that of the mean training row."""
         if not self.shares_total:
-            return raw.clamp_max(MAX_LOG_MEAN).exp()
+            return self.limit_growth(raw).exp()
         return raw.softmax(-1) * self.mean_total
 
     @abstractmethod

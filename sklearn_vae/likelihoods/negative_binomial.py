@@ -34,8 +34,9 @@ class NegativeBinomial(Counts):
     per_column : bool, default=True
         Whether each column has its own dispersion :math:`\alpha_j`, instead of one for all columns.
     library_size : bool, default=False
-        False: the means are :math:`\mu = \exp(f(z))`, so the components also explain the rows' totals. True: the
-        means are :math:`\mu = n \, \mathrm{softmax}(f(z))`, with n the total of the row, its library size in
+        False: the means are :math:`\mu = \exp(f(z))`, so the components also explain the rows' totals. Means
+        above 20 times that of the column grow linearly instead.
+        True: the means are :math:`\mu = n \, \mathrm{softmax}(f(z))`, with n the total of the row, its library size in
         single-cell genomics [1]_. Totals then carry no information, and log-probabilities take them as given.
         ``inverse_transform`` and ``sample`` use the mean total of the training rows.
 

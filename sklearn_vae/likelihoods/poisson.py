@@ -21,11 +21,12 @@ class Poisson(Counts):
     Parameters
     ----------
     library_size : bool, default=False
-        False: the means are :math:`\lambda = \exp(f(z))`, so the components also explain the rows' totals. True: the
-        means are :math:`\lambda = n \, \mathrm{softmax}(f(z))`, with n the total of the row, its library size in
-        single-cell genomics. Totals then carry no information. Log-probabilities take the total as given, and differ
-        from those of `Multinomial` by the probability of the total alone. ``inverse_transform`` and ``sample`` use the
-        mean total of the training rows.
+        False: the means are :math:`\lambda = \exp(f(z))`, so the components also explain the rows' totals. Means
+        above 20 times that of the column grow linearly instead.
+        True: the means are :math:`\lambda = n \, \mathrm{softmax}(f(z))`, with n the total of the row, its library
+        size in single-cell genomics. Totals then carry no information. Log-probabilities take the total as given, and
+        differ from those of `Multinomial` by the probability of the total alone. ``inverse_transform`` and ``sample``
+        use the mean total of the training rows.
 
     See Also
     --------
