@@ -2,9 +2,10 @@
 
 The rows are split into training and test rows. `columns` compares the model's mean log-probability of each column of
 the test rows, given the posterior, with that of the column's marginal: a Gaussian for numbers, shares for categories.
-`row` compares the log-likelihood of whole rows, which the posterior's KL lowers. `samples` draws as many rows as there are training rows. A gradient boosting classifier of the income is trained on
-drawn rows and tested on real ones (macro F1); real rows are the ceiling. Another one tells drawn from real rows (AUC,
-best is 0.5). SMOTENC of imbalanced-learn interpolates between training rows; it runs if it is installed.
+`row` compares the log-likelihood of whole rows, which the posterior's KL lowers. `samples` draws as many rows as there
+are training rows. A gradient boosting classifier of the income is trained on drawn rows and tested on real ones (macro
+F1); real rows are the ceiling. Another one tells drawn from real rows (AUC, best is 0.5). SMOTENC of imbalanced-learn
+interpolates between training rows; it runs if it is installed.
 
 The environment variable SKLEARN_VAE_ADULT may name a CSV file with the columns of the UCI set and a header.
 """
