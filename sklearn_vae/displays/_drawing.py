@@ -81,6 +81,9 @@ def label_columns(ax: Axes, names: list[str]) -> None:
 
 
 def center_and_scale(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and standard deviation of each column; constant columns have standard deviation 1."""
-    scale = X.std(axis=0)
-    return X.mean(axis=0), np.where(scale > 1e-12 * np.abs(X).max(axis=0), scale, 1.0)
+    """Return the mean and standard deviation of each column; constant columns have standard deviation 1.
+
+    Missing cells are left out.
+    """
+    scale = np.nanstd(X, axis=0)
+    return np.nanmean(X, axis=0), np.where(scale > 1e-12 * np.fmax.reduce(np.abs(X)), scale, 1.0)

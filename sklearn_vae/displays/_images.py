@@ -56,8 +56,8 @@ def to_images(X: np.ndarray, image_shape) -> np.ndarray:
 
 
 def value_range(images: np.ndarray) -> tuple[float, float]:
-    """Return the minimum and the maximum; for constant images, the minimum and the minimum plus 1."""
-    low, high = float(np.min(images)), float(np.max(images))
+    """Return the minimum and the maximum; for constant images, the minimum and the minimum plus 1. NaN do not count."""
+    low, high = float(np.fmin.reduce(images, axis=None)), float(np.fmax.reduce(images, axis=None))
     return low, high if high > low else low + 1.0
 
 

@@ -185,7 +185,7 @@ class ReconstructionDisplay:
 
     def _plot_errors(self, ax, X, X_reconstructed, bar_kwargs):
         names = column_names(self.feature_names, X.shape[1])
-        error = np.sqrt(np.square(X - X_reconstructed).mean(axis=0)) / center_and_scale(X)[1]
+        error = np.sqrt(np.nanmean(np.square(X - X_reconstructed), axis=0)) / center_and_scale(X)[1]
         self.ax_ = axes_for(self, ax, (min(max(6.4, 0.35 * len(names)), 16.0), 4.0))
         self.figure_ = self.ax_.figure
         self.bars_ = self.ax_.bar(range(len(error)), error, **_validate_style_kwargs({"color": "C0"}, bar_kwargs or {}))

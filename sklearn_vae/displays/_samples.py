@@ -218,7 +218,8 @@ class SamplesDisplay:
                 "medianprops": {"color": "k"},
             }
             style = _validate_style_kwargs(defaults, box_kwargs or {})
-            boxes[key] = self.ax_.boxplot((rows - center) / scale, positions=at, manage_ticks=False, **style)
+            columns = [column[~np.isnan(column)] for column in ((rows - center) / scale).T]
+            boxes[key] = self.ax_.boxplot(columns, positions=at, manage_ticks=False, **style)
         self.boxes_ = boxes
         self._label_boxes(names, boxes)
         return self

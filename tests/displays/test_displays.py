@@ -172,3 +172,16 @@ def test_display_draws_tables_of_categories_or_says_that_it_does_not(display):
         display.from_estimator(*args)
     X = X[["income", "age", "member"]]
     assert display.from_estimator(VAETransformer(2, **TINY).fit(X), X).ax_ is not None
+
+
+def test_displays_leave_missing_cells_out():
+    """The pictures of rows with gaps are those of the observed cells: errors, ranges and boxes are finite."""
+    gaps = np.random.default_rng(0).random(FRAME.shape) < 0.2
+    X = FRAME.mask(gaps)
+    vae = VAETransformer(2, **TINY).fit(X)
+    errors = ReconstructionDisplay.from_estimator(vae, X).bars_
+    assert all(np.isfinite(bar.get_height()) for bar in errors)
+    boxes = SamplesDisplay.from_estimator(vae, X=X).boxes_["data"]["medians"]
+    assert all(np.isfinite(line.get_ydata()).all() for line in boxes)
+    assert np.isfinite(LatentSpaceDisplay.from_estimator(vae, X).Z).all()
+    assert TraversalDisplay.from_estimator(vae, X=X).figure_ is not None
