@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 from sklearn.base import clone
@@ -304,6 +305,18 @@ def test_columns_of_one_category_and_columns_without_values():
         small_transformer().fit(X[["empty"]])
 
 
+def test_columns_that_are_functions_of_others_do_not_starve_categories():
+    X = mixed_frame(n=400)
+    copies = X.assign(days=X["age"] * 365.25, negative=-X["age"], born=2020 - X["age"])
+    for frame in (X, copies):
+        vae = VAETransformer(3, hidden_layer_sizes=(16,), max_iter=40, random_state=0).fit(frame)
+        decoded = vae.inverse_transform(vae.transform(frame))
+        assert (decoded["city"] == X["city"]).mean() > 0.75 and (decoded["member"] == X["member"]).mean() > 0.8
+    part = vae.module_.likelihood.parts[0]
+    # The floor of a noise scale is a thousandth of the column's standard deviation.
+    assert (part.variance.sqrt() / part.scale).min() > 0.999e-3
+
+
 # A table like those that users have
 
 
@@ -313,7 +326,7 @@ def test_every_column_of_a_census_is_explained():
     vae = VAETransformer(6, hidden_layer_sizes=(32,), max_iter=15, random_state=0).fit(training)
     table, model = vae._table, vae.module_.double()
     x = vae._validate(test, "no_validation", False)
-    observed = model.observe(__import__("torch").from_numpy(x))
+    observed = model.observe(torch.from_numpy(x))
     cells = model.likelihood.log_prob_cells(observed, model.decode(model.encode(observed).mean)).detach().numpy()
     encoded = table.encode(training)
     for column in table.columns:

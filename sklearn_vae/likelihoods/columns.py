@@ -54,9 +54,9 @@ class Columns(_BaseComposition, Likelihood):
         a boolean mask. They refer to the columns of a data frame, of which each column of categories is one, or to
         those of an array.
     remainder : {"from_dtype", "refuse"} or Likelihood, default="from_dtype"
-        What to do with the other columns. "from_dtype": floats and integers are Gaussian, booleans Bernoulli, strings
-        and categories Categorical; all columns of an array are Gaussian. "refuse": an error. A likelihood: that of all
-        other columns.
+        What to do with the other columns. "from_dtype": floats and integers are Gaussian with ``per_column=True``,
+        booleans Bernoulli, strings and categories Categorical; all columns of an array are such Gaussians. "refuse":
+        an error. A likelihood: that of all other columns.
 
     See Also
     --------
@@ -212,7 +212,7 @@ class Columns(_BaseComposition, Likelihood):
         if rest and self.remainder == "refuse":
             self._refuse(rest)
         if rest:
-            likelihood = self.remainder if isinstance(self.remainder, Likelihood) else Gaussian()
+            likelihood = self.remainder if isinstance(self.remainder, Likelihood) else clone(NUMBERS[1])
             groups.append(("rest", likelihood, rest))
         return Columns(_unique([group for group in groups if group[2]]), "refuse")
 
