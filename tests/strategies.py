@@ -30,7 +30,12 @@ class Table(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        return bool(np.isfinite(self.values).all())
+        return not np.isinf(self.values).any()
+
+    @property
+    def filled(self) -> np.ndarray:
+        """The values with zeros, which every likelihood takes, for missing cells."""
+        return np.where(np.isnan(self.values), 0.0, self.values)
 
 
 def constant_column(X, rng):
@@ -73,13 +78,22 @@ def missing_cell(X, rng):
     X[-1, -1] = np.nan
 
 
+def missing_cells(X, rng):
+    X[rng.random(X.shape) < 0.3] = np.nan
+
+
+def missing_column(X, rng):
+    X[:, 0] = np.nan
+
+
 def infinite_cell(X, rng):
     X[0, 0] = np.inf
 
 
-IN_RANGE = [constant_column, duplicated_columns, duplicated_rows, equal_rows, zeros]
+GAPS = [missing_cell, missing_cells, missing_column]
+IN_RANGE = [constant_column, duplicated_columns, duplicated_rows, equal_rows, zeros, *GAPS]
 REAL = [*IN_RANGE, collinear_columns, outlier, large_offset, column_scales]
-WRONG = [missing_cell, infinite_cell]
+WRONG = [infinite_cell]
 
 
 @st.composite

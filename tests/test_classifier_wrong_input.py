@@ -234,8 +234,8 @@ def test_method_of_wrong_rows(named, iris, method):
         getattr(small(), method)(iris)
     with pytest.raises(ValueError, match="X has 3 features, but VAEClassifier is expecting 4 features"):
         getattr(named, method)(iris[:, :3])
-    with pytest.raises(ValueError, match="Input X contains NaN"):
-        getattr(named, method)(np.where(iris > 6, np.nan, iris))
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        getattr(named, method)(np.where(iris > 6, np.inf, iris))
 
 
 def test_sample_before_fit():

@@ -86,13 +86,15 @@ def reasons(estimator, table, weight=None, y=None, min_rows=2):
     if len(table.values) < min_rows:
         yield "Found array with 1 sample"
     if not table.finite:
-        yield "Input X contains (NaN|infinity)"
+        yield "Input X contains infinity"
     elif not takes(likelihood, table):
         yield r"likelihood \w+: expected (values in \[0, |the \d+ values 0, )"
-    elif hasattr(estimator, "_architecture") and table.values.max() <= 1:
+    elif hasattr(estimator, "_architecture") and table.filled.max() <= 1:
         yield r"likelihood \w+: expected numbers from 0 to \d+, got fractions of at most 1"
     if weight is not None and np.count_nonzero(weight > 1e-37 * weight.max()) < 2:
         yield "Sample weights must contain at least one non-zero number|at least two rows with a positive sample_weight"
+    if np.isnan(table.values).all(axis=1).any():
+        yield "at least (two rows|one row) with a positive sample_weight|expected labels of at least two classes"
     if "conv" in str(params.get("network", "")).lower():
         yield "network Conv: "
     if getattr(likelihood, "per_column", False):
@@ -114,7 +116,7 @@ def takes(likelihood, table):
     likelihood = REGISTRY[likelihood]() if isinstance(likelihood, str) else likelihood
     if not hasattr(likelihood, "max_value"):
         return True
-    levels, largest, values = getattr(likelihood, "levels", None), likelihood.max_value, table.values
+    levels, largest, values = getattr(likelihood, "levels", None), likelihood.max_value, table.filled
     if largest == "auto":
         is_image = np.asarray(table.X).dtype == np.uint8 and values.max() > 1
         largest = (levels or 256) - 1 if is_image else 1
@@ -124,7 +126,7 @@ def takes(likelihood, table):
 
 def has_outlier(table):
     """Whether a row is so far from most that its square overflows in float32, in units of the others."""
-    distance = np.abs(table.values - np.median(table.values, axis=0)).max(1)
+    distance = np.abs(table.filled - np.median(table.filled, axis=0)).max(1)
     # The unit of constant columns is 1.
     return distance.max() > 1e15 * (np.median(distance) or 1.0)
 
@@ -132,7 +134,7 @@ def has_outlier(table):
 def is_wide(table, scale):
     """Return whether columns vary so much that float32 cannot distinguish noise of this scale from none."""
     # The unit of constant columns is 1.
-    return table.finite and max(1.0, np.ptp(table.values, axis=0).max()) > 1e8 * scale
+    return table.finite and max(1.0, np.ptp(table.filled, axis=0).max()) > 1e8 * scale
 
 
 def n_classes(y, weight):

@@ -65,15 +65,15 @@ class Stop:
         return context.task_name == "epoch" and context.task_id + 1 == self.n_epochs
 
 
-def with_nan(X):
+def with_infinity(X):
     X = X.copy()
-    X[1, 1] = np.nan
+    X[1, 1] = np.inf
     return X
 
 
 # Arguments that fit and partial_fit refuse, by what is wrong with them.
 REFUSED = {
-    "nan": lambda X, y: (with_nan(X), y, None),
+    "infinity": lambda X, y: (with_infinity(X), y, None),
     "one dimension": lambda X, y: (X[0], y, None),
     "no rows": lambda X, y: (X[:0], y[:0], None),
     "no weights": lambda X, y: (X, y, np.zeros(len(X))),

@@ -53,7 +53,7 @@ def fit_observed_cells(rows: Rows, start: PPCA) -> PPCA:
     variances[: len(s)] = s.cpu().square() + state.noise_variance
     moments = replace(start.moments, center=start.moments.center + start.moments.unit * state.center)
     # The axes beyond the components are those of the start, as far as they are orthogonal.
-    axes = np.linalg.qr(np.hstack([u.cpu().numpy(), start.axes]))[0][:, : start.axes.shape[1]]
+    axes = np.linalg.qr(np.hstack([u.cpu().numpy(), start.axes]))[0][:, : max(len(s), start.axes.shape[1])]
     axes[:, : len(s)] = u.cpu().numpy()
     return PPCA(moments, axes, variances.numpy(), state.noise_variance)
 

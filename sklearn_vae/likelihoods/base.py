@@ -93,7 +93,7 @@ class Likelihood(BaseEstimator, ABC):
         ValueError
             If the likelihood is not one of these kinds of columns.
         """
-        name = next((column.name for column in columns if column.kind == "category"), None)
+        name = next((column.name for column in columns if column.kind == "category" and column.categories), None)
         if name is not None:
             raise ValueError(
                 f"likelihood {type(self).__name__}: expected columns of numbers or booleans, got strings or categories "

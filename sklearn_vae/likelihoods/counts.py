@@ -93,7 +93,7 @@ class CountsModule(LikelihoodModule):
     def features(self, rows: Rows, moments: Moments) -> Rows:
         """Return rows of the standardised logarithms."""
         self.set_units(moments, None)
-        return MappedRows(rows, self.standardise)
+        return MappedRows(rows, lambda x: self.standardise(x if x.is_floating_point() else x.to(self.dtype)))
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Return the counts, and their standardised logarithms times `input_scale` as inputs."""
