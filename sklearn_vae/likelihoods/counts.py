@@ -118,6 +118,9 @@ class CountsModule(LikelihoodModule):
 
     def standardise(self, counts: Tensor) -> Tensor:
         """Return the standardised logarithms. Missing cells are NaN, and enter the totals by their means."""
+        if not counts.is_floating_point():
+            # Bytes would truncate the means.
+            counts = counts.to(self.dtype)
         mean = self.center.to(counts)
         if self.shares_total:
             total = counts.where(counts.isfinite(), mean).sum(-1, keepdim=True)
