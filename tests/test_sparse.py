@@ -61,6 +61,13 @@ def test_more_columns_than_the_covariance_is_formed_for():
     assert_same(vae.transform(X), dense.transform(X.toarray()))
 
 
+def test_few_rows_of_many_columns_are_made_dense_in_chunks(counts, monkeypatch):
+    vae = small_transformer().fit(counts)
+    expected = vae.transform(counts[:10])
+    monkeypatch.setattr("sklearn_vae._model.inference.CHUNK_SIZE", 100)
+    assert_same(vae.transform(counts[:10]), expected)
+
+
 def test_weights_and_chunks(counts):
     weight = np.arange(300) % 3
     results = []
