@@ -107,13 +107,18 @@ class SparseRows(Rows):
 
         The difference between the sum of squares and that of the means would cancel.
         """
-        square, total, stored = torch.zeros_like(center), 0.0, torch.zeros_like(center)
+        square, stored, total = torch.zeros_like(center), torch.zeros_like(center), 0.0
+        n_stored = torch.zeros(self.n_features, dtype=torch.int64, device=self.device)
         for x, w in self._sparse_blocks(size):
-            deviations = x.values() - center[x.indices()[1]]
+            column = x.indices()[1]
+            deviations = x.values() - center[column]
             square += _weighted_sum(_with_values(x, deviations.square()), w)
             stored += _weighted_sum(_with_values(x, torch.ones_like(deviations)), w)
+            n_stored += column.bincount(minlength=self.n_features)
             total += float(w.sum())
-        return square + (total - stored).clamp_min(0) * center.square()
+        # The weight of no cells is exactly 0, because the square of a center far from 0 would enlarge its rounding.
+        zeros = (total - stored).where(n_stored < len(self), 0.0)
+        return square + zeros * center.square()
 
     def covariance_product(self, basis: Tensor, center: Tensor, scale: float, size: int) -> tuple[Tensor, float]:
         """Return the product from sparse products in float64. The center is subtracted from their results."""
