@@ -18,8 +18,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 from torch import Tensor
 
-from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device, to_tensor
-from sklearn_vae._data.rows import DenseRows, Rows
+from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._data.sparse_rows import Matrix, as_rows
 from sklearn_vae._data.table import Table, is_frame, is_table
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.inference import FittedModel
@@ -38,7 +39,16 @@ from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingRes
 from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._training.resume_checks import check_training_state
-from sklearn_vae._validation import has_gaps, new_seed, refuse_images, refuse_overflow, refuse_unusable, unless_auto
+from sklearn_vae._validation import (
+    canonical,
+    check_support,
+    has_gaps,
+    new_seed,
+    refuse_images,
+    refuse_overflow,
+    refuse_unusable,
+    unless_auto,
+)
 from sklearn_vae.likelihoods import LIKELIHOODS, Likelihood
 from sklearn_vae.likelihoods.columns import FROM_DTYPE, from_dtype
 from sklearn_vae.networks import NETWORKS, Network
@@ -134,6 +144,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
 
     # Columns of the data frames that the estimator was fitted to; None for arrays, and for frames of numbers.
     _table: Table | None = None
+    # Whether rows may be sparse matrices.
+    _accepts_sparse = True
 
     def set_params(self, **params):
         """Set the parameters of the estimator and of its component instances.
@@ -177,7 +189,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, with the columns that ``fit`` saw.
 
         Returns
@@ -224,6 +236,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = self._accepts_sparse
         return tags
 
     def __getstate__(self):
@@ -300,16 +313,17 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         checked = self._validate(X, y, reset, ensure_min_samples=min_rows)
         X = checked if isinstance(y, str) else checked[0]
         refuse_overflow(X)
-        likelihood = self._likelihood().for_data(DenseRows(to_tensor(X))) if reset else self._architecture.likelihood
-        likelihood.check_data(X)
+        likelihood = self._likelihood().for_data(as_rows(X)) if reset else self._architecture.likelihood
+        check_support(likelihood, X)
         return checked
 
-    def _check_new_rows(self, X) -> np.ndarray:
+    def _check_new_rows(self, X) -> Matrix:
+        """Validate rows for a fitted estimator; return an array or a CSR matrix."""
         check_is_fitted(self)
         refuse_images(X)
         X = self._validate(X, "no_validation", reset=False)
         refuse_overflow(X)
-        self._architecture.likelihood.check_data(X)
+        check_support(self._architecture.likelihood, X)
         return X
 
     def _learn_table(self, X) -> None:
@@ -329,7 +343,9 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         """Return validated rows as a matrix, and validated labels if given."""
         options |= {"dtype": DTYPES, "order": "C", "ensure_all_finite": "allow-nan"}
         if self._table is None:
-            return validate_data(self, X, y, reset=reset, **options)
+            accepted = "csr" if self._accepts_sparse else False
+            checked = validate_data(self, X, y, reset=reset, accept_sparse=accepted, **options)
+            return canonical(checked) if isinstance(y, str) else (canonical(checked[0]), checked[1])
         encoded = self._table.encode(X)
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, X, reset=reset)
@@ -350,15 +366,14 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         likelihood = self._component("likelihood")
         return likelihood if columns is None else likelihood.for_table(columns)
 
-    def _rows(self, X: np.ndarray, weight: np.ndarray | None) -> Rows:
+    def _rows(self, X: Matrix, weight: np.ndarray | None) -> Rows:
         """Move the training rows to the device and select those with positive weight."""
-        device = resolve_device(self.device)
-        x, gaps = to_tensor(X).to(device), has_gaps(X)
+        device, gaps = resolve_device(self.device), has_gaps(X)
         if weight is None:
-            return DenseRows(x, has_gaps=gaps)
+            return as_rows(X, device, has_gaps=gaps)
         kept = np.flatnonzero(weight)
         index = None if len(kept) == len(weight) else torch.from_numpy(kept).to(device)
-        return DenseRows(x, torch.from_numpy(weight.astype(np.float32)).to(device), index, gaps)
+        return as_rows(X, device, torch.from_numpy(weight.astype(np.float32)).to(device), index, gaps)
 
     def _component(self, name: str):
         """Return a new component for a string parameter or a clone of an instance, with validated parameters."""

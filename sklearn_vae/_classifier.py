@@ -437,9 +437,10 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows; at least two. float32, float64 and uint8 arrays in C order are
-            not copied; uint8 values are converted to float32 batch by batch.
+            not copied; uint8 values are converted to float32 batch by batch. Sparse matrices
+            are converted to CSR, and their rows become dense batch by batch.
         y : array-like of shape (n_samples,)
             Labels: strings, booleans or integers. The integer -1 marks an unlabelled row,
             also in an object array.
@@ -479,7 +480,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, with the columns that ``fit`` saw.
 
         Returns
@@ -495,7 +496,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, with the columns that ``fit`` saw.
 
         Returns
@@ -510,7 +511,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, with the columns that ``fit`` saw.
 
         Returns
@@ -526,7 +527,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, with the columns that ``fit`` saw.
         y : array-like of shape (n_samples,)
             True labels, of any type that ``fit`` accepts. Unlabelled rows (-1) count as errors.

@@ -251,6 +251,9 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
     True
     """
 
+    # Absent cells of a sparse matrix are zeros, so nothing is missing.
+    _accepts_sparse = False
+
     _parameter_constraints: ClassVar[dict] = {
         **{name: kinds for name, kinds in UnsupervisedVAE._parameter_constraints.items() if name != "whiten"},
         "sample_posterior": ["boolean"],

@@ -33,9 +33,10 @@ class UnsupervisedVAE(BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows; at least two. float32, float64 and uint8 arrays in C order are
-            not copied; uint8 values are converted to float32 batch by batch.
+            not copied; uint8 values are converted to float32 batch by batch. Sparse matrices
+            are converted to CSR, and their rows become dense batch by batch. Not for `VAEImputer`.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -90,7 +91,7 @@ class UnsupervisedVAE(BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows: at least two in the first call, at least one in later calls.
         y : None
             Ignored.
@@ -170,7 +171,7 @@ class UnsupervisedVAE(BaseVAE):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, with the columns that ``fit`` saw.
         y : None
             Ignored.

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
+from sklearn_vae._data.sparse_rows import Matrix
 from sklearn_vae._data.table_column import Column
+from sklearn_vae.likelihoods import Likelihood
 
 # Minimum positive sample weight relative to the largest one; smaller weights count as 0.
 MIN_RELATIVE_WEIGHT = float(np.finfo(np.float32).tiny)
@@ -25,10 +28,33 @@ def refuse_images(X) -> None:
         )
 
 
-def has_gaps(X: np.ndarray) -> bool:
+def canonical(X: Matrix) -> Matrix:
+    """Return an array as it is, and a CSR matrix with sorted cells and the sums of duplicates."""
+    if not sparse.issparse(X) or X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
+
+
+def stored(X: Matrix) -> np.ndarray:
+    """Return an array as it is, and the stored values of a sparse matrix."""
+    return X.data if sparse.issparse(X) else X
+
+
+def has_gaps(X: Matrix) -> bool:
     """Return whether X has NaN, which stand for missing cells."""
+    values = stored(X)
     # The minimum is NaN if a value is; unlike `isnan`, it needs no array.
-    return X.dtype.kind == "f" and bool(np.isnan(X.min()))
+    return values.dtype.kind == "f" and values.size > 0 and bool(np.isnan(values.min()))
+
+
+def check_support(likelihood: Likelihood, X: Matrix) -> None:
+    """Raise ValueError if values lie outside the support of a likelihood."""
+    if sparse.issparse(X):
+        likelihood.check_sparse(X)
+    else:
+        likelihood.check_data(X)
 
 
 def refuse_unusable(X: np.ndarray, columns: Sequence[Column]) -> None:
@@ -45,11 +71,12 @@ def refuse_unusable(X: np.ndarray, columns: Sequence[Column]) -> None:
             )
 
 
-def refuse_overflow(X: np.ndarray) -> None:
+def refuse_overflow(X: Matrix) -> None:
     """Raise ValueError if sums of squares and differences of float32 values would overflow the results' type."""
-    if X.dtype == np.float32:
+    values = stored(X)
+    if values.dtype == np.float32 and values.size:
         limit = np.finfo(np.float32).max / (4 * X.shape[1])
-        largest = max(np.fmax.reduce(X, axis=None), -np.fmin.reduce(X, axis=None))
+        largest = max(np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
         if largest > limit:
             raise ValueError(
                 f"expected float32 values of at most {limit:.3g} for {X.shape[1]} columns, because "
@@ -57,8 +84,18 @@ def refuse_overflow(X: np.ndarray) -> None:
             )
 
 
+def is_unobserved(X: Matrix) -> np.ndarray:
+    """Return whether each row has only missing cells."""
+    if not has_gaps(X):
+        return np.zeros(X.shape[0], dtype=bool)
+    if sparse.issparse(X):
+        n_missing = np.diff(np.r_[0, np.isnan(X.data).cumsum()][X.indptr])
+        return n_missing == X.shape[1]
+    return np.isnan(X).all(axis=1)
+
+
 def check_sample_weight(
-    sample_weight, X: np.ndarray, unit: float | None = None, min_rows: int = 2
+    sample_weight, X: Matrix, unit: float | None = None, min_rows: int = 2
 ) -> tuple[np.ndarray | None, float]:
     """Validate the sample weights of training rows and divide them by a unit.
 
@@ -68,7 +105,7 @@ def check_sample_weight(
     ----------
     sample_weight : array-like of shape (n_samples,) or None
         None gives each row weight 1.
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
     unit : float or None
         Divisor of the weights; None for the mean of the positive weights.
     min_rows : int
@@ -81,7 +118,7 @@ def check_sample_weight(
     unit : float
         Divisor of the weights.
     """
-    empty = np.isnan(X).all(axis=1) if has_gaps(X) else np.zeros(len(X), dtype=bool)
+    empty = is_unobserved(X)
     if sample_weight is None and unit in (None, 1.0) and not empty.any():
         return None, 1.0
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=empty.any())
@@ -94,8 +131,8 @@ def check_sample_weight(
     if n_positive < min_rows:
         raise ValueError(
             f"expected at least {'two rows' if min_rows == 2 else 'one row'} with a positive sample_weight, "
-            f"got {n_positive} of {len(X)}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0, and "
-            "rows without an observed cell have weight 0."
+            f"got {n_positive} of {X.shape[0]}; weights below {MIN_RELATIVE_WEIGHT:.0e} times the largest count as 0, "
+            "and rows without an observed cell have weight 0."
         )
     relative_unit = weight.sum() / n_positive if unit is None else unit / largest
     weight = weight / relative_unit

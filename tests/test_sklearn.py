@@ -52,6 +52,9 @@ def expected_failures(estimator):
             "is drawn (one batch, no noise), and that rows of weight 0 are as good as removed."
         )
     }
+    failures["check_sample_weight_equivalence_on_sparse_data"] = failures[
+        "check_sample_weight_equivalence_on_dense_data"
+    ]
     if isinstance(estimator, VAEClassifier):
         failures["check_classifiers_classes"] = (
             "One of its cases has the labels -1 and 1, and -1 marks unlabelled rows, so that one class is left. "
@@ -96,6 +99,7 @@ def test_no_check_is_skipped(estimator):
     """Tags that would switch checks off are at their defaults; NaN are missing cells."""
     tags = estimator.__sklearn_tags__()
     assert not tags.non_deterministic and not tags.no_validation and tags.input_tags.allow_nan
+    assert tags.input_tags.sparse == (estimator not in IMPUTERS)
     assert tags.transformer_tags.preserves_dtype == ["float64", "float32"] and not tags._skip_test
     assert tags.estimator_type == ("classifier" if estimator in CLASSIFIERS else None)
     if estimator in CLASSIFIERS:

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
 import torch
 from naming import shown
 from small_estimators import small_transformer as small
@@ -142,13 +141,6 @@ def test_object_arrays_of_other_things(iris):
 def test_complex_numbers(iris):
     with pytest.raises(ValueError, match="Complex data not supported"):
         small().fit(iris + 1j)
-
-
-@pytest.mark.parametrize("container", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
-@pytest.mark.parametrize("method", ["fit", "transform", "score_samples"])
-def test_sparse_rows(iris, method, container):
-    with pytest.raises(TypeError, match=r"Sparse data was passed.*dense data is required.*toarray\(\)"):
-        getattr(small().fit(iris), method)(container(iris))
 
 
 # Unusual rows

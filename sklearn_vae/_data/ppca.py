@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -98,20 +99,12 @@ def fit_moments(rows: Rows) -> Moments:
     """Compute the weighted center, unit and variances of the columns, each from its observed cells."""
     if rows.has_gaps:
         return _moments_of_cells(rows)
-    center = torch.zeros(rows.n_features, dtype=torch.float64, device=rows.device)
-    total, total_square = 0.0, 0.0
-    for x, w in rows.blocks(CHUNK_SIZE):
-        center += w @ x
-        total, total_square = total + float(w.sum()), total_square + float(w.square().sum())
-    center /= total
-    square = torch.zeros_like(center)
-    for x, w in rows.blocks(CHUNK_SIZE):
-        # Rows of weight 0 may be so large that their squares overflow.
-        square += (w[:, None].sqrt() * (x - center)).square().sum(0)
+    sums, total, total_square = rows.column_sums(CHUNK_SIZE)
+    center = sums / total
     # With weights, n is Kish's effective number of rows. The factor n / (n - 1) is that of scikit-learn's PCA.
     n = total**2 / total_square
     scale = (n / (n - 1) if n > 1.5 else 1.0) / total
-    variances = square * scale
+    variances = rows.squared_deviations(center, CHUNK_SIZE) * scale
     return Moments(center, _unit(center, variances, rows), variances, scale)
 
 
@@ -140,7 +133,7 @@ def _unit(center: Tensor, variances: Tensor, rows: Rows) -> float:
     # For constant columns, rounding the mean leaves residuals of about eps * mean, whose variance is the square.
     largest = float(center.abs().max())
     is_constant = variance <= (8 * torch.finfo(torch.float64).eps * largest) ** 2
-    precision = torch.finfo(_precision(rows)).eps
+    precision = torch.finfo(rows.precision).eps
     return max(1.0, precision * largest) if is_constant else math.sqrt(variance)
 
 
@@ -164,26 +157,21 @@ def _principal_axes(rows: Rows, moments: Moments, k: int, n_axes: int) -> Eigen:
     Only the first `k` eigenpairs need to be exact.
     """
     n, n_features = len(rows), rows.n_features
-    scale = math.sqrt(moments.scale) / moments.unit
-
-    def blocks(size: int = CHUNK_SIZE) -> Iterator[Tensor]:
-        """Yield blocks Y of scaled rows. The sum of Y^T Y over all blocks is the covariance."""
-        for x, w in rows.blocks(size):
-            y = (x - moments.center) * (w[:, None].sqrt() * scale)
-            yield y.nan_to_num(0.0) if rows.has_gaps else y
-
+    centred: dict[str, Any] = {"center": moments.center, "scale": math.sqrt(moments.scale) / moments.unit}
     if n_features <= min(n, MAX_COVARIANCE_COLUMNS):
-        values, vectors, trace = _from_covariance(blocks(), rows, n_axes)
+        values, vectors, trace = _from_covariance(rows.centred_blocks(**centred, size=CHUNK_SIZE), rows, n_axes)
     elif n <= MAX_GRAM_ROWS:
-        values, vectors, trace = _from_gram(torch.cat(list(blocks())), n_axes)
+        y = torch.cat(list(rows.centred_blocks(**centred, size=CHUNK_SIZE)))
+        values, vectors, trace = _from_gram(y, n_axes)
     else:
-        values, vectors, trace = _from_products(lambda: blocks(PRODUCT_SIZE), rows, k, n_axes)
+        product = partial(rows.covariance_product, **centred, size=PRODUCT_SIZE)
+        values, vectors, trace = _from_products(product, rows, k, n_axes)
     return values.clip(0), vectors, trace
 
 
 def _from_covariance(blocks: Iterator[Tensor], rows: Rows, k: int) -> Eigen:
     """Decompose the covariance; its products are in the data's own precision, its sums in float64."""
-    dtype = _precision(rows)
+    dtype = rows.precision
     covariance = torch.zeros(rows.n_features, rows.n_features, dtype=torch.float64, device=rows.device)
     for y in blocks:
         covariance += (y.to(dtype).T @ y.to(dtype)).double()
@@ -202,32 +190,22 @@ def _from_gram(y: Tensor, k: int) -> Eigen:
     return values[-k:].flip(0).cpu().numpy(), axes.cpu().numpy(), float(values.sum())
 
 
-def _from_products(blocks: Callable[[], Iterator[Tensor]], rows: Rows, k: int, n_axes: int) -> Eigen:
+def _from_products(product: Callable[[Tensor], tuple[Tensor, float]], rows: Rows, k: int, n_axes: int) -> Eigen:
     """Find the leading eigenvectors from products with the covariance, which is never formed.
 
     Subspace iterations (Halko, Martinsson & Tropp 2011, algorithm 4.4) start from random vectors, more than there are
     axes to find. They continue as long as the first `k` directions gain variance.
     """
-    dtype = _precision(rows)
     size = min(rows.n_features, n_axes + max(16, n_axes // 4))
     generator = torch.Generator(rows.device).manual_seed(0)
     block = torch.randn(rows.n_features, size, dtype=torch.float64, generator=generator, device=rows.device)
     trace, found = math.inf, 0.0
     for _ in range(MAX_PASSES):
         basis = torch.linalg.qr(block).Q
-        block, trace = torch.zeros_like(basis), 0.0
-        for y in blocks():
-            trace += float(y.square().sum())
-            y = y.to(dtype)
-            block += y.T @ (y @ basis.to(dtype))
+        block, trace = product(basis)
         values, rotation = torch.linalg.eigh(basis.T @ block)
         found, before = float(values[-k:].sum()), found
-        if found - before <= TOLERANCE * (trace - found) + torch.finfo(dtype).eps * trace:
+        if found - before <= TOLERANCE * (trace - found) + torch.finfo(rows.precision).eps * trace:
             break
     vectors = basis @ rotation[:, -n_axes:].flip(1)
     return values[-n_axes:].flip(0).cpu().numpy(), vectors.cpu().numpy(), trace
-
-
-def _precision(rows: Rows) -> torch.dtype:
-    """Return the dtype of products: the data's own, float32 for bytes."""
-    return rows.dtype if rows.dtype.is_floating_point else torch.float32

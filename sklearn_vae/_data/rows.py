@@ -68,6 +68,54 @@ class Rows(Dataset, ABC):
             x = batch["x"].double()
             yield x, batch["weight"].double() if "weight" in batch else x.new_ones(len(x))
 
+    @property
+    def precision(self) -> torch.dtype:
+        """The dtype of products: the data's own, float32 for bytes."""
+        return self.dtype if self.dtype.is_floating_point else torch.float32
+
+    def column_sums(self, size: int) -> tuple[Tensor, float, float]:
+        """Return the weighted sums of complete columns, float64, the total weight and the sum of squared weights.
+
+        As in the other sums over rows, about `size` elements are in memory at a time.
+        """
+        sums = torch.zeros(self.n_features, dtype=torch.float64, device=self.device)
+        total, total_square = 0.0, 0.0
+        for x, w in self.blocks(size):
+            sums += w @ x
+            total, total_square = total + float(w.sum()), total_square + float(w.square().sum())
+        return sums, total, total_square
+
+    def squared_deviations(self, center: Tensor, size: int) -> Tensor:
+        """Return the weighted sums of squares of complete columns around `center`, (n_features,)."""
+        square = torch.zeros_like(center)
+        for x, w in self.blocks(size):
+            # Rows of weight 0 may be so large that their squares overflow.
+            square += (w[:, None].sqrt() * (x - center)).square().sum(0)
+        return square
+
+    def centred_blocks(self, center: Tensor, scale: float, size: int) -> Iterator[Tensor]:
+        """Yield blocks of centred rows times `scale` and the roots of their weights; missing cells are 0."""
+        for x, w in self.blocks(size):
+            y = (x - center) * (w[:, None].sqrt() * scale)
+            yield y.nan_to_num(0.0) if self.has_gaps else y
+
+    def covariance_product(self, basis: Tensor, center: Tensor, scale: float, size: int) -> tuple[Tensor, float]:
+        """Return Y^T Y B and the trace of Y^T Y for the rows Y of `centred_blocks` and a basis B.
+
+        Parameters
+        ----------
+        basis : Tensor of shape (n_features, n_vectors)
+        center : Tensor of shape (n_features,)
+        scale : float
+        size : int
+        """
+        product, trace = torch.zeros_like(basis), 0.0
+        for y in self.centred_blocks(center, scale, size):
+            trace += float(y.square().sum())
+            y = y.to(self.precision)
+            product += y.T @ (y @ basis.to(self.precision))
+        return product, trace
+
     def n_batches(self, batch_size: int) -> int:
         """Return the number of batches in an epoch."""
         return math.ceil(len(self) / batch_size)
@@ -267,6 +315,18 @@ class RowsWithTarget(Rows):
     def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield blocks of the rows."""
         return self._rows.blocks(size)
+
+    def column_sums(self, size: int) -> tuple[Tensor, float, float]:
+        """Return the sums of the rows."""
+        return self._rows.column_sums(size)
+
+    def squared_deviations(self, center: Tensor, size: int) -> Tensor:
+        """Return the sums of squares of the rows."""
+        return self._rows.squared_deviations(center, size)
+
+    def covariance_product(self, basis: Tensor, center: Tensor, scale: float, size: int) -> tuple[Tensor, float]:
+        """Return the product for the rows."""
+        return self._rows.covariance_product(basis, center, scale, size)
 
 
 @dataclass(frozen=True)

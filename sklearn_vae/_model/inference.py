@@ -10,10 +10,12 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
+from scipy import sparse
 from torch import Tensor, nn
 
 from sklearn_vae._data.devices import to_tensor
 from sklearn_vae._data.rows import CHUNK_SIZE
+from sklearn_vae._data.sparse_rows import Matrix, to_dense
 from sklearn_vae._model.layers import Layer, Layers
 from sklearn_vae._model.vae import VAE
 
@@ -26,11 +28,12 @@ BLOCK = 16
 FEW_ROWS = 64
 
 
-def map_rows(function: Callable[[Tensor], Tensor], X: np.ndarray, device: torch.device, chunk: int) -> np.ndarray:
+def map_rows(function: Callable[[Tensor], Tensor], X: Matrix, device: torch.device, chunk: int) -> np.ndarray:
     """Apply `function` to chunks of rows of `X` on the device; return an array of X's precision, float32 for bytes."""
-    parts = (function(to_tensor(X[start : start + chunk]).to(device)) for start in range(0, len(X), chunk))
+    n_rows = X.shape[0]
+    parts = (function(to_tensor(to_dense(X[start : start + chunk])).to(device)) for start in range(0, n_rows, chunk))
     with torch.inference_mode():
-        return gather(parts, len(X), X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32)
+        return gather(parts, n_rows, X.dtype if np.issubdtype(X.dtype, np.floating) else np.float32)
 
 
 def gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray:
@@ -112,9 +115,14 @@ class Inference:
         """A float64 copy of the model, made when first needed."""
         return copy.deepcopy(self.model).double()
 
-    def means(self, X: np.ndarray) -> np.ndarray:
+    def means(self, X: Matrix) -> np.ndarray:
         """Return the means of q(z|x), (n_rows, n_components), in X's precision."""
-        if not self.means_in_numpy or len(X) > FEW_ROWS or np.isnan(X.min()):
+        if not self.means_in_numpy or X.shape[0] > FEW_ROWS:
+            return self.map(VAE.embed, X)
+        if sparse.issparse(X):
+            # Chunks bound the memory of rows with very many columns.
+            return self.map(VAE.embed, X) if X.shape[0] * X.shape[1] > CHUNK_SIZE else self.means(X.toarray())
+        if np.isnan(X.min()):
             return self.map(VAE.embed, X)
         if X.dtype not in self._of_few_rows:
             self._of_few_rows[X.dtype] = MeansOfFewRows(self.double if X.dtype == np.float64 else self.model)
@@ -122,7 +130,7 @@ class Inference:
         with np.errstate(all="ignore"):
             return self._of_few_rows[X.dtype](X)
 
-    def map(self, function: Callable[[VAE, Tensor], Tensor], X: np.ndarray, n_draws: int = 1) -> np.ndarray:
+    def map(self, function: Callable[[VAE, Tensor], Tensor], X: Matrix, n_draws: int = 1) -> np.ndarray:
         """Apply `function` to the model and chunks of rows; return an array of X's precision.
 
         In a chunk, the widest layer's output has at most `CHUNK_SIZE` elements, or at most

@@ -97,18 +97,19 @@ def latent_statistics(model: VAE, rows: Rows) -> Statistics:
     :math:`g_j^2 = E_x \| \partial f / \partial z_j \|^2` in the data's units. All are averages over evenly
     spaced rows.
     """
-    rows = rows.evenly_spaced(MAX_LATENT_ROWS)
-    batch = rows[torch.arange(len(rows), device=rows.device)]
-    with torch.no_grad():
-        z = model.posterior(batch["x"]).loc
-    weight = batch.get("weight", torch.ones_like(z[:, 0])).double().cpu().numpy()
-    means = z.double().cpu().numpy()
-    moments = [np.average(power, axis=0, weights=weight) for power in (means, np.square(means))]
-    return float(weight.sum()), np.array([*moments, squared_gains(model, z, weight)])
+    parts = []
+    for batch in rows.evenly_spaced(MAX_LATENT_ROWS).chunks():
+        with torch.no_grad():
+            z = model.posterior(batch["x"]).loc
+        weight = batch.get("weight", torch.ones_like(z[:, 0]))
+        parts.append((weight.double().cpu().numpy(), z.double().cpu().numpy(), squared_gains(model, z)))
+    weights, means, gains = map(np.concatenate, zip(*parts, strict=True))
+    averages = [np.average(values, axis=0, weights=weights) for values in (means, np.square(means), gains)]
+    return float(weights.sum()), np.array(averages)
 
 
-def squared_gains(model: VAE, z: Tensor, weight: np.ndarray) -> list[float]:
-    """Return the weighted mean square norm of the derivative of the reconstruction with respect to each component."""
+def squared_gains(model: VAE, z: Tensor) -> np.ndarray:
+    """Return the square norms of the derivatives of the reconstructions, (n_rows, n_components)."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         # The zeros keep the graph whole if a user's decoder has no derivative.
@@ -120,7 +121,7 @@ def squared_gains(model: VAE, z: Tensor, weight: np.ndarray) -> list[float]:
         (product,) = torch.autograd.grad(output, z, cotangent, create_graph=True)
         product = product + 0 * cotangent.sum()
         columns = (torch.autograd.grad(p.sum(), cotangent, retain_graph=True)[0] for p in product.unbind(1))
-        return [np.average(c.square().sum(-1).cpu().numpy(), weights=weight) for c in columns]
+        return np.stack([c.square().sum(-1).cpu().numpy() for c in columns], axis=1)
 
 
 def blend(new: Statistics, old: Statistics | None) -> Statistics:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -16,7 +17,7 @@ from torch.distributions import Distribution
 from sklearn_vae._capabilities import DeclaresCapabilities
 from sklearn_vae._data.devices import FLOAT32, seeded_global_generator
 from sklearn_vae._data.ppca import PPCA, Moments
-from sklearn_vae._data.rows import Rows
+from sklearn_vae._data.rows import CHUNK_SIZE, Rows
 
 if TYPE_CHECKING:
     from sklearn_vae._data.table_column import Column
@@ -145,6 +146,31 @@ class Likelihood(BaseEstimator, ABC):
         ValueError
             If a value lies outside the support.
         """
+
+    def check_sparse(self, X: sparse.csr_array) -> None:
+        """Raise an error for values of sparse rows outside the support of p(x|z).
+
+        By default, `check_data` gets the rows in dense chunks.
+
+        Parameters
+        ----------
+        X : sparse matrix or array in CSR format, of shape (n_samples, n_features)
+            Rows in the data's units.
+
+        Raises
+        ------
+        ValueError
+            If a value lies outside the support.
+        """
+        if type(self).check_data is Likelihood.check_data:
+            return
+        n_rows = max(1, CHUNK_SIZE // X.shape[1])
+        for start in range(0, X.shape[0], n_rows):
+            try:
+                self.check_data(X[start : start + n_rows].toarray())
+            except ValueError as error:
+                where = f" Rows are counted from row {start} of the sparse matrix." if start else ""
+                raise ValueError(f"{error}{where}") from error
 
 
 class Observed(NamedTuple):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import NoReturn
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
@@ -37,14 +39,28 @@ class Counts(Likelihood):
         n_rows = max(1, CHUNK_SIZE // X.shape[1])
         for start in range(0, len(X), n_rows):
             part = X[start : start + n_rows]
-            wrong = np.argwhere((part < 0) | (part > np.floor(part)))
+            wrong = np.argwhere(_is_no_count(part))
             if len(wrong):
                 row, column = wrong[0]
-                raise ValueError(
-                    f"likelihood {type(self).__name__}: expected counts 0, 1, 2, ..., got {part[row, column]:.6g} in "
-                    f"row {start + row}, column {column}; pass the counts before any scaling or logarithm, or use "
-                    "likelihood='gaussian' for real values."
-                )
+                self._refuse(part[row, column], start + row, column)
+
+    def check_sparse(self, X: sparse.csr_array) -> None:
+        """Raise ValueError unless all stored values are counts; the others are 0."""
+        wrong = np.flatnonzero(_is_no_count(X.data))
+        if len(wrong):
+            row = np.searchsorted(X.indptr, wrong[0], side="right") - 1
+            self._refuse(X.data[wrong[0]], row, X.indices[wrong[0]])
+
+    def _refuse(self, value: float, row: int, column: int) -> NoReturn:
+        raise ValueError(
+            f"likelihood {type(self).__name__}: expected counts 0, 1, 2, ..., got {value:.6g} in row {row}, column "
+            f"{column}; pass the counts before any scaling or logarithm, or use likelihood='gaussian' for real values."
+        )
+
+
+def _is_no_count(values: np.ndarray) -> np.ndarray:
+    """Return whether values are negative or fractions; NaN are missing."""
+    return (values < 0) | (values > np.floor(values))
 
 
 class CountsModule(LikelihoodModule):
@@ -102,6 +118,9 @@ class CountsModule(LikelihoodModule):
 
     def standardise(self, counts: Tensor) -> Tensor:
         """Return the standardised logarithms. Missing cells are NaN, and enter the totals by their means."""
+        if not counts.is_floating_point():
+            # Bytes would truncate the means.
+            counts = counts.to(self.dtype)
         mean = self.center.to(counts)
         if self.shares_total:
             total = counts.where(counts.isfinite(), mean).sum(-1, keepdim=True)
