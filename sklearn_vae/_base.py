@@ -1,4 +1,4 @@
-"""Base class of both estimators: parameters, fitting, inference and persistence."""
+"""Base class of all estimators: parameters, fitting, inference and persistence."""
 
 from __future__ import annotations
 

@@ -15,18 +15,18 @@ from sklearn_vae._data.devices import FLOAT64, isolate
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.table import Table, is_frame
 from sklearn_vae._model.impute import draw_missing, impute
-from sklearn_vae._model.vae import MAX_DRAWS
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._unsupervised import UnsupervisedVAE
 from sklearn_vae._validation import new_seed
+from sklearn_vae.likelihoods import Columns, Likelihood, Multinomial
 
 
 class VAEImputer(TransformerMixin, UnsupervisedVAE):
     r"""Imputation of missing cells by a variational autoencoder.
 
     The model is that of `VAETransformer`, fitted to the observed cells [1]_. A missing cell gets its mean given the
-    observed cells of its row, computed by importance sampling. Categories get the most probable category, and integer
-    columns of a data frame are rounded. Observed cells are returned unchanged. Cells are assumed to be missing at
+    observed cells of its row, computed by importance sampling. In a data frame, categories get the most probable
+    category, and integers are rounded. Observed cells are returned unchanged. Cells are assumed to be missing at
     random: whether a cell is missing may depend on observed cells only.
 
     Parameters
@@ -43,14 +43,17 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
     likelihood : str or Likelihood, default="from_dtype"
         Distribution p(x|z) of each column given the latent variables:
 
+        - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
+          has other columns, floats and integers are Gaussian, each standardised, booleans
+          Bernoulli, and strings and categories Categorical.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
+        - "poisson", "negative_binomial": counts.
 
-        For the last three, uint8 data with values above 1 have the range 0 to 255 instead of 0
-        to 1. Instances from `sklearn_vae.likelihoods` have options, e.g.
-        ``Gaussian(scale="learned")``.
+        Instances from `sklearn_vae.likelihoods` have options, e.g. ``Gaussian(scale="learned")``.
+        Likelihoods for which the rows' totals are given are refused.
 
     prior : {"standard_normal", "mixture", "vamp"} or Prior, default="standard_normal"
         Distribution p(z) of the latent variables:
@@ -62,7 +65,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Instances from `sklearn_vae.priors` have options, e.g. ``VampPrior(500)``.
 
     beta : float or callable, default=1.0
-        Weight of the KL term in the loss [3]_. A callable takes the number of steps that this
+        Weight of the KL term in the loss. A callable takes the number of steps that this
         training run has made and returns the weight, e.g. for KL warm-up. A run begins with
         ``fit``, and with the first ``partial_fit`` after it. The validation score
         uses the value at the last step of the schedule.
@@ -336,9 +339,10 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Returns
         -------
         X : ndarray or data frame of shape (n_samples, n_features_out)
-            Rows without missing cells. If the estimator was fitted to a data frame, a frame of the same library,
-            with the dtypes, categories and index of `X`. The means of a row
-            do not depend on the other rows.
+            Rows without missing cells. If the estimator was fitted to a data frame, a frame of the same
+            library, with the dtypes, categories and index of `X`. For the model a category that ``fit``
+            did not see is a missing cell; it is returned as it is. The means of a row do not depend
+            on the other rows.
         """
         matrix = self._check_new_rows(X)
         self._validate_params()
@@ -346,16 +350,17 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         missing = self._per_column(np.isnan(matrix))
         kept = np.flatnonzero(self._is_kept)
         added = np.flatnonzero(self._is_indicated)
-        if not (is_frame(X) and hasattr(self, "feature_names_in_")):
+        if self._table is None and not (is_frame(X) and hasattr(self, "feature_names_in_")):
             return np.hstack([filled[:, kept], missing[:, added]]) if self.add_indicator else filled[:, kept]
-        table = Table.learn(X) if self._table is None else self._table
+        table = Table.learn(X).with_limits_of_dtypes() if self._table is None else self._table
         frame = nw.from_native(table.fill(X, filled), eager_only=True)
-        names = np.array(frame.columns, dtype=object)
-        backend = frame.implementation
         indicators = [
-            nw.new_series(f"missingindicator_{names[j]}", missing[:, j], nw.Boolean(), backend=backend) for j in added
+            nw.new_series(
+                f"missingindicator_{frame.columns[j]}", missing[:, j], nw.Boolean(), backend=frame.implementation
+            )
+            for j in added
         ]
-        return frame.select(*names[kept]).with_columns(*indicators).to_native()
+        return frame[:, kept.tolist()].with_columns(*indicators).to_native()
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that ``transform`` returns.
@@ -396,17 +401,32 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         rows = missing.any(axis=1)
         filled = X.copy()
         if rows.any():
-            n_draws = int(self.n_draws)
-            generator = torch.Generator(self._fitted_model.inference.device)
+            inference, n_draws = self._fitted_model.inference, int(self.n_draws)
+            seed = new_seed(self.random_state) if self.sample_posterior else 0
+            generator = torch.Generator(inference.device).manual_seed(seed)
             shape = (n_draws, 1, self._architecture.n_components)
-            noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(0), **FLOAT64)
+            noise = torch.randn(shape, generator=generator, device=inference.device, **FLOAT64)
             function = partial(impute, noise=noise)
             if self.sample_posterior:
-                generator.manual_seed(new_seed(self.random_state))
                 function = partial(draw_missing, noise=noise, generator=generator)
-            values = self._fitted_model.inference.map(function, X[rows], min(n_draws, MAX_DRAWS))
+            values = inference.map(function, X[rows], n_draws)
             filled[rows] = np.where(missing[rows], values, X[rows])
+        empty = np.flatnonzero(self.missing_share_ == 1)
+        if self._table is not None:
+            empty = np.array([c.start for c in np.array(self._table.columns)[empty] if c.stop > c.start], dtype=int)
+        filled[:, empty] = np.where(missing[:, empty], 0, filled[:, empty])
         return filled
+
+    def _likelihood(self) -> Likelihood:
+        likelihood = super()._likelihood()
+        parts = [part for _, part, _ in likelihood.likelihoods] if isinstance(likelihood, Columns) else [likelihood]
+        for part in parts:
+            if isinstance(part, Multinomial) or getattr(part, "library_size", False):
+                raise ValueError(
+                    f"VAEImputer: expected a likelihood that models the rows' totals, got {part!r}, for which they are "
+                    "given; use Poisson() or NegativeBinomial() with library_size=False."
+                )
+        return likelihood
 
     def _per_column(self, missing: np.ndarray) -> np.ndarray:
         """Return values for the data's columns from values for those of the matrix, (..., n_features_in_).

@@ -1,5 +1,7 @@
 """Missing cells are cells that were not observed, in fits and in every method that takes rows."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -214,3 +216,34 @@ def test_missing_cells_have_no_influence(iris):
     filled = [x.where(mask, value) for value in (0.0, 100.0)]
     losses = [model(rows, 1.0, torch.Generator().manual_seed(0), mask).loss for rows in filled]
     torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("n_observed", [0, 1, 3])
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_columns_with_hardly_a_cell_and_a_scale_of_their_own(n_observed, as_frame):
+    """No held-out part may have a cell of such a column: its variance is that of training, or of the start."""
+    X, likelihood = low_rank(100), Gaussian(per_column=True)
+    X[n_observed:, 2] = np.nan
+    if as_frame:
+        X, likelihood = pd.DataFrame(X, columns=list("abcdef")).assign(kind=list("uvwx") * 25), "from_dtype"
+    vae = VAETransformer(2, likelihood=likelihood, max_iter=3, random_state=0).fit(X)
+    vae = pickle.loads(pickle.dumps(vae))
+    assert np.isfinite(vae.score_samples(X)).all() and np.isfinite(vae.latent_scale_).all()
+    assert not pd.DataFrame(vae.sample(5, random_state=0)).isna().any().any()
+
+
+def test_missing_cells_of_a_random_start_are_seen_at_the_means_of_their_columns():
+    X = with_gaps(binary_rows(60))
+    vae = small_transformer(likelihood="bernoulli", init="random", max_iter=0).fit(X)
+    inputs = vae.module_.observe_rows(torch.full((1, X.shape[1]), torch.nan)).inputs[0]
+    np.testing.assert_allclose(inputs, np.nanmean(X, axis=0), rtol=1e-5)
+
+
+def test_continued_training_on_rows_with_gaps_finds_no_stale_model(iris):
+    """The linear model that training keeps is left behind when the module is in another precision."""
+    vae = small_transformer(max_iter=2).fit(with_gaps(iris))
+    gaps = vae.module_.gaps
+    assert all(device == gaps.mean.device for _, device in gaps._linear_models)
+    gaps.to("meta").train()
+    filled = gaps.fill(torch.zeros(2, 4, device="meta"), torch.ones(2, 4, dtype=torch.bool, device="meta"))
+    assert filled.device.type == "meta"

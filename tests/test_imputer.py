@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAEImputer
+from sklearn_vae.likelihoods import Columns, Poisson
 
 
 def small(**params):
@@ -205,3 +206,53 @@ def test_infinity_is_refused(iris):
     X[3, 1] = np.inf
     with pytest.raises(ValueError, match="contains infinity"):
         small().fit(X)
+
+
+# Hard cases
+
+
+def test_imputed_integers_do_not_depend_on_other_rows():
+    count = np.arange(40)
+    X = pd.DataFrame({"a": pd.array(count, dtype="Int8"), "b": count + 0.1 * np.sin(count)})
+    imputer, rows = VAEImputer(2, max_iter=0, random_state=0).fit(X), X.iloc[[3, 35]].copy()
+    rows.iloc[1, 0] = pd.NA
+    assert abs(imputer.transform(rows)["a"].iloc[1] - 35) < 5
+    assert imputer.transform(rows)["a"].iloc[1] == imputer.transform(rows.iloc[[1]])["a"].iloc[0]
+
+
+def test_frames_whose_columns_have_numbers_as_names():
+    X = pd.DataFrame({0: np.arange(40.0), 1: list("abcd") * 10, 2: np.sin(np.arange(40))})
+    X.iloc[0, 0], X.iloc[1, 1] = np.nan, None
+    filled = small().fit_transform(X)
+    assert filled.columns.tolist() == [0, 1, 2] and (filled.dtypes == X.dtypes).all() and not filled.isna().any().any()
+
+
+@pytest.mark.parametrize("likelihood", ["multinomial", Columns([("counts", Poisson(library_size=True), [0, 1])])])
+def test_likelihoods_that_take_totals_as_given_are_refused(likelihood):
+    with pytest.raises(ValueError, match="expected a likelihood that models the rows' totals"):
+        small(likelihood=likelihood).fit(np.ones((10, 3)))
+
+
+@pytest.mark.parametrize("n_draws", [1, 64])
+def test_draws_of_rows_of_gaps_have_the_spread_of_the_prior(n_draws):
+    X = np.random.default_rng(0).normal(size=(100, 1)) @ np.ones((1, 4))
+    imputer = VAEImputer(1, max_iter=0, n_draws=n_draws, sample_posterior=True).fit(X)
+    draws = [imputer.set_params(random_state=seed).transform(np.full((1, 4), np.nan))[0, 0] for seed in range(100)]
+    assert 0.7 * X.std() < np.std(draws) < 1.3 * X.std()
+
+
+@pytest.mark.parametrize(
+    "params", [{"sample_posterior": True}, {"init": "random"}, {"likelihood": "bernoulli"}], ids=str
+)
+def test_kept_columns_without_observed_cells_are_0(params):
+    X = with_gaps((np.random.default_rng(0).random((60, 4)) < 0.7).astype(float))
+    X[:, 1] = np.nan
+    assert (small(keep_empty_features=True, **params).fit_transform(X)[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("sample_posterior", [False, True])
+def test_rows_that_are_very_far_away_get_finite_values(iris, sample_posterior):
+    X = iris.astype(np.float32)
+    imputer = small(sample_posterior=sample_posterior).fit(X)
+    X[0, 0], X[0, 1] = 1e22, np.nan
+    assert np.isfinite(imputer.transform(X)).all()

@@ -13,7 +13,7 @@ from sklearn_vae._data.rows import Rows
 
 # Iterations end when the noise variance changes by at most this share, or after this number of passes.
 TOLERANCE, MAX_PASSES = 1e-4, 100
-# Maximum number of multiplications in a pass, which limits the number of rows, and minimum number of rows.
+# The rows are reduced to about this number of multiplications in a pass, but to no fewer rows than the minimum.
 MAX_PRODUCTS, MIN_ROWS = 2e9, 1000
 # Noise variance at the start, relative to the columns' mean variance.
 INITIAL_NOISE_VARIANCE = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, _check_n_features, _get_feature_names
 
 from sklearn_vae._data.column_kinds import has_number_dtype, show
-from sklearn_vae._data.frame_dtypes import holds_gaps, module_of, new_series, rebuild
+from sklearn_vae._data.frame_dtypes import holds_gaps, integer_limits, module_of, new_series, rebuild
 from sklearn_vae._data.stacklevel import stacklevel_of_user
 from sklearn_vae._data.table_column import Column
 
@@ -99,6 +99,14 @@ class Table:
     def n_columns(self) -> int:
         """Number of columns of the matrix."""
         return self.columns[-1].stop if self.columns else 0
+
+    def with_limits_of_dtypes(self) -> Table:
+        """Return the table with integers limited by their dtypes only, and not by the values that were seen."""
+        columns = [
+            replace(c, limits=integer_limits(c.dtype.get("type", c.dtype["name"]))) if c.kind == "integer" else c
+            for c in self.columns
+        ]
+        return replace(self, columns=tuple(columns))
 
     @property
     def groups(self) -> dict[str, list[slice]]:

@@ -39,7 +39,7 @@ class Gaps(nn.Module):
         self.register_buffer("weight", torch.zeros(n_features, n_components, **FLOAT64))
         self.register_buffer("variance", torch.ones(n_features, **FLOAT64))
 
-        self._linear_models: dict[torch.dtype, _LinearModel] = {}
+        self._linear_models: dict[tuple[torch.dtype, torch.device], _LinearModel] = {}
 
     def start_at(self, start: LinearStart) -> None:
         """Set the linear model of the columns."""
@@ -65,10 +65,12 @@ class Gaps(nn.Module):
 
     def _linear_model(self, dtype: torch.dtype) -> _LinearModel:
         """Return the linear model in a precision. In training it is computed once, as it takes as long as a batch."""
-        model = self._linear_models.get(dtype) if self.training else None
-        if model is None:
-            model = _LinearModel.of(*(t.to(dtype) for t in (self.mean, self.weight, self.variance)))
-            self._linear_models[dtype] = model
+        key = dtype, self.mean.device
+        if self.training and key in self._linear_models:
+            return self._linear_models[key]
+        model = _LinearModel.of(*(t.to(dtype) for t in (self.mean, self.weight, self.variance)))
+        if self.training:
+            self._linear_models[key] = model
         return model
 
 

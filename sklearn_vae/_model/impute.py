@@ -15,6 +15,8 @@ from sklearn_vae.likelihoods import Observed
 N_STEPS, LEARNING_RATE = 20, 0.05
 # Limit of an importance weight, as a multiple of the mean weight. It bounds the variance of means over few draws.
 MAX_WEIGHT = 4.0
+# Stands for the logarithm of a weight that underflows.
+MIN_LOG_WEIGHT = -1e300
 
 
 def impute(model: VAE, x: Tensor, noise: Tensor) -> Tensor:
@@ -34,9 +36,8 @@ def impute(model: VAE, x: Tensor, noise: Tensor) -> Tensor:
     noise : Tensor of shape (n_draws, 1, n_components)
         Standard normal draws, shared by all rows, so that a row's result does not depend on other rows.
     """
-    z, weight = _weighted_draws(model, x, noise)
-    means = model.likelihood.mean(model.decode(z))
-    return (weight[..., None] * means).sum(0)
+    _, raw, weight = _weighted_draws(model, x, noise)
+    return (weight[..., None] * model.likelihood.mean(raw)).sum(0)
 
 
 def draw_missing(model: VAE, x: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
@@ -52,18 +53,20 @@ def draw_missing(model: VAE, x: Tensor, noise: Tensor, generator: torch.Generato
     generator : torch.Generator
         Source of the choices and of the noise.
     """
-    z, weight = _weighted_draws(model, x, noise)
+    z, _, weight = _weighted_draws(model, x, noise)
     index = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
     return model.sample(z[index, torch.arange(len(x), device=x.device)], generator)
 
 
-def _weighted_draws(model: VAE, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Return draws of z (n_draws, n_rows, n_components) and their normalised weights (n_draws, n_rows), float64."""
+def _weighted_draws(model: VAE, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return draws of z, the decoder's outputs, and normalised weights (n_draws, n_rows) in float64."""
     observed = model.observe_rows(x)
     q = refined(model, observed, model.encode(observed), noise)
-    z, _, log_w = zip(*model.weighted_draws(observed, q, noise), strict=True)
-    weight = torch.cat(log_w).double().softmax(0).clamp_max(MAX_WEIGHT / len(noise))
-    return torch.cat(z), weight / weight.sum(0)
+    z, raw, log_w = (torch.cat(parts) for parts in zip(*model.weighted_draws(observed, q, noise), strict=True))
+    # Densities of rows that are very far away underflow; their draws have equal weights.
+    finite = log_w.double().nan_to_num(MIN_LOG_WEIGHT, -MIN_LOG_WEIGHT, MIN_LOG_WEIGHT)
+    weight = finite.softmax(0).clamp_max(MAX_WEIGHT / len(noise))
+    return z, raw, weight / weight.sum(0)
 
 
 def refined(model: VAE, observed: Observed, q: Normal, noise: Tensor) -> Normal:
@@ -85,4 +88,7 @@ def refined(model: VAE, observed: Observed, q: Normal, noise: Tensor) -> Normal:
             bound = model.likelihood.log_prob(observed, model.decode(z)).mean(0) - model.kl(posterior, z[0]).sum(-1)
             loc.grad, log_scale.grad = torch.autograd.grad(-bound.sum(), [loc, log_scale])
             optimizer.step()
-        return Normal(loc.detach(), log_scale.detach().exp(), validate_args=False)
+        loc, scale = loc.detach(), log_scale.detach().exp()
+    # The steps diverge for rows that are very far away.
+    is_valid = loc.isfinite() & scale.isfinite()
+    return Normal(loc.where(is_valid, q.loc), scale.where(is_valid, q.scale), validate_args=False)

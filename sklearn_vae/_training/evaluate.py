@@ -30,7 +30,7 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     score : float
         Negative weighted mean loss per row.
     optima : tuple of Tensor
-        The sufficient statistics of the closed-form parameters (`LikelihoodModule.optima`).
+        The sufficient statistics of the closed-form parameters (`LikelihoodModule.optima`) on these rows.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
     generator = torch.Generator(rows.device).manual_seed(0)
     score, total = 0.0, 0.0
     optima = list(model.likelihood.optima())
-    # The statistics stay as they were if the objective does not score the reconstruction.
+    # The statistics stay as they were where no cell is scored.
     before, sums = [t.clone() for t in optima], [torch.zeros_like(t) for t in optima]
     # Few rows are repeated, each time with new noise.
     repeated = torch.arange(len(rows), device=rows.device).repeat(math.ceil(MIN_EVALUATED / len(rows)))
@@ -61,8 +61,8 @@ def evaluate(model: VAE, rows: Rows, beta: float) -> tuple[float, tuple[Tensor, 
             "scale the columns, or leave outliers out."
         )
     for statistics, old, new in zip(optima, before, sums, strict=True):
-        statistics.copy_(new if new.any() else old)
-    return score / total, tuple(t.clone() for t in optima)
+        statistics.copy_(torch.where(new[1] > 0, new, old))
+    return score / total, tuple(sums)
 
 
 def choose(candidates: Sequence[Sequence[VAE]], held_out: Sequence[Rows]) -> int:

@@ -207,6 +207,9 @@ class FitProcedure:
             start = model.likelihood.linear_start(ppca)
             model.linear.start_at(start)
             model.gaps.start_at(start)
+        elif model.likelihood.n_inputs == rows.n_features:
+            # Without a linear model, missing cells are seen at the means of their columns.
+            model.gaps.mean.copy_(model.likelihood.observe(moments.center.cpu()[None]).inputs[0])
         # In training mode, layers might draw random numbers or update statistics.
         model = model.to(rows.device).eval()
         generator = _generator(self.seeds.prior, rows.device)
@@ -349,7 +352,8 @@ class FitProcedure:
         for target, values, trained in zip(final.model.likelihood.optima(), optima, final_optima, strict=True):
             # The final run's training error is the larger one if it ends in a worse optimum than the folds.
             held_out = torch.stack(values).sum(0)
-            target.copy_((held_out / held_out[1]).maximum(trained / trained[1]))
+            is_scored = held_out[1] + trained[1] > 0
+            target.copy_(torch.where(is_scored, _normalised(held_out).maximum(_normalised(trained)), target))
         measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
         final.scores, final.counts = scores.tolist(), runs[longest].counts
         final.epochs = [step / n_batches for step in steps]
@@ -396,6 +400,11 @@ def _median_norm(model: VAE, rows: Rows) -> Tensor:
 
     center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)
     return torch.cat([(y - center).norm(dim=1) for y in batches()]).median()
+
+
+def _normalised(sums: Tensor) -> Tensor:
+    """Return statistics divided by their weight; 0 where the weight is 0."""
+    return torch.where(sums[1] > 0, sums / sums[1], 0.0)
 
 
 def _extend(values: Sequence[T], length: int) -> list[T]:

@@ -35,7 +35,7 @@ MIN_START_KL = 1.0
 
 @dataclass(frozen=True)
 class SizeRules:
-    """Rules that both estimators share. They depend on the number of rows.
+    """Rules that all estimators share. They depend on the number of rows.
 
     Attributes
     ----------

@@ -468,12 +468,15 @@ class OptimalGaussian(ClosedFormGaussian):
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
         """Add the rows to the sums, after averaging over draws."""
         square = square.flatten(0, -3).mean(0) if square.ndim > 2 else square
-        self.sums.mul_(SUMS_DECAY)
-        self.sums[0] += square.sum(0) if weight is None else weight @ square
         if isinstance(n_cells, Tensor):
-            self.sums[1] += n_cells.sum(0) if weight is None else weight @ n_cells
+            added = n_cells.sum(0) if weight is None else weight @ n_cells
+            # The sums of a column without an observed cell stay as they are, because their quotient is its variance.
+            self.sums.mul_(torch.where(added > 0, SUMS_DECAY, 1.0))
+            self.sums[1] += added
         else:
+            self.sums.mul_(SUMS_DECAY)
             self.sums[1] += n_cells * (len(square) if weight is None else weight.sum())
+        self.sums[0] += square.sum(0) if weight is None else weight @ square
 
     def fit_scale_to(self, square: float, n_cells: float) -> float:
         """Add one batch to the sums; return the log-scale."""
