@@ -83,5 +83,6 @@ class _LinearModel(NamedTuple):
 
     @classmethod
     def of(cls, mean: Tensor, weight: Tensor, variance: Tensor) -> _LinearModel:
+        """Compute the model of columns with these means, weights and noise variances."""
         squares = weight.square() / variance[:, None]
         return cls(ConditionalMeans(mean, weight, variance), squares, 0.5 * torch.log1p(squares.sum(0)))

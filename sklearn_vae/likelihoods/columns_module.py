@@ -47,9 +47,14 @@ class ColumnsModule(LikelihoodModule):
 
     def _columns(self) -> Iterator[tuple[LikelihoodModule, slice | Tensor]]:
         """Yield each part and its columns."""
-        for i, (part, columns) in enumerate(zip(self.parts, self.slices, strict=True)):
+        for part, indices, columns in zip(self.parts, self._indices, self.slices, strict=True):
             assert isinstance(part, LikelihoodModule)
-            yield part, getattr(self, f"columns_{i}") if columns is None else columns
+            yield part, indices if columns is None else columns
+
+    @property
+    def _indices(self) -> list[Tensor]:
+        """The columns of each group as tensors."""
+        return [getattr(self, f"columns_{i}") for i in range(len(self.parts))]
 
     def _join(self, values: Sequence[Tensor]) -> Tensor:
         """Return values of the groups' columns in the order of the columns."""
@@ -70,28 +75,29 @@ class ColumnsModule(LikelihoodModule):
     @property
     def units(self) -> Tensor:
         """Standard deviations of columns, or roots of the shares of categories."""
-        units = (part.units for part, _ in self._columns())
-        sizes = (len(getattr(self, f"columns_{i}")) for i in range(len(self.parts)))
-        ones = (torch.ones(n, dtype=torch.float64, device=self.order.device) for n in sizes)
-        return self._join([one if unit is None else unit for unit, one in zip(units, ones, strict=True)])
+        pairs = zip(self._columns(), self._indices, strict=True)
+        return self._join(
+            [
+                torch.ones_like(own, dtype=torch.float64) if part.units is None else part.units
+                for (part, _), own in pairs
+            ]
+        )
 
     @property
     def variance(self) -> Tensor | None:
         """Noise variance in the data's units, (n_features,). None if a group has no noise scale."""
-        indices = (getattr(self, f"columns_{i}") for i in range(len(self.parts)))
         variances = [
             None if part.variance is None else part.variance.expand(len(own))
-            for (part, _), own in zip(self._columns(), indices, strict=True)
+            for (part, _), own in zip(self._columns(), self._indices, strict=True)
         ]
         known = [variance for variance in variances if variance is not None]
         return self._join(known) if len(known) == len(variances) else None
 
     def measured_columns(self) -> list[MeasuredColumns]:
         """Return the groups of columns whose noise scales are measured after training."""
-        indices = (getattr(self, f"columns_{i}") for i in range(len(self.parts)))
         return [
             group._replace(columns=own[group.columns])
-            for (part, _), own in zip(self._columns(), indices, strict=True)
+            for (part, _), own in zip(self._columns(), self._indices, strict=True)
             for group in part.measured_columns()
         ]
 
