@@ -56,7 +56,7 @@ def test_likelihoods(counts, likelihood):
 
 
 def test_more_columns_than_the_covariance_is_formed_for():
-    X = sparse.random_array((600, 2100), density=0.02, rng=np.random.default_rng(0), format="csr")
+    X = sparse.random(600, 2100, density=0.02, random_state=0, format="csr")
     vae, dense = small_transformer(max_iter=1).fit(X), small_transformer(max_iter=1).fit(X.toarray())
     assert_same(vae.transform(X), dense.transform(X.toarray()))
 

@@ -19,6 +19,7 @@ from sklearn_vae.likelihoods.bernoulli import Bernoulli
 from sklearn_vae.likelihoods.categorical import Categorical
 from sklearn_vae.likelihoods.columns_module import ColumnsModule
 from sklearn_vae.likelihoods.gaussian import Gaussian
+from sklearn_vae.likelihoods.quantile_gaussian import QuantileGaussian
 
 if TYPE_CHECKING:
     from sklearn_vae._data.table_column import Column
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 FROM_DTYPE = "from_dtype"
 # Names and likelihoods of groups by the kinds of their columns. Each column of numbers has a scale of its own in
 # training: with a common one, noise that no other column explains would take up latent variables.
-NUMBERS, BOOLEANS = ("numbers", Gaussian(per_column=True)), ("booleans", Bernoulli())
+NUMBERS, INTEGERS = ("numbers", Gaussian(per_column=True)), ("integers", QuantileGaussian())
 BY_KIND: dict[str, tuple[str, Likelihood]] = {
     "float": NUMBERS,
-    "integer": NUMBERS,
-    "boolean": BOOLEANS,
+    "integer": INTEGERS,
+    "boolean": ("booleans", Bernoulli()),
     "category": ("categories", Categorical()),
 }
 # A name, a likelihood, and the columns.
