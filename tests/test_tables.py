@@ -201,7 +201,8 @@ def test_groups_follow_from_the_dtypes(fitted):
     groups = fitted._architecture.likelihood.likelihoods
     found = {name: (type(likelihood).__name__, columns) for name, likelihood, columns in groups}
     assert found == {
-        "numbers": ("Gaussian", [0, 1]),
+        "numbers": ("Gaussian", [0]),
+        "integers": ("QuantileGaussian", [1]),
         "booleans": ("Bernoulli", [2]),
         "categories": ("Categorical", [3, 4, 5, 6, 7, 8, 9]),
     }

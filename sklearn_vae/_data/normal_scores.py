@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.special import ndtri
 from torch import Tensor, nn
+from torch.special import ndtr
 
 from sklearn_vae._data.devices import FLOAT64
 from sklearn_vae._data.rows import Rows
@@ -22,6 +23,8 @@ MAX_ROWS = 200_000
 ROWS_PER_BIN = 0.5
 # Number of rows that an interval without any is given.
 MASS_OF_EMPTY_BIN = 0.5
+# Stands for infinity in the tables of bins, because saved arrays must be finite.
+BEYOND = 1e300
 # Smallest distance of neighbouring values, as a share of a column's range.
 MIN_RESOLUTION = 1e-9
 
@@ -42,28 +45,30 @@ class NormalScores(nn.Module):
     Attributes
     ----------
     ends : Tensor of shape (n_features, MAX_BINS + 1)
-        Ends of the bins in the data's units, increasing; infinite beyond a column's last bin.
+        Ends of the bins in the data's units, increasing; `BEYOND` after a column's last bin.
     scores : Tensor of shape (n_features, MAX_BINS + 1)
-        Normal scores at the ends.
+        Normal scores at the ends; `BEYOND` after the last bin.
     last : Tensor of shape (n_features,), int64
         Index of the last bin of each column.
     resolution : Tensor of shape (n_features,)
-        Distance of neighbouring values.
+        Distance of neighbouring values: 1 for integers, otherwise the smallest between two training rows.
+    mean_slope : Tensor of shape (n_features,)
+        Mean slope of T between the outermost ends.
     """
 
     ends: Tensor
     scores: Tensor
     last: Tensor
     resolution: Tensor
+    mean_slope: Tensor
 
     def __init__(self, n_features: int):
         super().__init__()
-        ends = torch.full((n_features, MAX_BINS + 1), torch.inf, **FLOAT64)
-        ends[:, :2] = torch.tensor([-0.5, 0.5])
-        self.register_buffer("ends", ends)
-        self.register_buffer("scores", torch.zeros_like(ends))
+        self.register_buffer("ends", torch.full((n_features, MAX_BINS + 1), BEYOND, **FLOAT64))
+        self.register_buffer("scores", torch.full((n_features, MAX_BINS + 1), BEYOND, **FLOAT64))
         self.register_buffer("last", torch.zeros(n_features, dtype=torch.int64, device="cpu"))
         self.register_buffer("resolution", torch.ones(n_features, **FLOAT64))
+        self.register_buffer("mean_slope", torch.ones(n_features, **FLOAT64))
 
     def learn(self, rows: Rows) -> None:
         """Learn the maps of complete or incomplete rows, weighted if they have weights."""
@@ -72,83 +77,113 @@ class NormalScores(nn.Module):
         weight = batch["weight"].double().cpu().numpy() if "weight" in batch else np.ones(len(x))
         for j, column in enumerate(x.T):
             known = ~np.isnan(column) & (weight > 0)
-            bins = _bins(column[known], weight[known])
-            n = len(bins.scores)
-            self.ends[j] = torch.inf
-            self.ends[j, :n] = torch.from_numpy(bins.ends)
-            self.scores[j] = float(bins.scores[-1])
-            self.scores[j, :n] = torch.from_numpy(bins.scores)
-            self.last[j], self.resolution[j] = n - 2, bins.resolution
+            ends, scores, resolution = _learn(column[known], weight[known])
+            n_surplus = MAX_BINS + 1 - len(ends)
+            self.ends[j] = torch.from_numpy(np.pad(ends, (0, n_surplus), constant_values=BEYOND))
+            self.scores[j] = torch.from_numpy(np.pad(scores, (0, n_surplus), constant_values=BEYOND))
+            self.last[j], self.resolution[j] = len(ends) - 2, resolution
+            self.mean_slope[j] = (scores[-1] - scores[0]) / (ends[-1] - ends[0])
 
     def locate(self, x: Tensor) -> Tensor:
         """Return positions of values (n_rows, n_features), float64; NaN for missing ones."""
         x = x.double()
-        index = torch.searchsorted(self.ends, x.T.contiguous(), right=True).T - 1
-        index = index.clamp_min(0).minimum(self.last)
-        first, last = self._at(self.ends, index), self._at(self.ends, index + 1)
-        # Width of a bin that has the mean slope: beyond the outermost ends, T goes on with it.
-        outer = self._rise(index) / self._mean_slope()
-        fraction = (x - first) / (last - first)
-        fraction = fraction.where(x >= first, (x - first) / outer).where(x <= last, 1 + (x - last) / outer)
-        return index + fraction
+        index = self._clamp(torch.searchsorted(self.ends, x.T.contiguous(), right=True).T - 1)
+        bins = self._bins(index)
+        fraction = (x - bins.first) / bins.width
+        # Beyond the outermost ends, scores are as far away as the mean slope says.
+        scale = bins.width * self.mean_slope / bins.rise
+        fraction = torch.where(fraction < 0, fraction * scale, fraction)
+        return index + torch.where(fraction > 1, 1 + (fraction - 1) * scale, fraction)
 
-    def interval(self, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the scores' intervals that positions (..., n_features) stand for.
+    def interval(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the middle and the width of the scores' intervals that are rounded to values.
+
+        Parameters
+        ----------
+        position : Tensor of shape (..., n_features)
+            Positions of the values.
 
         Returns
         -------
         middle, width : Tensor of shape (..., n_features)
-            Middle and width of the interval of scores whose values are rounded to the value at the position.
-        log_resolution : Tensor of shape (n_features,)
-            Logarithms of the resolutions, which turn probabilities of intervals into densities.
+            In the precision of the positions.
         """
-        index = position.detach().nan_to_num(0.0).long().clamp_min(0).minimum(self.last)
-        rise = self._rise(index).to(position)
-        half = (0.5 * self.resolution / (self._at(self.ends, index + 1) - self._at(self.ends, index))).to(position)
+        index = self._clamp(position.nan_to_num(0.0).long())
+        bins = self._bins(index)
+        rise, half = bins.rise.to(position), (0.5 * self.resolution / bins.width).to(position)
         fraction = position - index
-        inside = fraction.maximum(half).minimum(1 - half)
-        fraction = inside.where((fraction >= 0) & (fraction <= 1), fraction)
-        return self._at(self.scores, index).to(position) + fraction * rise, 2 * half * rise, self.resolution.log()
+        is_inside = (fraction >= 0) & (fraction <= 1)
+        fraction = torch.where(is_inside, fraction.maximum(half).minimum(1 - half), fraction)
+        return bins.score.to(position) + fraction * rise, 2 * half * rise
 
     def values(self, score: Tensor) -> Tensor:
         """Return the values at normal scores (..., n_features), float64, within the range of the training rows."""
         score = score.double()
-        flat = score.reshape(-1, len(self.last)).T.contiguous()
-        index = (torch.searchsorted(self.scores, flat, right=True).T - 1).reshape(score.shape)
-        index = index.clamp_min(0).minimum(self.last)
-        fraction = ((score - self._at(self.scores, index)) / self._rise(index)).clamp(0, 1)
-        first, last = self._at(self.ends, index), self._at(self.ends, index + 1)
-        smallest = self.ends[:, 0] + self.resolution / 2
-        n_steps = ((last - first) / self.resolution).round()
-        step = (fraction * n_steps).floor().minimum(n_steps - 1)
-        return first + (step + 0.5) * self.resolution
+        columns = score.reshape(-1, len(self.last)).T.contiguous()
+        index = torch.searchsorted(self.scores, columns, right=True).T.reshape(score.shape) - 1
+        bins = self._bins(self._clamp(index))
+        n_values = (bins.width / self.resolution).round()
+        number = ((score - bins.score) / bins.rise * n_values).floor().clamp_min(0).minimum(n_values - 1)
+        return bins.first + (number + 0.5) * self.resolution
 
-    def _mean_slope(self) -> Tensor:
-        """Return the mean slopes of T."""
-        last = self.last + 1
-        return (self._at(self.scores, last) - self.scores[:, 0]) / (self._at(self.ends, last) - self.ends[:, 0])
+    def mean(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the means of values whose scores are normally distributed.
 
-    def _rise(self, index: Tensor) -> Tensor:
-        """Return the differences of the scores at the ends of bins."""
-        return self._at(self.scores, index + 1) - self._at(self.scores, index)
+        Values are taken to be linear in the scores within a bin. Scores beyond the outermost ends count as at them.
 
-    def _at(self, values: Tensor, index: Tensor) -> Tensor:
-        """Return entries of values (n_features, ...) at indices (..., n_features)."""
-        return values[torch.arange(len(values), device=values.device), index]
+        Parameters
+        ----------
+        loc : Tensor of shape (..., n_features)
+            Means of the scores.
+        scale : Tensor of shape (n_features,)
+            Standard deviations of the scores.
+
+        Returns
+        -------
+        mean : Tensor of shape (..., n_features)
+        """
+        first, last = self.ends[:, :-1] + self.resolution[:, None] / 2, self.ends[:, 1:] - self.resolution[:, None] / 2
+        slope, jump = (last - first) / self.scores.diff(dim=1), first[:, 1:] - last[:, :-1]
+        excess = excess_over(self.scores[:, 0], loc, scale)
+        mean = first[:, 0].expand_as(loc)
+        for i in range(int(self.last.max()) + 1):
+            before, excess = excess, excess_over(self.scores[:, i + 1], loc, scale)
+            mean = mean + (slope[:, i] * (before - excess)).where(i <= self.last, 0.0)
+            above = ndtr((loc - self.scores[:, i + 1]) / scale)
+            mean = mean + (jump[:, i] * above).where(i < self.last, 0.0)
+        return mean
+
+    def _clamp(self, index: Tensor) -> Tensor:
+        """Return indices of bins that exist."""
+        return index.clamp_min(0).minimum(self.last)
+
+    def _bins(self, index: Tensor) -> _Bins:
+        """Return the bins at indices (..., n_features)."""
+        index = index + torch.arange(len(self.last), device=index.device) * self.ends.shape[1]
+        first, score = self.ends.take(index), self.scores.take(index)
+        return _Bins(first, self.ends.take(index + 1) - first, score, self.scores.take(index + 1) - score)
 
 
 class _Bins(NamedTuple):
-    """Ends of a column's bins, the scores there, and the column's resolution."""
+    """Bins of values: their first ends and widths, the scores at the first ends, and the differences to the last."""
 
-    ends: np.ndarray
-    scores: np.ndarray
-    resolution: float
+    first: Tensor
+    width: Tensor
+    score: Tensor
+    rise: Tensor
 
 
-def _bins(values: np.ndarray, weight: np.ndarray) -> _Bins:
-    """Return the bins of a column's observed values."""
+def excess_over(threshold: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Return E[max(u - threshold, 0)] of normal variables u."""
+    distance = (loc - threshold) / scale
+    density = (-0.5 * distance.square()).exp() / math.sqrt(2 * math.pi)
+    return scale * (density + distance * ndtr(distance))
+
+
+def _learn(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the ends of the bins of a column's observed values, the scores there, and the resolution."""
     if not len(values):
-        return _Bins(np.array([-0.5, 0.5]), ndtri([0.25, 0.75]), 1.0)
+        return np.array([-0.5, 0.5]), ndtri([0.25, 0.75]), 1.0
     distinct, inverse = np.unique(values, return_inverse=True)
     mass = np.bincount(inverse, weight)
     n = mass.sum() ** 2 / np.square(weight).sum()
@@ -169,7 +204,7 @@ def _bins(values: np.ndarray, weight: np.ndarray) -> _Bins:
     ends.append(distinct[-1] + resolution / 2)
     share = np.array(masses) / sum(masses) * (n / (n + 1))
     below = 0.5 / (n + 1) + np.concatenate([[0.0], share.cumsum()])
-    return _Bins(np.array(ends), ndtri(below), resolution)
+    return np.array(ends), ndtri(below), resolution
 
 
 def _groups(mass: np.ndarray, least: float) -> Iterator[tuple[int, int, bool]]:

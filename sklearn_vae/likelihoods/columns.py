@@ -55,8 +55,9 @@ class Columns(_BaseComposition, Likelihood):
         a boolean mask. They refer to the columns of a data frame, of which each column of categories is one, or to
         those of an array.
     remainder : {"from_dtype", "refuse"} or Likelihood, default="from_dtype"
-        What to do with the other columns. "from_dtype": floats and integers are Gaussian with ``per_column=True``,
-        booleans Bernoulli, strings and categories Categorical; all columns of an array are such Gaussians. "refuse":
+        What to do with the other columns. "from_dtype": floats are Gaussian with ``per_column=True``, integers
+        QuantileGaussian, booleans Bernoulli, strings and categories Categorical; all columns of an array are Gaussian
+        with ``per_column=True``. "refuse":
         an error. A likelihood: that of all other columns.
 
     See Also

@@ -23,8 +23,8 @@ MIN_NOISE = 0.05
 # Width of an interval, in standard deviations, up to which its probability is the density times the width. The
 # relative error is below a 24th of its square.
 MAX_NARROW = 1e-2
-# Number of quantiles of p(u|z) that a mean is averaged over.
-N_QUANTILES = 32
+# Largest normal score whose quantile differs from 0 and 1 by much more than rounding in float64.
+MAX_QUANTILE = 6.0
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -86,6 +86,7 @@ class QuantileGaussianModule(LikelihoodModule):
 
     center: Tensor
     scale: Tensor
+    unit: Tensor
 
     def __init__(self, n_features: int):
         super().__init__(n_features, n_features)
@@ -93,26 +94,45 @@ class QuantileGaussianModule(LikelihoodModule):
         # Means and standard deviations of the inputs before they are standardised.
         self.register_buffer("center", torch.zeros(n_features, **FLOAT64))
         self.register_buffer("scale", torch.ones(n_features, **FLOAT64))
+        # Standard deviations of the columns; 1 for constant ones.
+        self.register_buffer("unit", torch.ones(n_features, **FLOAT64))
         self.log_scale = nn.Parameter(torch.zeros(n_features, **FLOAT32))
+
+    @property
+    def units(self) -> Tensor:
+        """Standard deviations of the columns."""
+        return self.unit
+
+    def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
+        """Store the standard deviations of the columns."""
+        super().set_units(moments, axes)
+        self.unit.copy_(moments.variance.sqrt().where(moments.variance > 0, 1.0))
 
     def features(self, rows: Rows, moments: Moments) -> Rows:
         """Learn the normal scores; return rows of the encoder's inputs."""
         self.scores.learn(rows)
-        inputs = fit_moments(MappedRows(rows, self._scores))
-        self.center.copy_(inputs.center)
-        self.scale.copy_(inputs.variance.sqrt().where(inputs.variance > 0, 1.0))
-        return MappedRows(rows, lambda x: self.inputs(x).to(x))
+        self.center.zero_()
+        self.scale.fill_(1.0)
+        moments = fit_moments(MappedRows(rows, self.inputs))
+        self.center.copy_(moments.center)
+        self.scale.copy_(moments.variance.sqrt().where(moments.variance > 0, 1.0))
+        return MappedRows(rows, self.inputs)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return the encoder's inputs, in the precision of rows (n_rows, n_features)."""
+        return self._inputs(self.scores.locate(x)).to(x if x.is_floating_point() else self.input_unit)
 
     def observe(self, x: Tensor, generator: torch.Generator | None = None) -> Observed:
         """Return positions as cells, and standardised normal scores as inputs."""
-        return Observed(self.scores.locate(x).to(self.dtype), self.inputs(x).to(self.dtype))
+        position = self.scores.locate(x)
+        return Observed(position.to(self.dtype), self._inputs(position).to(self.dtype))
 
-    def inputs(self, x: Tensor) -> Tensor:
+    def _inputs(self, position: Tensor) -> Tensor:
         """Return standardised normal scores, float64. That of a value is in the middle of its share of the rows."""
-        middle, width, _ = self.scores.interval(self.scores.locate(x))
+        middle, width = self.scores.interval(position)
         of_share = ndtri(0.5 * (ndtr(middle - width / 2) + ndtr(middle + width / 2)))
-        # Far from 0, where the quantiles are 0 or 1, intervals are narrow.
-        return (of_share.where(width > MAX_NARROW, middle) - self.center) / self.scale
+        has_quantiles = (width > MAX_NARROW) & (middle.abs() < MAX_QUANTILE)
+        return (of_share.where(has_quantiles, middle) - self.center) / self.scale
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
         r"""Translate probabilistic PCA of the inputs into a Gaussian copula.
@@ -128,9 +148,8 @@ class QuantileGaussianModule(LikelihoodModule):
         decoder = loadings * np.sqrt(limited / np.where(square > 0, square, 1.0))[:, None]
         with torch.no_grad():
             self.log_scale.copy_(torch.from_numpy(0.5 * np.log1p(-limited)))
-        information = (1 / maps["input_variance"]) @ np.square(maps["input_weight"])
         return LinearStart(
-            posterior_variance=1 / (1 + information),
+            posterior_variance=1 / (1 + (1 / (1 - limited)) @ np.square(decoder)),
             decoder_weight=decoder,
             decoder_bias=np.zeros(len(decoder)),
             **maps,
@@ -143,27 +162,20 @@ class QuantileGaussianModule(LikelihoodModule):
 
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
         """Return log P(x_j|z) of integers, and densities of other values."""
-        middle, width, log_resolution = self.scores.interval(observed.cells)
+        middle, width = self.scores.interval(observed.cells)
         scale = self.noise_scale().to(raw.dtype)
         log_prob = log_prob_of_interval((middle - raw) / scale, width / scale)
-        return log_prob - log_resolution.to(raw.dtype)
+        return log_prob - self.scores.resolution.log().to(raw.dtype)
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return E[x|z], float64, as a mean over quantiles of p(u|z)."""
-        scale = self.noise_scale().detach().double()
-        levels = (torch.arange(N_QUANTILES, **FLOAT64) + 0.5) / N_QUANTILES
-        values = (self.scores.values(raw.double() + q * scale) for q in ndtri(levels).to(raw.device))
-        return sum(values, torch.zeros_like(raw, dtype=torch.float64)) / N_QUANTILES
+        """Return E[x|z], float64."""
+        return self.scores.mean(raw.double(), self.noise_scale().detach().double())
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw normal scores, and return their values."""
         raw = raw.double()
         noise = torch.randn(raw.shape, generator=generator, dtype=raw.dtype, device=raw.device)
         return self.scores.values(raw + self.noise_scale().detach() * noise)
-
-    def _scores(self, x: Tensor) -> Tensor:
-        """Return normal scores that are not standardised, in the precision of `x`."""
-        return (self.inputs(x) * self.scale + self.center).to(x)
 
 
 def log_prob_of_interval(middle: Tensor, width: Tensor) -> Tensor:
