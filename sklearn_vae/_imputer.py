@@ -44,8 +44,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Distribution p(x|z) of each column given the latent variables:
 
         - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
-          has other columns, floats and integers are Gaussian, each standardised, booleans
-          Bernoulli, and strings and categories Categorical.
+          has other columns, floats are Gaussian, each standardised, integers Gaussian after a
+          map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].

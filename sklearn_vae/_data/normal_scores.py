@@ -185,11 +185,11 @@ def _learn(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if not len(values):
         return np.array([-0.5, 0.5]), ndtri([0.25, 0.75]), 1.0
     distinct, inverse = np.unique(values, return_inverse=True)
-    mass = np.bincount(inverse, weight)
-    n = mass.sum() ** 2 / np.square(weight).sum()
-    mass /= mass.sum()
+    n = weight.sum() ** 2 / np.square(weight).sum()
+    mass = np.bincount(inverse, weight / weight.sum())
     resolution = _resolution(distinct)
-    ends, masses, after_spike = [distinct[0] - resolution / 2], [], False
+    ends, after_spike = [distinct[0] - resolution / 2], False
+    masses: list[float] = []
     for first, last, is_spike in _groups(mass, max(ROWS_PER_BIN / math.sqrt(n), 2 / MAX_BINS)):
         if masses:
             low, high = distinct[first - 1] + resolution / 2, distinct[first] - resolution / 2
