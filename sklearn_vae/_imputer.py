@@ -51,6 +51,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
         - "poisson", "negative_binomial": counts.
+        - "quantile_gaussian": integers, or columns with spikes and tails.
 
         Instances from `sklearn_vae.likelihoods` have options, e.g. ``Gaussian(scale="learned")``.
         Likelihoods for which the rows' totals are given are refused.
