@@ -109,15 +109,6 @@ class Table:
         return replace(self, columns=tuple(columns))
 
     @property
-    def groups(self) -> dict[str, list[slice]]:
-        """Columns of the matrix by kind, one slice for each column of the frame; empty slices are left out."""
-        groups: dict[str, list[slice]] = {}
-        for column in self.columns:
-            if column.stop > column.start:
-                groups.setdefault(column.kind, []).append(column.slice)
-        return groups
-
-    @property
     def n_features_in_(self) -> int:
         """Number of columns of the frame."""
         return len(self.columns)
@@ -160,7 +151,7 @@ class Table:
         self._report({name: categories for name, categories in unknown.items() if categories}, handle_unknown)
         return values
 
-    def decode(self, values: np.ndarray, index: Any = None) -> Any:
+    def decode(self, values: np.ndarray) -> Any:
         """Return a matrix as a frame with the library, names, dtypes and categories that were learned.
 
         Parameters
@@ -169,12 +160,11 @@ class Table:
             In the block of a category column, the largest value decides. Integers are rounded and clipped to the
             smallest and largest that were learned. Booleans are True from 0.5 on. NaN in all columns of a cell is a
             missing cell.
-        index : pandas.Index or None
-            Index of a pandas frame; None for 0, 1, ...
 
         Returns
         -------
         X : pandas.DataFrame or polars.DataFrame
+            Frame with the index 0, 1, ... if it is one of pandas.
 
         Raises
         ------
@@ -187,8 +177,7 @@ class Table:
         if self.library == "polars":
             return module_of("polars").DataFrame(series)
         pd = module_of("pandas")
-        frame = pd.DataFrame(series, index=pd.RangeIndex(len(values)))
-        return frame if index is None else frame.set_axis(index)
+        return pd.DataFrame(series, index=pd.RangeIndex(len(values)))
 
     def fill(self, X: Any, values: np.ndarray) -> Any:
         """Return a copy of a frame in which missing cells are replaced.

@@ -190,22 +190,6 @@ class Observed(NamedTuple):
     inputs: Tensor
     mask: Tensor | None = None
 
-    def select(self, columns: Sequence[int]) -> Observed:
-        """Return the values of some columns. This is valid only if the inputs are the cells.
-
-        Parameters
-        ----------
-        columns : sequence of int
-            Indices of the columns.
-
-        Returns
-        -------
-        observed : Observed
-            The cells, inputs and mask of these columns.
-        """
-        mask = None if self.mask is None else self.mask[..., columns]
-        return Observed(self.cells[..., columns], self.inputs[..., columns], mask)
-
 
 class LinearStart(NamedTuple):
     """Linear encoder and decoder between the encoder's inputs, the latents and the raw outputs."""
