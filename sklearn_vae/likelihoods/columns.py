@@ -286,6 +286,7 @@ def _selector(columns: list[int]) -> Any:
     """Return a function that selects columns of rows."""
 
     def select(x: Tensor) -> Tensor:
+        """Return the columns of a batch."""
         return x[..., columns]
 
     return select
