@@ -346,7 +346,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             accepted = "csr" if self._accepts_sparse else False
             checked = validate_data(self, X, y, reset=reset, accept_sparse=accepted, **options)
             return canonical(checked) if isinstance(y, str) else (canonical(checked[0]), checked[1])
-        encoded = self._table.encode(X)
+        # A name of a likelihood has no options.
+        encoded = self._table.encode(X, getattr(self.likelihood, "handle_unknown", "warn"))
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, X, reset=reset)
         refuse_unusable(encoded, self._table.columns)

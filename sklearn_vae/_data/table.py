@@ -16,8 +16,8 @@ from sklearn_vae._data.frame_dtypes import holds_gaps, integer_limits, module_of
 from sklearn_vae._data.stacklevel import stacklevel_of_user
 from sklearn_vae._data.table_column import Column
 
-# What `Table.encode` does with categories that were not learned.
-UNKNOWN = ("ignore", "error")
+# What `Table.encode` does with categories that were not learned; the first is the default.
+HANDLE_UNKNOWN = ("warn", "error")
 
 
 def is_table(X: Any) -> bool:
@@ -119,7 +119,7 @@ class Table:
         names = [column.name for column in self.columns]
         return np.array(names, dtype=object) if names and isinstance(names[0], str) else None
 
-    def encode(self, X: Any, handle_unknown: str = "ignore") -> np.ndarray:
+    def encode(self, X: Any, handle_unknown: str = "warn") -> np.ndarray:
         """Return a frame as a matrix.
 
         Parameters
@@ -127,7 +127,7 @@ class Table:
         X : pandas.DataFrame or polars.DataFrame
             Frame with the columns that were learned, in the same order. A dtype may differ if it holds values of the
             same kind, e.g. floats in a column of integers that has gaps now.
-        handle_unknown : {"ignore", "error"}
+        handle_unknown : {"warn", "error"}
             Whether categories that were not learned become missing cells, with a warning, or raise ValueError.
 
         Returns
@@ -141,8 +141,8 @@ class Table:
         ValueError
             If names or kinds of columns differ from those that were learned, or for unknown categories.
         """
-        if handle_unknown not in UNKNOWN:
-            raise ValueError(f"expected handle_unknown to be one of {UNKNOWN}, got {handle_unknown!r}.")
+        if handle_unknown not in HANDLE_UNKNOWN:
+            raise ValueError(f"expected handle_unknown to be one of {HANDLE_UNKNOWN}, got {handle_unknown!r}.")
         self._check_columns(X)
         values = np.zeros((len(X), self.n_columns))
         unknown = {}

@@ -42,9 +42,13 @@ class Likelihood(BaseEstimator, ABC):
     takes_frames : bool
         Class attribute. True if the columns of a data frame, also of numbers, are encoded for `for_table`, and samples
         are data frames.
+    handle_unknown : {"warn", "error"}
+        What the estimator's methods do with categories of a data frame that ``fit`` did not see: these cells count as
+        not observed, with a warning, or the frame is refused. "warn", except in `Columns`, which has it as a parameter.
     """
 
     takes_frames: ClassVar[bool] = False
+    handle_unknown: str = "warn"
 
     @property
     def isotropic(self) -> bool:

@@ -378,7 +378,7 @@ def test_columns_may_have_numbers_as_names():
 
 def test_wrong_arguments_are_refused():
     table = Table.learn(simple())
-    with pytest.raises(ValueError, match=r"handle_unknown to be one of \('ignore', 'error'\), got 'drop'"):
+    with pytest.raises(ValueError, match=r"handle_unknown to be one of \('warn', 'error'\), got 'drop'"):
         table.encode(simple(), "drop")
     for values in (np.ones((3, 4)), np.ones(5)):
         with pytest.raises(ValueError, match=r"expected values of shape \(n_rows, 5\), as encoded"):
