@@ -9,6 +9,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklearn_vae._data.devices import FLOAT64, isolate
@@ -339,10 +340,10 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Returns
         -------
         X : ndarray or data frame of shape (n_samples, n_features_out)
-            Rows without missing cells. If the estimator was fitted to a data frame, a frame of the same
-            library, with the dtypes, categories and index of `X`. For the model a category that ``fit``
-            did not see is a missing cell; it is returned as it is. The means of a row do not depend
-            on the other rows.
+            Rows without missing cells. If the estimator was fitted to a data frame, a frame of the library of `X`, with
+            its dtypes, categories and index. ``set_output`` can name another library, to whose dtypes these are
+            converted. For the model a category that ``fit`` did not see is a missing cell; it is returned as it is. The
+            means of a row do not depend on the other rows.
         """
         matrix = self._check_new_rows(X)
         self._validate_params()
@@ -360,7 +361,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
             )
             for j in added
         ]
-        return frame[:, kept.tolist()].with_columns(*indicators).to_native()
+        return self._in_requested_library(frame[:, kept.tolist()].with_columns(*indicators))
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that ``transform`` returns.
@@ -384,6 +385,14 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def _in_requested_library(self, frame: nw.DataFrame) -> Any:
+        """Return a frame of the library that ``set_output`` names; scikit-learn itself would lose the dtypes."""
+        library = _get_output_config("transform", self)["dense"]
+        if library == frame.implementation.value:
+            return frame.to_native()
+        convert = {"pandas": frame.to_pandas, "polars": frame.to_polars}
+        return convert.get(library, frame.to_native)()
 
     @property
     def _is_kept(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal as assert_polars_equal
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -173,6 +174,22 @@ def test_polars_frames(iris):
 def test_set_output_names_the_columns(iris):
     imputer = small(add_indicator=True).set_output(transform="pandas").fit(with_gaps(iris))
     assert imputer.transform(with_gaps(iris)).columns.tolist() == imputer.get_feature_names_out().tolist()
+
+
+@pytest.mark.parametrize("fitted_to", ["pandas", "polars"])
+@pytest.mark.parametrize("numbers", [False, True])
+def test_set_output_of_the_other_library_keeps_the_dtypes(fitted_to, numbers):
+    X = table()[0].reset_index(drop=True)[["size", "count"] if numbers else ["size", "count", "kind", "large"]]
+    frames = {"pandas": X, "polars": pl.from_pandas(X)}
+    imputer = small(add_indicator=True).fit(frames[fitted_to])
+    filled = {library: imputer.transform(frame) for library, frame in frames.items()}
+    found = imputer.set_output(transform="polars").transform(X)
+    assert_polars_equal(found, filled["polars"])
+    found = imputer.set_output(transform="pandas").transform(frames["polars"])
+    assert (
+        found.dtypes.map(str).tolist() == ["float64", "int64", "category", "bool"][: X.shape[1]] + ["bool"] * X.shape[1]
+    )
+    assert found.astype(object).equals(filled["pandas"].astype(object))
 
 
 # As an estimator
