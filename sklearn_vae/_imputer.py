@@ -226,7 +226,10 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Mean KL(q(z_j|x) || p(z_j)) over at most 8192 training rows, in nats. Unused components
         have a value near 0. Not defined with objective="autoencoder".
     missing_share_ : ndarray of shape (`n_features_in_`,)
-        Share of missing cells in each column of the training rows; with ``partial_fit``, the mean over calls.
+        Share of missing cells in each column of the rows seen: those of ``fit``, and of each ``partial_fit`` since.
+        Rows of weight 0 and rows without an observed cell do not count.
+    n_samples_seen_ : int
+        Number of these rows.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -457,7 +460,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         if rows.has_gaps:
             for batch in rows.chunks():
                 n_missing += (~batch["mask"]).sum(0).cpu()
-        share = self._per_column(n_missing.numpy() / len(rows))
+        share, n_seen = self._per_column(n_missing.numpy() / len(rows)), len(rows)
         if n_rows is not None:
-            share = self.missing_share_ + (share - self.missing_share_) / run.n_epochs_run
-        return attributes | {"missing_share_": share}
+            n_seen += self.n_samples_seen_
+            share = self.missing_share_ + (share - self.missing_share_) * (len(rows) / n_seen)
+        return attributes | {"missing_share_": share, "n_samples_seen_": n_seen}
