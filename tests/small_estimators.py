@@ -16,7 +16,7 @@ def small_transformer(n_components=2, **params):
 
 
 def small_imputer(n_components=2, **params):
-    values = {"hidden_layer_sizes": (8,), "max_iter": 1, "early_stopping": False, "random_state": 0}
+    values = {"hidden_layer_sizes": (8,), "max_iter": 3, "early_stopping": False, "random_state": 0}
     return VAEImputer(n_components, **{**values, **params})
 
 

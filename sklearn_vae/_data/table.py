@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,12 +101,18 @@ class Table:
         """Number of columns of the matrix."""
         return self.columns[-1].stop if self.columns else 0
 
-    def with_limits_of_dtypes(self) -> Table:
-        """Return the table with integers limited by their dtypes only, and not by the values that were seen."""
-        columns = [
-            replace(c, limits=integer_limits(c.dtype.get("type", c.dtype["name"]))) if c.kind == "integer" else c
-            for c in self.columns
-        ]
+    def of_numbers(self) -> Table:
+        """Return the table of a frame whose matrix has one column for each of its columns.
+
+        Integers are limited by their dtypes only, and not by the values that were seen. Columns of objects without a
+        value hold floats.
+        """
+        columns = []
+        for i, column in enumerate(self.columns):
+            column = replace(column, start=i, stop=i + 1)
+            if column.kind == "integer":
+                column = replace(column, limits=integer_limits(column.dtype.get("type", column.dtype["name"])))
+            columns.append(replace(column, kind="float", categories=[]) if column.kind == "category" else column)
         return replace(self, columns=tuple(columns))
 
     @property
@@ -206,6 +213,29 @@ class Table:
         pairs = zip(self.columns, frame.iter_columns(), strict=True)
         filled = [column.fill(series, values[:, column.slice]) for column, series in pairs]
         return frame.with_columns(*(series for series in filled if series is not None)).to_native()
+
+    def probabilities(self, X: Any, values: np.ndarray) -> dict[Hashable, Any]:
+        """Return the probabilities of each column's categories.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame or polars.DataFrame
+            Frame that `values` belong to.
+        values : ndarray of shape (n_rows, n_columns)
+            Matrix with the probabilities of categories, and of True, without missing cells.
+
+        Returns
+        -------
+        probabilities : dict
+            For the name of each column of categories or booleans, a frame of the library and with the index of X. Its
+            columns are the categories, or False and True.
+        """
+        pairs = [(c, c.probabilities(values[:, c.slice])) for c in self.columns if c.choices]
+        if _library(X) == "pandas":
+            pd = module_of("pandas")
+            return {c.name: pd.DataFrame(p, index=X.index, columns=c.choices) for c, p in pairs}
+        pl = module_of("polars")
+        return {c.name: pl.DataFrame(p, schema=[str(choice) for choice in c.choices], orient="row") for c, p in pairs}
 
     def _decode(self, column: Column, values: np.ndarray) -> Any:
         """Return the column of a frame, with its learned dtype."""
