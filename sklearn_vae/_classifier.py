@@ -594,6 +594,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         drawn = []
 
         def draw(generator: torch.Generator) -> torch.Tensor:
+            """Draw latent variables of the classes, and keep the classes."""
             mixture = self._fitted_model.model.class_mixture
             assert mixture is not None
             index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)

@@ -395,6 +395,7 @@ def _median_norm(model: VAE, rows: Rows) -> Tensor:
     """Return the median norm of the centred encoder inputs."""
 
     def batches() -> Iterator[Tensor]:
+        """Yield the inputs of all rows."""
         return (_inputs(model, batch) for batch in rows.chunks())
 
     center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import _BaseComposition
 from torch import Tensor
 
 from sklearn_vae._data.rows import MappedRows, Rows
+from sklearn_vae._data.table import HANDLE_UNKNOWN
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
 from sklearn_vae.likelihoods.categorical import Categorical
@@ -59,6 +60,10 @@ class Columns(_BaseComposition, Likelihood):
         QuantileGaussian, booleans Bernoulli, strings and categories Categorical; all columns of an array are Gaussian
         with ``per_column=True``. "refuse":
         an error. A likelihood: that of all other columns.
+    handle_unknown : {"warn", "error"}, default="warn"
+        What the estimator's methods do with categories of a data frame that ``fit`` did not see. "warn": such cells
+        count as not observed, with a warning that names the categories. "error": a ValueError. A change after ``fit``
+        applies at once. ``Columns([], handle_unknown="error")`` is `likelihood="from_dtype"` with this refusal.
 
     See Also
     --------
@@ -86,13 +91,15 @@ class Columns(_BaseComposition, Likelihood):
     _parameter_constraints: ClassVar[dict] = {
         "likelihoods": [list, tuple],
         "remainder": [StrOptions({FROM_DTYPE, "refuse"}), Likelihood],
+        "handle_unknown": [StrOptions(set(HANDLE_UNKNOWN))],
     }
 
     takes_frames = True
 
-    def __init__(self, likelihoods, remainder=FROM_DTYPE):
+    def __init__(self, likelihoods, remainder=FROM_DTYPE, handle_unknown="warn"):
         self.likelihoods = likelihoods
         self.remainder = remainder
+        self.handle_unknown = handle_unknown
 
     @property
     def _pairs(self) -> list[tuple[str, Likelihood]]:
@@ -288,6 +295,7 @@ def _selector(columns: list[int]) -> Any:
     """Return a function that selects columns of rows."""
 
     def select(x: Tensor) -> Tensor:
+        """Return the columns of a batch."""
         return x[..., columns]
 
     return select

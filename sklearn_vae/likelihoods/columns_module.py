@@ -117,6 +117,7 @@ class ColumnsModule(LikelihoodModule):
         device = self.order.device
 
         def inputs(x: Tensor) -> Tensor:
+            """Return the encoder's inputs in the precision of the rows."""
             observed = self.observe(x.to(device)).inputs
             return observed.to(x) if x.is_floating_point() else observed.to(x.device)
 
