@@ -1,7 +1,7 @@
 """Tables of numbers and categories with a class, as data frames with gaps.
 
-The sets were chosen by the following criteria, before any result was seen. `python docs/benchmarks/mixed_sets.py` prints
-the sets and checks them.
+The sets were chosen by the following criteria, before any result was seen. `python docs/benchmarks/mixed_sets.py`
+prints the sets and checks them.
 
 - The data are measured, not simulated, and values are as they were published.
 - There are 500 to 60,000 rows, at least two columns of numbers of at least 10 values each, and at least two columns of
