@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import mixed_sets
 import pandas as pd
 from gaussian_copula import GaussianCopula
+from joblib import parallel_config
 
 from sklearn_vae import VAEClassifier, VAETransformer
 
@@ -95,7 +96,8 @@ def ctgan(name: str) -> Callable[[pd.DataFrame, str, int, dict], Draw]:
         model = getattr(import_module("ctgan"), name)(enable_gpu=False)
         model.set_random_state(seed)
         filled = fill(training)
-        model.fit(filled, mixed_sets.categories(filled))
+        with parallel_config(backend="sequential"):  # so that one process takes all CPU seconds
+            model.fit(filled, mixed_sets.categories(filled))
         return lambda: restore(model.sample(len(training)), training)
 
     return fit
