@@ -108,12 +108,14 @@ def run(name: str, method: str, seed: int, args) -> dict:
 
 
 def report(frame: pd.DataFrame) -> None:
-    """Print the means over seeds: all measures of each set, macro F1 of each method, and means over sets."""
+    """Print the means over seeds, of each set and of each measure, and the means over sets."""
     cells = frame.groupby(["set", "method"], sort=False).mean(numeric_only=True).drop(columns="seed")
     common.show("Means over seeds", cells)
     for measure in ("macro_f1", "auc", "auc_categories", "shapes", "pairs", "fit_s"):
         common.show(measure, cells[measure].unstack(sort=False))
-    common.show("Means over sets", cells.groupby("method", sort=False).mean())
+    shared = cells["macro_f1"].unstack().dropna().index
+    title = f"Means over the {len(shared)} sets that all these methods ran on"
+    common.show(title, cells[cells.index.isin(shared, level="set")].groupby("method", sort=False).mean())
 
 
 def add_sets_options(parser) -> None:
