@@ -361,6 +361,23 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         """Return rows as a data frame, if the estimator was fitted to one with other columns than numbers."""
         return X if self._table is None else self._table.decode(X)
 
+    @property
+    def _latent_scale(self) -> np.ndarray | None:
+        """Factors (n_components,) from the prior's units to those in which latent variables are returned, or None."""
+        return getattr(self, "latent_scale_", None)
+
+    def _encode(self, X: Matrix) -> np.ndarray:
+        """Return the posterior means (n_samples, n_components) of validated rows."""
+        Z = self._fitted_model.inference.means(X)
+        return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
+
+    def _decode(self, Z: np.ndarray) -> np.ndarray:
+        """Return means of p(x|z) as a matrix, in which categories and booleans are probabilities."""
+        if self._latent_scale is not None:
+            # A scale of 0 means that the decoder ignores the component; its value is set to 0.
+            Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
+        return self._fitted_model.inference.map(VAE.reconstruct, Z)
+
     def _likelihood(self) -> Likelihood:
         """Return a new likelihood for the rows that were validated."""
         columns = None if self._table is None else self._table.columns

@@ -8,7 +8,6 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae._data.devices import isolate
-from sklearn_vae._model.vae import VAE
 
 
 class LatentTransformerMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -29,9 +28,7 @@ class LatentTransformerMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Means of q(z|x), multiplied by `latent_scale_` if whiten=False. The values of a
             row do not depend on the other rows.
         """
-        X = self._check_new_rows(X)
-        Z = self._fitted_model.inference.means(X)
-        return Z if self._latent_scale is None else Z * self._latent_scale.astype(Z.dtype)
+        return self._encode(self._check_new_rows(X))
 
     @isolate
     def inverse_transform(self, Z):
@@ -56,10 +53,7 @@ class LatentTransformerMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(
                 f"expected Z with n_components={n_components} columns, as transform returns it, got {Z.shape[1]}."
             )
-        if self._latent_scale is not None:
-            # A scale of 0 means that the decoder ignores the component; its value is set to 0.
-            Z = Z / np.where(self._latent_scale > 0, self._latent_scale, np.inf).astype(Z.dtype)
-        return self._as_frame(self._fitted_model.inference.map(VAE.reconstruct, Z))
+        return self._as_frame(self._decode(Z))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -73,7 +67,3 @@ class LatentTransformerMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def _scales_latents(self) -> bool:
         return not self.whiten
-
-    @property
-    def _latent_scale(self) -> np.ndarray | None:
-        return getattr(self, "latent_scale_", None)

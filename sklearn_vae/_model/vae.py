@@ -220,6 +220,10 @@ class VAE(nn.Module):
         """Return the mean of p(x|z) in the data's units, float64."""
         return self.likelihood.mean(self.decode(z))
 
+    def reconstruct_rows(self, x: Tensor) -> Tensor:
+        """Return the mean of p(x|z) at the mean of q(z|x), float64, with the totals of the rows if these are given."""
+        return self.likelihood.mean_given(self.observe_rows(x), self.decode(self.embed(x)))
+
     @torch.no_grad()
     def temper(self, exponent: float, log_prior: Tensor) -> None:
         """Raise p(y|x) / p(y) to the power `exponent`, by changing the weights of the logits."""

@@ -9,6 +9,10 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.gridspec import GridSpecBase
+
+# Number of characters of a tick label per inch, with a margin.
+CHARACTERS_PER_INCH = 10
 
 
 def axes_for(display: object, ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
@@ -27,8 +31,8 @@ def as_numbers(rows: Any) -> np.ndarray:
         return np.asarray(rows, dtype=float)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            "expected rows of numbers or booleans, because this display draws columns on an axis of numbers, got "
-            f"other values ({error}); draw LatentSpaceDisplay, or plot the frames of sample and inverse_transform."
+            f"expected rows of numbers or booleans, got other values ({error}); use from_estimator, which draws the "
+            "shares of categories, or TableComparisonDisplay.from_frames, which compares data frames."
         ) from error
 
 
@@ -55,6 +59,27 @@ def split(ax: Axes, n_rows: int, n_columns: int, gap: float = 0.04) -> np.ndarra
     return panels
 
 
+def subgrid(ax: Axes, n_rows: int, n_columns: int, **ratios: Any) -> GridSpecBase:
+    """Hide axes, and return a grid in their place, in which a figure's layout keeps labels apart.
+
+    Parameters
+    ----------
+    ax : Axes
+    n_rows, n_columns : int
+    **ratios : sequence of float
+        Keyword arguments of matplotlib's `GridSpec`: `width_ratios`, `height_ratios`.
+    """
+    from matplotlib.gridspec import GridSpecFromSubplotSpec
+
+    ax.set_axis_off()
+    place = ax.get_subplotspec()
+    if place is not None:
+        return GridSpecFromSubplotSpec(n_rows, n_columns, place, **ratios)
+    box = ax.get_position()
+    edges = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+    return ax.figure.add_gridspec(n_rows, n_columns, **edges, **ratios)
+
+
 def column_names(names, n_columns: int) -> list[str]:
     """Return the column names of a table; None stands for x0, x1, ..., as in scikit-learn.
 
@@ -71,8 +96,9 @@ def column_names(names, n_columns: int) -> list[str]:
 
 
 def label_columns(ax: Axes, names: list[str]) -> None:
-    """Write column names below the axes at x = 0, 1, ...; rotate long names."""
-    is_rotated = max(map(len, names)) * len(names) > 50
+    """Write names below the axes at x = 0, 1, ...; rotate them if they need more than the width of the axes."""
+    width = ax.bbox.width / ax.figure.get_dpi()
+    is_rotated = max(map(len, names)) * len(names) > CHARACTERS_PER_INCH * width
     ax.set_xticks(range(len(names)), names)
     if is_rotated:
         ax.tick_params(axis="x", rotation=45)
@@ -85,5 +111,70 @@ def center_and_scale(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Missing cells are left out.
     """
-    scale = np.nanstd(X, axis=0)
-    return np.nanmean(X, axis=0), np.where(scale > 1e-12 * np.fmax.reduce(np.abs(X)), scale, 1.0)
+    return mean_of_observed(X), np.where(is_constant(X), 1.0, _std_of_observed(X))
+
+
+def is_constant(X: np.ndarray) -> np.ndarray:
+    """Return a mask (n_columns,) of the columns whose values differ by rounding errors only."""
+    return ~(_std_of_observed(X) > 1e-12 * np.fmax.reduce(np.abs(X)))
+
+
+def mean_of_observed(X: np.ndarray) -> np.ndarray:
+    """Return the means of columns without their missing cells; NaN, without a warning, if all cells are missing."""
+    n_observed = (~np.isnan(X)).sum(axis=0)
+    return np.where(n_observed > 0, np.nansum(X, axis=0) / np.maximum(n_observed, 1), np.nan)
+
+
+def _std_of_observed(X: np.ndarray) -> np.ndarray:
+    return np.sqrt(mean_of_observed(np.square(X - mean_of_observed(X))))
+
+
+def is_kind(kind: str, kinds: Any, n_columns: int) -> np.ndarray:
+    """Return a mask (n_columns,) of the columns of a kind: "number", "count" or "probability"; None: all are numbers.
+
+    Raises
+    ------
+    ValueError
+        If the number of kinds differs from the number of columns.
+    """
+    if kinds is None:
+        return np.full(n_columns, kind == "number")
+    if len(kinds) != n_columns:
+        raise ValueError(f"expected kinds to have one entry for each of {n_columns} columns, got {len(kinds)}.")
+    return np.asarray(kinds) == kind
+
+
+def standardise(values: np.ndarray, X: np.ndarray, kinds: Any) -> np.ndarray:
+    """Return values in standard deviations from the means of columns; counts by their logarithms.
+
+    Parameters
+    ----------
+    values : ndarray of shape (..., n_columns)
+    X : ndarray of shape (n_samples, n_columns)
+        Rows whose means and standard deviations are used. NaN are left out.
+    kinds : sequence of str or None
+        Kinds of the columns. A count x counts as log(1 + x), and so does the mean.
+    """
+    is_count = is_kind("count", kinds, X.shape[1])
+    center, scale = center_and_scale(_log_counts(X, is_count))
+    if is_count.any():
+        center = _log_counts(center_and_scale(X)[0], is_count)
+    return (_log_counts(values, is_count) - center) / scale
+
+
+def standardised_label(kinds: Any) -> str:
+    """Return the label of an axis for values that `standardise` has returned."""
+    lines = ["standard deviations", "from the column's mean"]
+    if kinds is not None and "count" in kinds:
+        lines[0] += " of log(1 + count)" if set(kinds) <= {"count", "probability"} else ""
+        lines[1] += "" if set(kinds) <= {"count", "probability"} else "\n(counts: of log(1 + count))"
+    return "\n".join(lines)
+
+
+def _log_counts(values: np.ndarray, is_count: np.ndarray) -> np.ndarray:
+    """Return values (..., n_columns) with log(1 + count) in place of counts."""
+    if not is_count.any():
+        return values
+    values = values.copy()
+    values[..., is_count] = np.log1p(values[..., is_count])
+    return values

@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils._plotting import _validate_style_kwargs
 
 from sklearn_vae import VAEClassifier
-from sklearn_vae.displays._drawing import as_numbers, axes_for, center_and_scale, column_names, label_columns
+from sklearn_vae.displays._drawing import (
+    as_numbers,
+    axes_for,
+    column_names,
+    is_kind,
+    standardise,
+    standardised_label,
+    subgrid,
+)
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic_size, tile, value_range
-from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._sample_panels import draw_boxes, draw_shares, explain
+from sklearn_vae.displays._steps import check_draws_samples, find_steps
 
 # Default number of sampled images, in total without classes and per class otherwise.
 N_IMAGES, N_IMAGES_PER_CLASS = 40, 10
@@ -24,13 +32,14 @@ class SamplesDisplay:
     """Sampled images, or box plots of the samples of each column of a table.
 
     Boxes range from the lower to the upper quartile, and whiskers from the 5th to the 95th
-    percentile. Values are standardised with the mean and standard deviation of the column. Each
-    class has its own row of images, or its own colour of boxes. Create a display with `from_estimator`. All parameters
-    are stored as attributes.
+    percentile. Values are standardised with the mean and standard deviation of the column; counts x
+    are drawn as log(1 + x). Categories and booleans have no boxes: their shares of the rows are
+    bars, in a second panel. Each class has its own row of images, or its own colour of boxes and
+    bars. Create a display with `from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
-    X_sampled : ndarray of shape (n_sampled, n_features), (n_sampled, height, width) or \
+    X_sampled : ndarray of shape (n_sampled, n_columns), (n_sampled, height, width) or \
             (n_sampled, height, width, 3)
         Samples: rows of a table or images.
     y_sampled : ndarray of shape (n_sampled,), default=None
@@ -40,20 +49,31 @@ class SamplesDisplay:
         and standard deviation of each column. For images, they give the range of grey levels.
     y : ndarray of shape (n_samples,), default=None
         Classes of the data.
-    feature_names : array-like of str of shape (n_features,), default=None
+    feature_names : array-like of str of shape (n_columns,), default=None
         Column names of a table. None stands for x0, x1, ...
+    kinds : array-like of {"number", "count", "probability"} of shape (n_columns,), default=None
+        What the columns are; "probability" for zeros and ones. None: numbers.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes of the plot.
+        Axes of the plot. For a table with boxes and bars, it is the frame around `axes_`.
+    axes_ : ndarray of matplotlib Axes of shape (n_panels,)
+        The panel of the boxes and that of the bars; only `ax_` if there is one of them, or for images.
     figure_ : matplotlib Figure
         Figure of the plot.
     image_ : matplotlib AxesImage or None
         Mosaic of all images; None for a table.
     boxes_ : dict or None
-        Return values of matplotlib's `boxplot` for a table; None for images. Keys are "samples"
-        and "data", or pairs of one of these and a class.
+        Return values of matplotlib's `boxplot` for the numbers and counts of a table; None if it
+        has none, and for images. Keys are "samples" and "data", or pairs of one of these and a
+        class.
+    bars_ : dict or None
+        Bars of the shares of categories and booleans, with the same keys; None if there are none.
+
+    See Also
+    --------
+    TableComparisonDisplay : Histograms and associations of a table and of its samples.
 
     Examples
     --------
@@ -67,12 +87,13 @@ class SamplesDisplay:
     ['data', 'samples']
     """
 
-    def __init__(self, *, X_sampled, y_sampled=None, X=None, y=None, feature_names=None):
+    def __init__(self, *, X_sampled, y_sampled=None, X=None, y=None, feature_names=None, kinds=None):
         self.X_sampled = X_sampled
         self.y_sampled = y_sampled
         self.X = X
         self.y = y
         self.feature_names = feature_names
+        self.kinds = kinds
 
     @classmethod
     def from_estimator(
@@ -89,6 +110,7 @@ class SamplesDisplay:
         ax=None,
         image_kwargs=None,
         box_kwargs=None,
+        bar_kwargs=None,
     ):
         """Draw samples from a fitted estimator and plot them.
 
@@ -124,6 +146,8 @@ class SamplesDisplay:
             Keyword arguments for matplotlib's `imshow`.
         box_kwargs : dict, default=None
             Keyword arguments for matplotlib's `boxplot`.
+        bar_kwargs : dict, default=None
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
@@ -138,11 +162,7 @@ class SamplesDisplay:
         """
         steps = find_steps(estimator)
         vae = steps.vae
-        if not hasattr(vae, "sample"):
-            raise ValueError(
-                f"expected a model that draws samples, got objective={vae.objective!r} without a generative model; "
-                "use objective='elbo', and for VAEClassifier generative_weight above 0."
-            )
+        check_draws_samples(vae)
         one, _ = _draw(vae, None, 1, 0)
         is_table = steps.as_images(steps.undo(one), image_shape).ndim == 2
         classes = _classes(vae, classes, is_table and X is not None and y is None)
@@ -156,11 +176,12 @@ class SamplesDisplay:
             y_sampled=y_sampled,
             X=None if X is None else steps.as_images(steps.shown(X), image_shape),
             y=y,
-            feature_names=steps.feature_names() if feature_names is None else feature_names,
+            feature_names=steps.column_labels(feature_names),
+            kinds=steps.kinds() if is_table else None,
         )
-        return display.plot(ax, image_kwargs=image_kwargs, box_kwargs=box_kwargs)
+        return display.plot(ax, image_kwargs=image_kwargs, box_kwargs=box_kwargs, bar_kwargs=bar_kwargs)
 
-    def plot(self, ax=None, *, image_kwargs=None, box_kwargs=None):
+    def plot(self, ax=None, *, image_kwargs=None, box_kwargs=None, bar_kwargs=None):
         """Plot the samples.
 
         Parameters
@@ -173,6 +194,8 @@ class SamplesDisplay:
             `X` from the 1st to the 99th percentile of the samples.
         box_kwargs : dict, default=None
             Keyword arguments for matplotlib's `boxplot`.
+        bar_kwargs : dict, default=None
+            Keyword arguments for matplotlib's `bar`.
 
         Returns
         -------
@@ -182,10 +205,11 @@ class SamplesDisplay:
         check_matplotlib_support("SamplesDisplay.plot")
         self.image_ = None
         self.boxes_: dict[Any, Any] | None = None
+        self.bars_: dict[Any, Any] | None = None
         X_sampled = as_numbers(self.X_sampled)
         by_class = None if self.y_sampled is None else _by_class(X_sampled, self.y_sampled)
         if X_sampled.ndim == 2:
-            return self._plot_boxes(ax, X_sampled, by_class, box_kwargs)
+            return self._plot_table(ax, X_sampled, by_class, box_kwargs or {}, bar_kwargs or {})
         if by_class is None:
             tiles = tile(X_sampled, min(len(X_sampled), 10))
         else:
@@ -193,36 +217,39 @@ class SamplesDisplay:
             tiles = np.concatenate([tile(rows, n_columns) for rows in by_class.values()])
         limits = value_range(np.percentile(X_sampled, [1, 99]) if self.X is None else self.X)
         self.ax_ = axes_for(self, ax, mosaic_size(tiles))
+        self.axes_ = np.array([self.ax_])
         self.figure_ = self.ax_.figure
         self.image_ = draw_mosaic(self.ax_, tiles, limits, image_kwargs)
         label_rows(self.ax_, self.image_, list(by_class or []))
         return self
 
-    def _plot_boxes(self, ax, X_sampled, by_class, box_kwargs):
-        """Draw the boxes of each column beside each other, those of the data first."""
-        names = column_names(self.feature_names, X_sampled.shape[1])
-        center, scale = center_and_scale(as_numbers(X_sampled if self.X is None else self.X))
+    def _plot_table(self, ax, X_sampled, by_class, box_kwargs, bar_kwargs):
+        """Draw the boxes of numbers, the bars of shares, or both; those of the data come first."""
+        names = np.array(column_names(self.feature_names, X_sampled.shape[1]), dtype=object)
+        is_share = is_kind("probability", self.kinds, len(names))
+        reference = X_sampled if self.X is None else as_numbers(self.X)
         groups = self._groups(X_sampled, by_class)
-        n_boxes = len(groups) * len(names)
-        self.ax_ = axes_for(self, ax, (float(np.clip(0.18 * n_boxes, 6.4, 16)), 4.4))
+        narrowest = 8.0 if 0 < is_share.sum() < len(names) else 6.4
+        self.ax_ = axes_for(self, ax, (float(np.clip(0.18 * len(groups) * len(names), narrowest, 16)), 4.4))
         self.figure_ = self.ax_.figure
-        boxes, width = {}, 0.8 / len(groups)
-        for i, (key, (rows, color)) in enumerate(groups.items()):
-            at = np.arange(len(names)) + (i + 0.5) * width - 0.4
-            defaults = {
-                "widths": 0.85 * width,
-                "whis": (5, 95),
-                "showfliers": False,
-                "patch_artist": True,
-                "boxprops": {"facecolor": color, "linewidth": 0.6},
-                "medianprops": {"color": "k"},
-            }
-            style = _validate_style_kwargs(defaults, box_kwargs or {})
-            columns = [column[~np.isnan(column)] for column in ((rows - center) / scale).T]
-            boxes[key] = self.ax_.boxplot(columns, positions=at, manage_ticks=False, **style)
-        self.boxes_ = boxes
-        self._label_boxes(names, boxes)
+        box_axes, bar_axes = self._panels(~is_share, is_share)
+        if box_axes is not None:
+            standard = {key: (standardise(rows, reference, self.kinds), color) for key, (rows, color) in groups.items()}
+            label = standardised_label(self.kinds)
+            self.boxes_ = draw_boxes(box_axes, _select(standard, ~is_share), list(names[~is_share]), label, box_kwargs)
+        if bar_axes is not None:
+            self.bars_ = draw_shares(bar_axes, _select(groups, is_share), list(names[is_share]), bar_kwargs)
+        explain(self.axes_[-1], groups)
         return self
+
+    def _panels(self, has_box, has_bar) -> tuple[Any, Any]:
+        """Set `axes_`, and return the axes of the boxes and of the bars, or None if there are none."""
+        self.axes_ = np.array([self.ax_])
+        if not has_bar.any() or not has_box.any():
+            return (None, self.ax_) if has_bar.any() else (self.ax_, None)
+        grid = subgrid(self.ax_, 1, 2, width_ratios=[max(2, has_box.sum()), max(2, has_bar.sum())])
+        self.axes_ = np.array([self.figure_.add_subplot(grid[i]) for i in range(2)])
+        return tuple(self.axes_)
 
     def _groups(self, X_sampled, by_class) -> dict[Any, Any]:
         """Return the rows and the colour of each group of boxes in drawing order; data have a lighter colour."""
@@ -242,18 +269,10 @@ class SamplesDisplay:
             groups["samples", label] = (sampled, tuple(color))
         return groups
 
-    def _label_boxes(self, names, boxes) -> None:
-        label_columns(self.ax_, names)
-        for edge in range(len(names) - 1):
-            self.ax_.axvline(edge + 0.5, color="0.85", linewidth=0.8)
-        self.ax_.set_xlim(-0.5, len(names) - 0.5)
-        self.ax_.set_ylabel("standard deviations\nfrom the column's mean")
-        self.ax_.legend(
-            [drawn["boxes"][0] for drawn in boxes.values()],
-            [key if isinstance(key, str) else f"{key[1]}, {key[0]}" for key in boxes],
-            loc="upper left",
-            bbox_to_anchor=(1, 1),
-        )
+
+def _select(groups: dict[Any, Any], columns: np.ndarray) -> dict[Any, Any]:
+    """Return groups with some columns of their rows."""
+    return {key: (rows[:, columns], color) for key, (rows, color) in groups.items()}
 
 
 def _by_class(X_sampled: np.ndarray, y_sampled) -> dict[Any, np.ndarray]:

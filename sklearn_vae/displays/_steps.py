@@ -15,10 +15,18 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, OrdinalEncoder
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_vae import VAEClassifier
 from sklearn_vae._base import BaseVAE
+from sklearn_vae._data.devices import isolated
+from sklearn_vae._data.sparse_rows import Matrix
+from sklearn_vae._data.table import is_frame
+from sklearn_vae._data.table_column import Column
 from sklearn_vae._image_flattener import ImageFlattener
+from sklearn_vae._model.vae import VAE
+from sklearn_vae.displays._drawing import column_names
 from sklearn_vae.displays._images import to_images
 from sklearn_vae.networks import Conv
 from sklearn_vae.networks.conv import check_image_shape
@@ -32,14 +40,16 @@ class PipelineSteps:
     """A fitted VAE and the steps before it, split at the last step without a valid inverse.
 
     Displays show data after the `kept` steps. The inverses of the `undone` steps bring decoded
-    rows back to this stage, e.g. to images or original units.
+    rows back to this stage, e.g. to images or original units. A data frame of mixed columns is
+    shown as the matrix that the VAE encodes it as, with a column for each category.
 
     Attributes
     ----------
     vae : BaseVAE
         Fitted estimator.
     kept : list of transformers
-        First steps, up to the last one without a valid inverse.
+        First steps, up to the last one without a valid inverse; all of them before a VAE that was
+        fitted to a frame of mixed columns.
     undone : list of transformers
         Remaining steps before the VAE. Their `inverse_transform` is valid for decoded rows.
     """
@@ -48,27 +58,62 @@ class PipelineSteps:
     kept: list[Any]
     undone: list[Any]
 
-    def shown(self, X) -> Any:
-        """Return the data after the kept steps: an array, or X itself without such steps."""
+    def after_kept(self, X) -> Any:
+        """Return the data after the kept steps, or X itself without such steps."""
         for step in self.kept:
             X = step.transform(X)
         return X
 
+    def shown(self, X) -> Any:
+        """Return the data after the kept steps; a data frame of mixed columns as a matrix."""
+        X = self.after_kept(X)
+        if self.vae._table is None:
+            return X
+        with isolated(self.vae.n_jobs):
+            return self.vae._check_new_rows(X)
+
     def encode(self, shown) -> np.ndarray:
         """Return the latent codes (n_samples, n_components) of data that `shown` has returned."""
-        for step in self.undone:
-            shown = step.transform(shown)
-        return np.asarray(self.vae.transform(shown))
+        with isolated(self.vae.n_jobs):
+            return self.vae._encode(self._rows(shown))
 
     def decode(self, Z: np.ndarray) -> np.ndarray:
         """Return the decoded means of latent codes, at the stage of `shown`."""
-        return self.undo(self.vae.inverse_transform(Z))
+        with isolated(self.vae.n_jobs):
+            return self._undo(self.vae._decode(Z))
 
-    def undo(self, rows) -> np.ndarray:
-        """Transform rows from the units of the VAE back to the stage of `shown`."""
+    def reconstruct(self, shown) -> np.ndarray:
+        """Return the decoded means of data that `shown` has returned, given the totals of count rows."""
+        with isolated(self.vae.n_jobs):
+            return self._undo(self.vae._fitted_model.inference.map(VAE.reconstruct_rows, self._rows(shown)))
+
+    def sample(self, n_samples: int, random_state) -> Any:
+        """Draw samples, from all classes of a classifier, at the stage of `after_kept`.
+
+        Raises
+        ------
+        ValueError
+            If the model does not draw samples.
+        """
+        check_draws_samples(self.vae)
+        samples = self.vae.sample(n_samples, random_state=random_state)
+        samples = samples[0] if isinstance(self.vae, VAEClassifier) else samples
+        return self._undo(samples) if self.vae._table is None else samples
+
+    def undo(self, samples) -> np.ndarray:
+        """Transform samples of the VAE back to the stage of `shown`."""
+        return self._undo(samples if self.vae._table is None else self.vae._table.encode(samples))
+
+    def _undo(self, rows: np.ndarray) -> np.ndarray:
         for step in reversed(self.undone):
             rows = step.inverse_transform(rows)
         return np.asarray(rows)
+
+    def _rows(self, shown) -> Matrix:
+        """Return the rows of the VAE for data that `shown` has returned."""
+        for step in self.undone:
+            shown = step.transform(shown)
+        return shown if self.vae._table is not None else self.vae._check_new_rows(shown)
 
     def as_images(self, shown, image_shape) -> np.ndarray:
         """Return images (n_samples, height, width[, 3]) if `shown` or `image_shape` has images, else a table."""
@@ -77,7 +122,7 @@ class PipelineSteps:
                 "expected dense rows to draw, got a sparse matrix before the invertible steps; pass the later steps "
                 "pipeline[n:] to the display, with the dense output of pipeline[:n]."
             )
-        shown = np.asarray(shown)
+        shown = check_array(shown, ensure_all_finite="allow-nan") if is_frame(shown) else np.asarray(shown)
         if shown.ndim < 2:
             raise ValueError(
                 f"expected rows as a two-dimensional array or images, got shape {shown.shape}; pass one row as X[:1]."
@@ -90,7 +135,50 @@ class PipelineSteps:
         """Return the KL divergence of each component, or without a KL term the variance of its codes."""
         return getattr(self.vae, "kl_per_component_", Z.var(axis=0))
 
-    def feature_names(self) -> np.ndarray | None:
+    def feature_names(self, given: Any = None) -> Any:
+        """Return the names of the features, or None if the steps have none.
+
+        Columns of a data frame of mixed columns that have no category are left out.
+
+        Parameters
+        ----------
+        given : sequence of str or None
+            Names that a user gives to all features.
+        """
+        if self.vae._table is None:
+            return self._names() if given is None else given
+        columns = self.vae._table.columns
+        names = column_names([column.name for column in columns] if given is None else given, len(columns))
+        return [name for name, column in zip(names, columns, strict=True) if column.stop > column.start]
+
+    def column_labels(self, given: Any = None) -> Any:
+        """Return the names of the columns of `shown`: those of the features, and "name = category" for categories."""
+        names = self.feature_names(given)
+        if self.vae._table is None or names is None:
+            return names
+        return [
+            label for name, column in zip(names, self._columns(), strict=True) for label in _labels(str(name), column)
+        ]
+
+    def block_sizes(self) -> list[int] | None:
+        """Return the number of columns of `shown` that each feature takes; None if each takes one."""
+        return None if self.vae._table is None else [column.stop - column.start for column in self._columns()]
+
+    def kinds(self) -> list[str] | None:
+        """Return what the decoded columns are, as `Likelihood.kinds_of_means` does; None if all are numbers."""
+        if self.undone:
+            # The likelihood describes columns that their inverses change.
+            return None
+        architecture = self.vae._architecture
+        kinds = architecture.likelihood.kinds_of_means(architecture.n_features)
+        return None if set(kinds) == {"number"} else kinds
+
+    def _columns(self) -> list[Column]:
+        """Return the columns of the data frame that are shown."""
+        assert self.vae._table is not None
+        return [column for column in self.vae._table.columns if column.stop > column.start]
+
+    def _names(self) -> np.ndarray | None:
         """Return the column names of a table, or None if the steps have none."""
         first = [*self.undone, self.vae][0]
         if hasattr(first, "feature_names_in_") or not self.kept:
@@ -126,13 +214,29 @@ def find_steps(estimator) -> PipelineSteps:
     if position is None:
         came = f"data, a {type(estimator).__name__}" if hasattr(estimator, "shape") else repr(estimator)
         raise ValueError(
-            "expected a VAETransformer or VAEClassifier, or a pipeline or search with one of them as a step, got "
-            f"{came}; the estimator is the first argument."
+            "expected a VAETransformer, VAEClassifier or VAEImputer, or a pipeline or search with one of them as a "
+            f"step, got {came}; the estimator is the first argument."
         )
     vae, before = steps[position], steps[:position]
     check_is_fitted(vae)
     n_kept = max((i + 1 for i, step in enumerate(before) if not _is_invertible(step)), default=0)
+    if vae._table is not None:
+        n_kept = position
     return PipelineSteps(vae, before[:n_kept], before[n_kept:])
+
+
+def check_draws_samples(vae: BaseVAE) -> None:
+    """Raise ValueError if a fitted VAE has no generative model."""
+    if not hasattr(vae, "sample"):
+        raise ValueError(
+            f"expected a model that draws samples, got objective={vae.objective!r} without a generative model; "
+            "use objective='elbo', and for VAEClassifier generative_weight above 0."
+        )
+
+
+def _labels(name: str, column: Column) -> list[str]:
+    """Return a label for each column of the matrix that a column of a data frame takes."""
+    return [f"{name} = {category}" for category in column.categories] if column.kind == "category" else [name]
 
 
 def _flat(estimator) -> Iterator[Any]:

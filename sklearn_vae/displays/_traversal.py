@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils._plotting import _validate_style_kwargs
 
-from sklearn_vae.displays._drawing import as_numbers, axes_for, center_and_scale, column_names, split
+from sklearn_vae.displays._drawing import (
+    as_numbers,
+    axes_for,
+    column_names,
+    is_kind,
+    split,
+    standardise,
+    standardised_label,
+)
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic, mosaic_size, value_range
 from sklearn_vae.displays._latent_space import choose_components
 from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._traversal_panels import draw_lines, draw_panels
 
 # Maximum number of components that are traversed with components=None.
 MAX_COMPONENTS = 8
@@ -24,12 +32,14 @@ class TraversalDisplay:
 
     All other components keep the values of one row's code. Images are drawn at the position of
     their code. The columns of a table are drawn as colours, in standard deviations from the
-    column's mean. Create a display with `from_estimator`. All parameters are stored as attributes.
+    column's mean; counts x are drawn as log(1 + x). Booleans and the categories of a data frame
+    have colours of their own, which are probabilities. Create a display with `from_estimator`. All
+    parameters are stored as attributes.
 
     Parameters
     ----------
     decoded : ndarray of shape (n_steps, n_steps, ...) or (n_components, n_steps, ...)
-        Decoded rows of a table (n_features,) or images (height, width[, 3]). Over a plane, the
+        Decoded rows of a table (n_columns,) or images (height, width[, 3]). Over a plane, the
         first axis belongs to the second component. Otherwise, it belongs to the components.
     values : ndarray of shape (n_components, n_steps)
         Values of each traversed component.
@@ -40,8 +50,10 @@ class TraversalDisplay:
     X : ndarray of shape (n_samples, ...)
         Data. For a table, they give the mean and standard deviation of each column. For images,
         they give the range of grey levels.
-    feature_names : array-like of str of shape (n_features,), default=None
+    feature_names : array-like of str of shape (n_columns,), default=None
         Column names of a table. None stands for x0, x1, ...
+    kinds : array-like of {"number", "count", "probability"} of shape (n_columns,), default=None
+        What the decoded columns are. None: numbers.
 
     Attributes
     ----------
@@ -52,9 +64,12 @@ class TraversalDisplay:
     figure_ : matplotlib Figure
         Figure of the plot.
     images_ : list of matplotlib AxesImage
-        One image for each of `axes_`.
+        One image for each of `axes_`. For a table along single components, one for the numbers and
+        one for the probabilities.
     colorbar_ : matplotlib Colorbar or None
-        Colour bar of a table; None for images.
+        Colour bar of a table's numbers and counts; None if it has none, and for images.
+    probability_colorbar_ : matplotlib Colorbar or None
+        Colour bar of a table's probabilities; None if it has none, and for images.
 
     See Also
     --------
@@ -72,13 +87,14 @@ class TraversalDisplay:
     (6, 6, 8, 8)
     """
 
-    def __init__(self, *, decoded, values, components, plane, X, feature_names=None):
+    def __init__(self, *, decoded, values, components, plane, X, feature_names=None, kinds=None):
         self.decoded = decoded
         self.values = values
         self.components = components
         self.plane = plane
         self.X = X
         self.feature_names = feature_names
+        self.kinds = kinds
 
     @classmethod
     def from_estimator(
@@ -156,7 +172,8 @@ class TraversalDisplay:
             components=components,
             plane=len(components) == 2,
             X=steps.as_images(shown, image_shape),
-            feature_names=steps.feature_names() if feature_names is None else feature_names,
+            feature_names=steps.column_labels(feature_names),
+            kinds=steps.kinds() if decoded.ndim == 2 else None,
         )
         return display.plot(ax, image_kwargs=image_kwargs)
 
@@ -175,7 +192,7 @@ class TraversalDisplay:
         display : TraversalDisplay
             Display with the drawn objects as attributes.
         """
-        self.colorbar_ = None
+        self.colorbar_ = self.probability_colorbar_ = None
         decoded, X = as_numbers(self.decoded), as_numbers(self.X)
         if decoded.ndim > 3:
             self.ax_ = axes_for(self, ax, mosaic_size(decoded))
@@ -183,9 +200,9 @@ class TraversalDisplay:
             draw_images = self._draw_image_plane if self.plane else self._draw_image_lines
             draw_images(decoded, value_range(X), image_kwargs)
         else:
-            center, scale = center_and_scale(X)
+            names = column_names(self.feature_names, X.shape[1])
             draw_table = self._draw_table_plane if self.plane else self._draw_table_lines
-            draw_table((decoded - center) / scale, column_names(self.feature_names, X.shape[1]), ax, image_kwargs)
+            draw_table(decoded, standardise(decoded, X, self.kinds), names, ax, image_kwargs or {})
         self.figure_ = self.ax_.figure
         return self
 
@@ -204,9 +221,9 @@ class TraversalDisplay:
         label_rows(self.ax_, self.images_[0], [f"component {j}" for j in self.components])
         self.ax_.set_xlabel(PERCENTILES_LABEL)
 
-    def _draw_table_plane(self, decoded, names, ax, image_kwargs) -> None:
+    def _draw_table_plane(self, decoded, standard, names, ax, image_kwargs) -> None:
         """Draw a panel for each of the columns that change most, in column order."""
-        spread = decoded.std(axis=(0, 1))
+        spread = standard.std(axis=(0, 1))
         columns = np.sort(np.argsort(-spread, kind="stable")[:MAX_PANELS])
         n_columns = int(np.ceil(np.sqrt(len(columns))))
         n_rows = -(-len(columns) // n_columns)
@@ -215,39 +232,43 @@ class TraversalDisplay:
         for panel in panels[len(columns) :]:
             panel.remove()
         self.axes_ = panels[: len(columns)]
-        style = {
-            "origin": "lower",
-            "extent": (*_edges(self.values[0]), *_edges(self.values[1])),
-            **(image_kwargs or {}),
-        }
-        self.images_ = []
+        is_probability = is_kind("probability", self.kinds, len(names))
+        style = {"origin": "lower", "extent": (*_edges(self.values[0]), *_edges(self.values[1])), **image_kwargs}
+        shown = np.where(is_probability, decoded, standard)[..., columns]
+        self.images_ = draw_panels(self.axes_, shown, is_probability[columns], style)
         for i, (panel, column) in enumerate(zip(self.axes_, columns, strict=True)):
-            self.images_.append(panel.imshow(decoded[..., column], **_diverging(decoded[..., columns], style)))
             is_lowest = i + n_columns >= len(columns)
             panel.set_title(names[column], fontsize="medium")
             panel.tick_params(labelbottom=is_lowest, labelleft=i % n_columns == 0)
             panel.set_xlabel(f"component {self.components[0]}" if is_lowest else "")
             panel.set_ylabel(f"component {self.components[1]}" if i % n_columns == 0 else "")
-        self._add_colorbar()
+        self._add_colorbars(self.images_, is_probability[columns])
 
-    def _draw_table_lines(self, decoded, names, ax, image_kwargs) -> None:
+    def _draw_table_lines(self, decoded, standard, names, ax, image_kwargs) -> None:
         """Draw a row of colours for each column, with the traversals of all components side by side."""
         n_components, n_steps, n_columns = decoded.shape
-        gaps = np.full((n_components, 1, n_columns), np.nan)
-        image = np.concatenate([decoded, gaps], axis=1).reshape(-1, n_columns).T[:, :-1]
         self.ax_ = axes_for(self, ax, (min(max(6.4, 1.2 * n_components), 14.0), min(0.28 * n_columns, 12.0) + 1.4))
         self.axes_ = np.array([self.ax_])
-        self.images_ = [self.ax_.imshow(image, **_diverging(image, image_kwargs or {}))]
+        is_probability = is_kind("probability", self.kinds, n_columns)
+        shown = np.where(is_probability, decoded, standard)
+        self.images_ = draw_lines(self.ax_, shown, is_probability, image_kwargs)
         self.ax_.set_yticks(range(n_columns), names)
         centers = (n_steps + 1) * np.arange(n_components) + (n_steps - 1) / 2
         self.ax_.set_xticks(centers, self.components)
         self.ax_.set_xlabel(f"component, {PERCENTILES_LABEL}")
         self.ax_.tick_params(length=0)
-        self._add_colorbar()
+        self._add_colorbars(self.images_, np.unique(is_probability))
 
-    def _add_colorbar(self) -> None:
-        label = "standard deviations\nfrom the column's mean"
-        self.colorbar_ = self.ax_.figure.colorbar(self.images_[0], ax=self.ax_, label=label)
+    def _add_colorbars(self, images, is_probability) -> None:
+        """Draw a colour bar of the numbers and one of the probabilities; each image shows one of the two."""
+        figure = self.ax_.figure
+        bars = [
+            figure.colorbar(images[list(is_probability).index(kind)], ax=self.ax_, label=label)
+            if kind in is_probability
+            else None
+            for kind, label in [(False, standardised_label(self.kinds)), (True, "probability")]
+        ]
+        self.colorbar_, self.probability_colorbar_ = bars
 
 
 def line_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> np.ndarray:
@@ -270,10 +291,3 @@ def _edges(values: np.ndarray) -> tuple[float, float]:
     """Return the outer edges of cells around evenly spaced values; equal values get an interval of width 1."""
     half = 0.5 * (values[-1] - values[0]) / (len(values) - 1) or 0.5
     return values[0] - half, values[-1] + half
-
-
-def _diverging(image: np.ndarray, image_kwargs: dict) -> dict:
-    """Return `imshow` arguments with a diverging colour map that is symmetric around 0."""
-    largest = max(float(np.nanmax(np.abs(image))), 1e-6)
-    defaults = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "aspect": "auto"}
-    return _validate_style_kwargs(defaults, image_kwargs)

@@ -137,6 +137,22 @@ class Likelihood(BaseEstimator, ABC):
         """
         return self
 
+    def kinds_of_means(self, n_features: int) -> list[str]:
+        """Return what the mean of each column is, for the scales of plots.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of columns.
+
+        Returns
+        -------
+        kinds : list of {"number", "count", "probability"}
+            By default "number" for each column. "count" is the mean of a count, and "probability" that of zeros and
+            ones.
+        """
+        return ["number"] * n_features
+
     def check_data(self, X: np.ndarray) -> None:
         """Raise an error for values outside the support of p(x|z).
 
@@ -674,6 +690,25 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
             Mean in the data's units, float64.
         """
         return self.restore(self(raw.double()).mean)
+
+    def mean_given(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return E[x|z] of observed rows, whose totals it uses if the likelihood takes these as given.
+
+        By default no totals are given, and this is `mean`.
+
+        Parameters
+        ----------
+        observed : Observed
+            The rows.
+        raw : Tensor of shape (n_rows, n_outputs)
+            The decoder's output.
+
+        Returns
+        -------
+        mean : Tensor of shape (n_rows, n_features)
+            Mean in the data's units, float64.
+        """
+        return self.mean(raw)
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw x.

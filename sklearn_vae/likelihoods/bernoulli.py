@@ -60,6 +60,10 @@ class Bernoulli(UnitInterval):
         """Make the torch module for `n_features` columns."""
         return BernoulliModule(n_features, self.max_value, self.dynamic_binarization)
 
+    def kinds_of_means(self, n_features: int) -> list[str]:
+        """Return "probability" for each column, unless a number other than 1 represents a one."""
+        return ["probability" if self.max_value == 1 else "number"] * n_features
+
 
 class BernoulliModule(UnitIntervalModule):
     """Bernoulli distribution whose raw outputs are logits."""

@@ -72,6 +72,10 @@ class Categorical(Likelihood):
         """Make the torch module for `n_features` columns."""
         return CategoricalModule(self._sizes(n_features))
 
+    def kinds_of_means(self, n_features: int) -> list[str]:
+        """Return "probability" for each column of the blocks."""
+        return ["probability"] * n_features
+
     def for_table(self, columns: Sequence[Column]) -> Likelihood:
         """Return the specification with the numbers of categories of a frame's columns."""
         others = [column for column in columns if column.kind != "category"]

@@ -205,6 +205,14 @@ class Columns(_BaseComposition, Likelihood):
         ]
         return Columns(resolved, "refuse")
 
+    def kinds_of_means(self, n_features: int) -> list[str]:
+        """Return what the mean of each column is under its group's likelihood."""
+        kinds = ["number"] * n_features
+        for _, likelihood, columns in self._complete(n_features).likelihoods:
+            for i, kind in zip(columns, likelihood.kinds_of_means(len(columns)), strict=True):
+                kinds[i] = kind
+        return kinds
+
     def check_data(self, X: np.ndarray) -> None:
         """Raise an error for values outside the support of a group's likelihood."""
         for name, likelihood, columns in self._complete(X.shape[1]).likelihoods:

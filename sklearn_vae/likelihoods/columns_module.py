@@ -166,6 +166,10 @@ class ColumnsModule(LikelihoodModule):
         """Return E[x|z], float64."""
         return self._decoded(raw, lambda part, r: part.mean(r))
 
+    def mean_given(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return E[x|z] of observed rows, float64; a total is that of the row's columns in the group."""
+        return self._join([part.mean_given(o, r) for part, o, r in self._scored(observed, raw)])
+
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw x, float64."""
         return self._decoded(raw, lambda part, r: part.sample(r, generator))

@@ -32,6 +32,10 @@ CHUNK_SIZE = 2**20
 class Counts(Likelihood):
     """Base class of likelihoods for counts 0, 1, 2, ..."""
 
+    def kinds_of_means(self, n_features: int) -> list[str]:
+        """Return "count" for each column."""
+        return ["count"] * n_features
+
     def check_data(self, X: np.ndarray) -> None:
         """Raise ValueError unless all values are counts."""
         if not np.issubdtype(X.dtype, np.floating):
@@ -188,6 +192,10 @@ class CountsModule(LikelihoodModule):
         if not self.shares_total:
             return self.limit_growth(raw).exp()
         return raw.softmax(-1) * self.mean_total
+
+    def mean_given(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return the mean counts of rows with their own totals, float64."""
+        return self.log_mean(observed, raw.double()).exp()
 
     @abstractmethod
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:

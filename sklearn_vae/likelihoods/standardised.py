@@ -109,6 +109,10 @@ class StandardisedCells(Standardised):
         """Return E[x|z], float64."""
         return self.part.mean(raw) * self.scale + self.center
 
+    def mean_given(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return E[x|z] of observed rows, float64."""
+        return self.part.mean_given(observed, raw) * self.scale + self.center
+
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw x, float64."""
         return self.part.sample(raw, generator) * self.scale + self.center
@@ -160,6 +164,10 @@ class StandardisedInputs(Standardised):
     def mean(self, raw: Tensor) -> Tensor:
         """Return E[x|z], float64."""
         return self.part.mean(raw)
+
+    def mean_given(self, observed: Observed, raw: Tensor) -> Tensor:
+        """Return E[x|z] of observed rows, float64."""
+        return self.part.mean_given(observed, raw)
 
     def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Draw x, float64."""

@@ -64,7 +64,9 @@ def test_display_draws_on_given_axes_as_on_its_own(display, name, request):
 @pytest.mark.parametrize("display", [*WITH_X, *WITHOUT_X])
 def test_display_needs_a_fitted_autoencoder(display):
     X = [FRAME][: display in WITH_X]
-    with pytest.raises(ValueError, match=r"expected a VAETransformer or VAEClassifier, or a pipeline .* got Standard"):
+    with pytest.raises(
+        ValueError, match=r"expected a VAETransformer, VAEClassifier or VAEImputer, or a pipeline .* got Standard"
+    ):
         display.from_estimator(StandardScaler().fit(FRAME), *X)
     for data in (FRAME, FRAME.to_numpy()):
         with pytest.raises(ValueError, match=f"got data, a {type(data).__name__}; the estimator is the first argument"):
