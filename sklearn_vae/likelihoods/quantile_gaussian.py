@@ -19,7 +19,7 @@ from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearSta
 # Smallest standard deviation of a normal score given z; that of all rows is 1.
 MIN_SCALE = 0.01
 # Smallest variance of a normal score given z at the start.
-MIN_NOISE = 0.05
+MIN_NOISE = 0.01
 # Width of an interval, in standard deviations, up to which its probability is the density times the width. The
 # relative error is below a 24th of its square.
 MAX_NARROW = 1e-2
