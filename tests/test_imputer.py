@@ -51,7 +51,7 @@ def conditional(mean, covariance, x):
 
 def test_start_imputes_the_conditional_mean():
     X = with_gaps(low_rank())
-    imputer = VAEImputer(2, max_iter=0, n_draws=5000, random_state=0).fit(X)
+    imputer = small_imputer(max_iter=0, n_draws=5000).fit(X)
     mean, covariance = linear_model(imputer)
     filled = imputer.transform(X[:20])
     for x, row in zip(X[:20], filled, strict=True):
@@ -60,7 +60,7 @@ def test_start_imputes_the_conditional_mean():
 
 def test_draws_have_the_conditional_distribution_at_the_start():
     x = np.array([np.nan, 1.5, 2.5, np.nan, 3.0])
-    imputer = VAEImputer(2, max_iter=0, n_draws=500, sample_posterior=True, random_state=0).fit(with_gaps(low_rank()))
+    imputer = small_imputer(max_iter=0, n_draws=500, sample_posterior=True).fit(with_gaps(low_rank()))
     draws = imputer.transform(np.tile(x, (4000, 1)))[:, [0, 3]]
     mean, covariance = conditional(*linear_model(imputer), x)
     np.testing.assert_allclose(draws.mean(0), mean, atol=0.1)
