@@ -449,11 +449,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
 
     def _in_requested_library(self, frame: nw.DataFrame) -> Any:
         """Return a frame of the library that ``set_output`` names; scikit-learn itself would lose the dtypes."""
-        library = _get_output_config("transform", self)["dense"]
-        if library == frame.implementation.value:
-            return frame.to_native()
         convert = {"pandas": frame.to_pandas, "polars": frame.to_polars}
-        return convert.get(library, frame.to_native)()
+        return convert.get(_get_output_config("transform", self)["dense"], frame.to_native)()
 
     @property
     def _is_kept(self) -> np.ndarray:

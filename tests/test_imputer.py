@@ -190,9 +190,12 @@ def test_set_output_of_the_other_library_keeps_the_dtypes(fitted_to, numbers):
     frames = {"pandas": X, "polars": pl.from_pandas(X)}
     imputer = small_imputer(add_indicator=True).fit(frames[fitted_to])
     filled = {library: imputer.transform(frame) for library, frame in frames.items()}
-    found = imputer.set_output(transform="polars").transform(X)
-    assert_polars_equal(found, filled["polars"])
-    found = imputer.set_output(transform="pandas").transform(frames["polars"])
+    imputer.set_output(transform="polars")
+    assert_polars_equal(imputer.transform(X), filled["polars"])
+    assert_polars_equal(imputer.transform(frames["polars"]), filled["polars"])
+    imputer.set_output(transform="pandas")
+    pd.testing.assert_frame_equal(imputer.transform(X), filled["pandas"])
+    found = imputer.transform(frames["polars"])
     assert (
         found.dtypes.map(str).tolist() == ["float64", "int64", "category", "bool"][: X.shape[1]] + ["bool"] * X.shape[1]
     )
