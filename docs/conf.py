@@ -62,6 +62,7 @@ examples_order = [
     "plot_anomalies.py",
     "plot_images.py",
     "plot_displays.py",
+    "plot_tables.py",
     "plot_image_classification.py",
     "*",
 ]

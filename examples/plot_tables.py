@@ -15,6 +15,8 @@ As a script, this example saves the figures in the folder ``outputs``, or in the
 # The 442 patients of scikit-learn's diabetes data, with units and categories in place of codes. One cell in twenty is
 # removed.
 
+# sphinx_gallery_dummy_images=1
+
 import os
 from pathlib import Path
 
@@ -55,7 +57,7 @@ print(X.head().to_string())
 # distance of the two distributions, from 0 to 1. The heat maps below show how strongly each pair of columns depends on
 # each other, from 0 to 1, in the data and in the samples.
 
-vae = VAETransformer(n_components=4, hidden_layer_sizes=(64,), max_iter=60, random_state=0).fit(X)
+vae = VAETransformer(n_components=4, hidden_layer_sizes=(64,), max_iter=40, random_state=0).fit(X)
 comparison = TableComparisonDisplay.from_estimator(vae, X, random_state=0)
 comparison.figure_.savefig(output / "tables_comparison.png", dpi=110)
 

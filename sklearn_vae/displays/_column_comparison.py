@@ -22,7 +22,7 @@ MAX_INTEGER = 2**53
 class ColumnComparison:
     """Distributions of a column in data and in samples; missing cells are left out.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Name of the column.
@@ -87,7 +87,10 @@ def bin_edges(data: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, float 
         return edges, width
     if is_integer:
         return _of_integers(low, high, n_bins), None
-    return np.histogram_bin_edges(both, n_bins), None
+    # Numbers that are equal up to rounding are in the middle.
+    rounding = 1e-9 * max(abs(low), abs(high))
+    margin = 0.0 if high - low > rounding else max(0.5, rounding)
+    return np.linspace(low - margin, high + margin, n_bins + 1), None
 
 
 def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:

@@ -64,6 +64,8 @@ def pair_columns(X: Any, X_sampled: Any, columns: Sequence[Any] | None) -> list[
     samples = _columns_like(X_sampled, data)
     names = list(data)
     chosen = names if columns is None else [_find(column, names) for column in columns]
+    if not chosen:
+        raise ValueError("expected at least one column to compare, got none; use columns=None for all columns.")
     return [_pair(name, data[name], samples[name]) for name in chosen]
 
 

@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotE
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_vae import VAEClassifier
+from sklearn_vae import VAEClassifier, VAEImputer
 from sklearn_vae._base import BaseVAE
 from sklearn_vae._data.devices import isolated
 from sklearn_vae._data.sparse_rows import Matrix
@@ -119,8 +119,8 @@ class PipelineSteps:
         """Return images (n_samples, height, width[, 3]) if `shown` or `image_shape` has images, else a table."""
         if issparse(shown):
             raise ValueError(
-                "expected dense rows to draw, got a sparse matrix before the invertible steps; pass the later steps "
-                "pipeline[n:] to the display, with the dense output of pipeline[:n]."
+                "expected dense rows to draw, got a sparse matrix before the invertible steps; pass X.toarray(), or of "
+                "a pipeline the later steps pipeline[n:] with the dense output of pipeline[:n]."
             )
         shown = check_array(shown, ensure_all_finite="allow-nan") if is_frame(shown) else np.asarray(shown)
         if shown.ndim < 2:
@@ -202,6 +202,8 @@ class PipelineSteps:
 def find_steps(estimator) -> PipelineSteps:
     """Return the VAE step of a fitted estimator, pipeline or search, and the steps before it.
 
+    Of a pipeline that imputes before it encodes, the VAE is that of the encoding.
+
     Raises
     ------
     ValueError
@@ -210,7 +212,8 @@ def find_steps(estimator) -> PipelineSteps:
         If the estimator is not fitted.
     """
     steps = list(_flat(estimator))
-    position = next((i for i, step in enumerate(steps) if isinstance(step, BaseVAE)), None)
+    positions = [i for i, step in enumerate(steps) if isinstance(step, BaseVAE)]
+    position = next((i for i in positions if not isinstance(steps[i], VAEImputer)), next(iter(positions), None))
     if position is None:
         came = f"data, a {type(estimator).__name__}" if hasattr(estimator, "shape") else repr(estimator)
         raise ValueError(

@@ -74,13 +74,13 @@ class TableComparisonDisplay:
     >>> import pandas as pd
     >>> from sklearn_vae import VAETransformer
     >>> from sklearn_vae.displays import TableComparisonDisplay
-    >>> X = pd.DataFrame({"age": [31, 48, 25, 60] * 10, "city": ["Oslo", None, "Rome", "Rome"] * 10})
+    >>> X = pd.DataFrame({"age": [31, 48, 25, 60] * 10, "city": ["Rome", None, "Oslo", "Rome"] * 10})
     >>> vae = VAETransformer(1, max_iter=5, random_state=0).fit(X)
     >>> display = TableComparisonDisplay.from_estimator(vae, X, random_state=0)
     >>> display.columns[1].categories, display.columns[1].data.round(2).tolist()
     (['Oslo', 'Rome'], [0.33, 0.67])
     >>> display.associations.round(2).tolist()
-    [[1.0, 0.5], [0.5, 1.0]]
+    [[1.0, 0.87], [0.87, 1.0]]
     """
 
     def __init__(self, *, columns, associations, associations_sampled):

@@ -208,3 +208,20 @@ def test_masks_negative_positions_and_empty_groups(mixed):
     for columns in ([False, False, True], -1, [-1], slice(2, None), np.array([2])):
         vae = fitted(X, Columns([("count", Poisson(), columns), ("none", Gaussian(), [])]), max_iter=0)
         assert (vae.sample(20, random_state=0)[:, 2] % 1 == 0).all()
+
+
+def test_mean_given_rows_is_that_of_the_parts(mixed):
+    X = np.c_[mixed, mixed[:, 6] + np.arange(N) % 3]
+    likelihood = groups().set_params(count=Poisson(library_size=True))
+    likelihood.likelihoods[3] = ("count", likelihood.likelihoods[3][1], [6, 7])
+    module, _ = started(likelihood, X)
+    raw = normal(N, module.n_outputs).double()
+    mean, given = module.mean(raw).numpy(), module.mean_given(module.observe(torch.from_numpy(X)), raw).numpy()
+    np.testing.assert_allclose(given[:, :6], mean[:, :6])
+    np.testing.assert_allclose(given[:, 6:].sum(1), X[:, 6:].sum(1), atol=1e-6)
+
+
+def test_kinds_of_means_are_those_of_the_groups(mixed):
+    kinds = ["number", "probability", "probability", "probability", "probability", "number", "count"]
+    assert fitted(mixed, groups())._architecture.likelihood.kinds_of_means(7) == kinds
+    assert Columns([("grey", Bernoulli(max_value=255), [1])]).kinds_of_means(2) == ["number", "number"]

@@ -226,3 +226,21 @@ def test_counts_mean_has_the_mean_total_where_it_is_given(likelihood):
         np.testing.assert_allclose(totals, X.sum(1).mean(), rtol=0.01)
     else:
         assert np.corrcoef(totals, X.sum(1))[0, 1] > 0.3
+
+
+@over_counts
+@pytest.mark.parametrize("hide", [False, True])
+def test_counts_mean_given_rows_has_their_totals_if_these_are_given(likelihood, hide):
+    X = low_rank_counts()
+    module, _ = started(likelihood, X)
+    x = torch.from_numpy(X)
+    mask = torch.from_numpy(np.random.default_rng(0).random(X.shape) < 0.7) if hide else None
+    raw = normal(N_ROWS, N_FEATURES).double()
+    mean = module.mean_given(module.observe(x)._replace(mask=mask), raw)
+    if not module.shares_total:
+        torch.testing.assert_close(mean, module.mean(raw))
+        return
+    observed = x if mask is None else x.where(mask, 0)
+    torch.testing.assert_close(mean.sum(1), observed.sum(1), atol=1e-6, rtol=1e-6)
+    ratio = mean[0] / module.mean(raw)[0] if mask is None else (mean / module.mean(raw))[0][mask[0]]
+    torch.testing.assert_close(ratio, ratio[:1].expand(ratio.shape))
