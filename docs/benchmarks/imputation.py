@@ -140,8 +140,8 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     common.one_thread()
     results = common.Results(args.output, args.resume)
-    for cell in product(args.seeds, args.sets, args.shares, args.methods):
-        values = dict(zip(["seed", "set", "share", "imputer"], cell, strict=True))
+    for cell in product(args.seeds, args.shares, args.sets, args.methods):
+        values = dict(zip(["seed", "share", "set", "imputer"], cell, strict=True))
         values = {key: values[key] for key in [*CELL, "imputer"]}
         if results.lacks(values):
             results.add((accuracies if args.downstream else errors)(values, args))
