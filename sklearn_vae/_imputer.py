@@ -123,7 +123,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
 
     input_noise : float or "auto", default="auto"
         Standard deviation of the Gaussian noise added to the encoder's input in training. The
-        unit is the square root of the columns' mean variance. "auto" is
+        unit is the square root of the columns' mean variance; with ``Gaussian(per_column=True)``,
+        it is each column's noise scale. "auto" is
         min(0.5, 6 / sqrt(n_samples)).
 
     averaging : float, default=0.998

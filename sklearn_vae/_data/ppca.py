@@ -56,16 +56,19 @@ class PPCA:
         Variances along the first axes; 0 for components beyond the number of axes.
     noise_variance : float
         Maximum-likelihood noise variance (Tipping & Bishop 1999, eq. 8).
+    factors : Factors or None
+        Factor analysis of the same rows, if each column has its own noise variance.
     """
 
     moments: Moments
     axes: np.ndarray
     variances: np.ndarray
     noise_variance: float
+    factors: Factors | None = None
 
     def select(self, columns: Sequence[int] | slice | Tensor) -> PPCA:
         """Return the same components for these columns only. The axes are then no longer orthonormal."""
-        return replace(self, moments=self.moments.select(columns), axes=self.axes[columns])
+        return replace(self, moments=self.moments.select(columns), axes=self.axes[columns], factors=None)
 
     def maps(self, noise_variance: float) -> LinearGaussian:
         r"""Return the optimal linear model for this noise variance (Tipping & Bishop 1999, eq. 7).
@@ -84,6 +87,16 @@ class PPCA:
         # Variance per axis is at most n_features (unit mean variance), but a fixed noise can exceed it: cap it.
         spread = math.sqrt(np.minimum(total, len(self.axes)).mean())
         return LinearGaussian(decoder, decoder.T / total[:, None], posterior_variance, spread)
+
+
+class Factors(NamedTuple):
+    r"""Factor analysis, :math:`x = W z + \epsilon` with noise of variance :math:`\psi_j` in column j.
+
+    The posterior given a complete row has a diagonal covariance, because :math:`W^T \Psi^{-1} W` is diagonal.
+    """
+
+    weight: np.ndarray  # (n_features, n_components)
+    variance: np.ndarray  # (n_features,)
 
 
 class LinearGaussian(NamedTuple):

@@ -1,4 +1,4 @@
-"""Probabilistic PCA of rows with missing cells, by variational Bayes."""
+"""Probabilistic PCA and factor analysis of rows with missing cells, by variational Bayes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_vae._data.ppca import CHUNK_SIZE, PPCA
+from sklearn_vae._data.ppca import CHUNK_SIZE, PPCA, Factors
 from sklearn_vae._data.rows import Rows
 
 # Iterations end when the noise variance changes by at most this share, or after this number of passes.
@@ -19,10 +19,13 @@ MAX_PRODUCTS, MIN_ROWS = 2e9, 1000
 INITIAL_NOISE_VARIANCE = 0.5
 # Smallest noise variance and smallest prior variance of a component's weights, relative to the columns' mean variance.
 MIN_VARIANCE, MIN_PRIOR_VARIANCE = 1e-6, 1e-8
+# Smallest noise variance of a column, relative to the column's variance. Without a limit, the likelihood may grow
+# without bound as the noise of a column vanishes (a Heywood case).
+MIN_COLUMN_SHARE = 1e-3
 
 
-def fit_observed_cells(rows: Rows, start: PPCA) -> PPCA:
-    r"""Fit probabilistic PCA to the observed cells of incomplete rows.
+def fit_observed_cells(rows: Rows, start: PPCA, per_column: bool = False) -> PPCA:
+    r"""Fit probabilistic PCA, or factor analysis, to the observed cells of rows.
 
     Each column's weights :math:`w_j` have a normal prior with a variance per component and a normal approximate
     posterior (Bishop 1999; Ilin and Raiko 2010, section 4). The prior variances are estimated. This removes components
@@ -34,6 +37,8 @@ def fit_observed_cells(rows: Rows, start: PPCA) -> PPCA:
         Rows with missing cells.
     start : PPCA
         The solution for missing cells at the means of their columns.
+    per_column : bool, default=False
+        Whether each column has its own noise variance, as in factor analysis. The result then has `factors`.
 
     Returns
     -------
@@ -42,20 +47,20 @@ def fit_observed_cells(rows: Rows, start: PPCA) -> PPCA:
     """
     n_features, d = rows.n_features, len(start.variances)
     rows = rows.evenly_spaced(max(MIN_ROWS, int(MAX_PRODUCTS / (n_features * d * d))))
-    state = _Estimate(start, rows.device)
+    state = _Estimate(start, rows.device, per_column)
     for _ in range(MAX_PASSES):
         before = state.noise_variance
         state.update(rows)
-        if abs(state.noise_variance - before) <= TOLERANCE * before:
+        if float((state.noise_variance - before).abs().max()) <= TOLERANCE * float(before.max()):
             break
     u, s, _ = torch.linalg.svd(state.weight, full_matrices=False)
-    variances = torch.zeros(d, dtype=s.dtype)
-    variances[: len(s)] = s.cpu().square() + state.noise_variance
+    variances, noise_variance = torch.zeros(d, dtype=s.dtype), float(state.noise_variance.mean())
+    variances[: len(s)] = s.cpu().square() + noise_variance
     moments = replace(start.moments, center=start.moments.center + start.moments.unit * state.center)
     # The axes beyond the components are those of the start, as far as they are orthogonal.
     axes = np.linalg.qr(np.hstack([u.cpu().numpy(), start.axes]))[0][:, : max(len(s), start.axes.shape[1])]
     axes[:, : len(s)] = u.cpu().numpy()
-    return PPCA(moments, axes, variances.numpy(), state.noise_variance)
+    return PPCA(moments, axes, variances.numpy(), noise_variance, state.factors() if per_column else None)
 
 
 class ConditionalMeans:
@@ -88,14 +93,19 @@ class ConditionalMeans:
 class _Estimate:
     """Posterior means and covariances of the weights, in the units of the rows' moments."""
 
-    def __init__(self, start: PPCA, device: torch.device):
-        self.moments = start.moments
+    def __init__(self, start: PPCA, device: torch.device, per_column: bool):
+        self.moments, self.per_column = start.moments, per_column
         self.weight = torch.from_numpy(start.maps(0.0).decoder).to(device)
         p, d = self.weight.shape
         self.center = self.weight.new_zeros(p)
         self.covariance = self.weight.new_zeros(p, d, d)
         self.prior_variance = self.weight.new_ones(d)
-        self.noise_variance = INITIAL_NOISE_VARIANCE
+        self.noise_variance = self.weight.new_full((p,), INITIAL_NOISE_VARIANCE)
+
+    def factors(self) -> Factors:
+        r"""Return the weights, rotated so that :math:`W^T \Psi^{-1} W` is diagonal, and the noise variances."""
+        v = torch.linalg.svd(self.weight / self.noise_variance.sqrt()[:, None])[2].T
+        return Factors((self.weight @ v).cpu().numpy(), self.noise_variance.cpu().numpy())
 
     def update(self, rows: Rows) -> None:
         """Make one pass over the rows: expectations of z, then new weights and variances."""
@@ -124,25 +134,34 @@ class _Estimate:
         """Return means and covariances of z given the observed cells."""
         d = self.weight.shape[1]
         identity = torch.eye(d, dtype=outer.dtype, device=outer.device)
-        precision = (mask @ outer).view(-1, d, d) + self.noise_variance * identity
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(precision))
-        z = (inverse @ (residual @ self.weight)[..., None])[..., 0]
-        return z, self.noise_variance * inverse
+        precision = ((mask / self.noise_variance) @ outer).view(-1, d, d) + identity
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
+        z = (covariance @ ((residual / self.noise_variance) @ self.weight)[..., None])[..., 0]
+        return z, covariance
 
     def _maximize(self, zz: Tensor, yz: Tensor, mask_z: Tensor, y_sum: Tensor, square: Tensor, n_cells: Tensor) -> None:
         """Set center, weights and variances from the weighted sums over observed cells of each column."""
         total = n_cells.clamp_min(torch.finfo(n_cells.dtype).tiny)
         self.center = (y_sum - (self.weight * mask_z).sum(1)) / total
         yz = yz - self.center[:, None] * mask_z
-        precision = zz + self.noise_variance * torch.diag(1 / self.prior_variance)
+        noise_variance = self.noise_variance[:, None, None]
+        precision = zz + noise_variance * torch.diag(1 / self.prior_variance)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(precision))
         self.weight = (inverse @ yz[..., None])[..., 0]
         # Columns without observed cells are not part of the model.
         observed = (n_cells > 0)[:, None, None]
-        self.covariance = self.noise_variance * inverse * observed
+        self.covariance = noise_variance * inverse * observed
         outer = self._outer().view_as(zz)
         square = square - 2 * self.center * y_sum + n_cells * self.center.square()
-        error = (square - 2 * (self.weight * yz).sum(1) + (zz * outer).sum((1, 2))).sum()
-        self.noise_variance = max(float(error / n_cells.sum()), MIN_VARIANCE)
+        error = square - 2 * (self.weight * yz).sum(1) + (zz * outer).sum((1, 2))
+        self.noise_variance = self._noise_variance(error, square, n_cells)
         self.prior_variance = outer.diagonal(dim1=1, dim2=2).sum(0) / observed.sum()
         self.prior_variance = self.prior_variance.clamp_min(MIN_PRIOR_VARIANCE)
+
+    def _noise_variance(self, error: Tensor, square: Tensor, n_cells: Tensor) -> Tensor:
+        """Return each column's noise variance, from sums of squared errors and of squares over its observed cells."""
+        mean = (error.sum() / n_cells.sum()).expand_as(error)
+        if self.per_column:
+            least = MIN_COLUMN_SHARE * square / n_cells
+            mean = torch.where(n_cells > 0, torch.maximum(error / n_cells, least), mean)
+        return mean.clamp_min(MIN_VARIANCE)

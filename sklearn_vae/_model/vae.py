@@ -157,7 +157,7 @@ class VAE(nn.Module):
         if not (self.training and self.input_noise and generator is not None):
             return inputs
         noise = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype, device=inputs.device)
-        return inputs + self.input_noise * self.likelihood.input_unit * noise
+        return inputs + self.input_noise * self.likelihood.input_noise_unit * noise
 
     def classify(self, inputs: Tensor) -> Tensor:
         """Return class logits (n_rows, n_classes) for the encoder's inputs."""

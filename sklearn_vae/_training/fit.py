@@ -197,8 +197,9 @@ class FitProcedure:
             n_axes = self.architecture.n_coordinates or 0
             feature_moments = moments if features is rows else fit_moments(features)
             ppca = fit_ppca(features, feature_moments, self.architecture.n_components, n_axes)
-            if rows.has_gaps:
-                ppca = fit_observed_cells(features, ppca)
+            per_column = model.likelihood.has_column_scales
+            if rows.has_gaps or per_column:
+                ppca = fit_observed_cells(features, ppca, per_column)
             moments, axes = ppca.moments if features is rows else moments, ppca.axes[:, :n_axes]
         model.likelihood.set_units(moments, axes)
         model.gaps.center.copy_(moments.center)

@@ -325,6 +325,16 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         return self.input_unit.dtype
 
     @property
+    def has_column_scales(self) -> bool:
+        """Whether each column has a noise scale of its own in training, which starts at factor analysis."""
+        return False
+
+    @property
+    def input_noise_unit(self) -> Tensor:
+        """Unit of the noise that training adds to the encoder's inputs: a number, or one per input."""
+        return self.input_unit
+
+    @property
     def cell_unit(self) -> float:
         """Size of one cell unit in the data's units: a column is `cell_unit` times its cell, up to a shift."""
         return 1.0

@@ -53,7 +53,8 @@ class Gaussian(Likelihood):
         parameter trained by gradient. A float: a fixed value in the data's units, at least
         1e-9 of the root of the columns' mean variance.
     per_column : bool or "auto", default="auto"
-        True: one scale per column instead of one for all; not for a fixed scale. False: one
+        True: one scale per column instead of one for all; not for a fixed scale. Training then
+        starts at factor analysis, and the unit of the input noise is each column's scale. False: one
         scale. "auto": one scale in training, so that columns with little noise do not take up
         all latent variables. After training with an optimal scale, `VAETransformer` estimates
         one scale per column from the errors of held-out rows, for densities and samples.
@@ -150,7 +151,9 @@ class GaussianModule(LikelihoodModule):
             self.axes.copy_(torch.from_numpy(axes))
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
-        """Return the maps of probabilistic PCA, which are optimal for a linear model with one scale."""
+        """Return the maps of probabilistic PCA, or those of factor analysis if there is a scale per column."""
+        if ppca.factors is not None:
+            return self._factor_start(ppca, *ppca.factors)
         self.set_variance(ppca.noise_variance)
         variance = float((self.variance / self.unit.square()).mean())
         maps = ppca.maps(variance)
@@ -171,6 +174,36 @@ class GaussianModule(LikelihoodModule):
             input_weight=maps.decoder,
             input_variance=np.full(len(maps.decoder), max(variance, MIN_VARIANCE)),
         )
+
+    def _factor_start(self, ppca: PPCA, weight: np.ndarray, variance: np.ndarray) -> LinearStart:
+        """Return the maps of factor analysis, whose posterior has the precision I + W^T W / variance."""
+        self.set_variance(variance)
+        scaled = weight / variance[:, None]
+        posterior_variance = 1 / (1 + (scaled * weight).sum(0))
+        return LinearStart(
+            posterior_variance[:, None] * scaled.T,
+            np.zeros(len(posterior_variance)),
+            posterior_variance,
+            weight,
+            np.zeros(len(weight)),
+            ppca.maps(ppca.noise_variance).spread,
+            input_mean=np.zeros(len(weight)),
+            input_weight=weight,
+            input_variance=variance,
+        )
+
+    @property
+    def has_column_scales(self) -> bool:
+        """Whether each column has its own scale in training."""
+        return self.n_scales > 1
+
+    @property
+    def input_noise_unit(self) -> Tensor:
+        """Unit of the encoder's input noise: that of the columns, or each column's scale if it has its own.
+
+        Noise above a column's scale would hide what the column has in common with others.
+        """
+        return self.floored_log_scale().detach().exp() if self.has_column_scales else self.input_unit
 
     @property
     def cell_unit(self) -> float:
@@ -337,8 +370,8 @@ class GaussianModule(LikelihoodModule):
         """
 
     @abstractmethod
-    def set_variance(self, variance: float) -> None:
-        """Set the initial noise variance, in standardised units, unless the scale is fixed."""
+    def set_variance(self, variance: float | np.ndarray) -> None:
+        """Set the initial noise variance, common or per column, in standardised units, unless the scale is fixed."""
 
     @property
     def variance(self) -> Tensor:
@@ -461,9 +494,9 @@ class OptimalGaussian(ClosedFormGaussian):
         """Yield `sums`."""
         yield self.sums
 
-    def set_variance(self, variance: float) -> None:
+    def set_variance(self, variance: float | np.ndarray) -> None:
         """Start the sums at this variance, with a weight too small to matter."""
-        self.sums[0], self.sums[1] = START_WEIGHT * variance, START_WEIGHT
+        self.sums[0], self.sums[1] = START_WEIGHT * torch.as_tensor(variance), START_WEIGHT
 
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
         """Add the rows to the sums, after averaging over draws."""
@@ -497,9 +530,9 @@ class LearnedGaussian(GaussianModule):
         self.log_scale = nn.Parameter(torch.zeros(n_scales, **FLOAT32))
 
     @torch.no_grad()
-    def set_variance(self, variance: float) -> None:
+    def set_variance(self, variance: float | np.ndarray) -> None:
         """Set the initial scale; the variance is at least `MIN_VARIANCE`."""
-        self.log_scale.fill_(0.5 * math.log(max(variance, MIN_VARIANCE)))
+        self.log_scale.copy_(0.5 * torch.as_tensor(variance).clamp_min(MIN_VARIANCE).log())
 
     def floored_log_scale(self) -> Tensor:
         """Return the log-scale for a variance of at least `MIN_VARIANCE`; the gradient ignores this floor."""
@@ -531,7 +564,7 @@ class FixedGaussian(ClosedFormGaussian):
                 f"variance, {moments.unit:.3g}, got {self.scale:g}; use a larger scale, or scale='optimal'."
             )
 
-    def set_variance(self, variance: float) -> None:
+    def set_variance(self, variance: float | np.ndarray) -> None:
         """Do nothing, because the scale is fixed."""
 
     def fit_scale(self, square: Tensor, n_cells: int | Tensor, weight: Tensor | None) -> None:
