@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_vae._data.masks import as_numbers
 from sklearn_vae._data.ppca import CHUNK_SIZE, PPCA, Factors
 from sklearn_vae._data.rows import Rows
 
@@ -83,11 +84,15 @@ class ConditionalMeans:
 
     def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return rows `x` (n_rows, n_features) with other values where `mask` is False."""
-        precision = (mask.to(self.weight.dtype) @ self.products).view(-1, *self.identity.shape) + self.identity
-        residual = (x.to(self.weight.dtype) - self.mean).where(mask, 0.0)
+        observed = as_numbers(mask, self.weight.dtype)
+        precision = torch.addmm(self.identity.flatten(), observed, self.products).view(-1, *self.identity.shape)
+        x = x.nan_to_num(0.0)
+        residual = (x.to(self.weight.dtype) - self.mean).mul_(observed)
         projected = (residual @ self.scaled)[..., None]
         z = torch.cholesky_solve(projected, torch.linalg.cholesky_ex(precision).L)[..., 0]
-        return x.where(mask, torch.addmm(self.mean, z, self.weight.T).to(x.dtype))
+        means = torch.addmm(self.mean, z, self.weight.T).to(x.dtype)
+        # Weights of 0 and 1 give exactly one of the two.
+        return means.lerp_(x, observed.to(x.dtype))
 
 
 class _Estimate:

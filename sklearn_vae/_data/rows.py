@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sklearn_vae._data.masks import observed_cells
+
 # Largest number of rows evaluated at a time: enough for the optimum of a noise scale, few enough for the cache.
 EVALUATION_BATCH = 1024
 # Largest number of array elements in a chunk of rows: 4 MiB of float32.
@@ -207,7 +209,7 @@ class StoredRows(Rows):
         position = self._position(index)
         batch = {"x": self._values_at(position)}
         if self.has_gaps:
-            batch["mask"] = ~batch["x"].isnan()
+            batch["mask"] = observed_cells(batch["x"])
         return batch if self._weight is None else batch | {"weight": self._weight.index_select(0, position)}
 
     def select(self, index: Tensor) -> Self:
@@ -284,7 +286,7 @@ class MappedRows(Rows):
     def __getitem__(self, index: Tensor) -> RowBatch:
         batch = self._rows[index]
         batch = batch | {"x": self._function(batch["x"])}
-        return batch | {"mask": ~batch["x"].isnan()} if "mask" in batch else batch
+        return batch | {"mask": observed_cells(batch["x"])} if "mask" in batch else batch
 
     def select(self, index: Tensor) -> MappedRows:
         """Return the rows at `index`."""

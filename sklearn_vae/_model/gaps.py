@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_vae._data.devices import FLOAT64
+from sklearn_vae._data.masks import any_in_row, as_numbers
 from sklearn_vae._data.ppca_missing import ConditionalMeans
 from sklearn_vae.likelihoods import LinearStart
 
@@ -59,8 +60,8 @@ class Gaps(nn.Module):
         normal distribution.
         """
         model = self._linear_model(loc.dtype)
-        offset = model.log_precision - 0.5 * torch.log1p(mask.to(loc.dtype) @ model.squares)
-        any_observed = mask.any(-1, keepdim=True)
+        offset = model.log_precision - 0.5 * torch.log1p(as_numbers(mask, loc.dtype) @ model.squares)
+        any_observed = any_in_row(mask)
         return loc * any_observed, (log_scale + offset) * any_observed
 
     def _linear_model(self, dtype: torch.dtype) -> _LinearModel:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_vae._data.masks import any_in_row
 from sklearn_vae._model.layers import Layer, Layers
 from sklearn_vae._model.linear_maps import LOG_SCALE_RANGE
 from sklearn_vae._model.vae import VAE
@@ -96,7 +97,7 @@ class ClosedFormStep(Step):
         d_loc = d_z.add_(loc, alpha=beta / n_rows)
         if observed.mask is not None:
             # The posterior of a row without observed cells does not depend on the weights.
-            any_observed = observed.mask.any(-1, keepdim=True)
+            any_observed = any_in_row(observed.mask)
             d_loc, d_log_scale = d_loc.mul_(any_observed), d_log_scale.mul_(any_observed)
         d_head = torch.cat([d_loc, d_log_scale], -1)
         self.head.differentiate(encoded[-1], d_head)

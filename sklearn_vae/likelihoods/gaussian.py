@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
+from sklearn_vae._data.masks import as_numbers
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae.likelihoods.base import (
     MIN_VARIANCE,
@@ -141,6 +142,7 @@ class GaussianModule(LikelihoodModule):
         self.register_buffer(
             "axes", None if n_coordinates is None else torch.zeros(n_features, n_coordinates, **FLOAT64)
         )
+        self._training_axes: Tensor | None = None
         self.register_buffer("column_log_scale", torch.zeros(n_features, **FLOAT32) if measures_columns else None)
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
@@ -149,6 +151,7 @@ class GaussianModule(LikelihoodModule):
         self.unit.fill_(moments.unit)
         if self.axes is not None:
             self.axes.copy_(torch.from_numpy(axes))
+            self._training_axes = None
 
     def linear_start(self, ppca: PPCA) -> LinearStart:
         """Return the maps of probabilistic PCA, or those of factor analysis if there is a scale per column."""
@@ -239,7 +242,7 @@ class GaussianModule(LikelihoodModule):
         """Return standardised columns, or their principal coordinates, as cells and inputs."""
         if self.axes is None:
             return Observed(y, y)
-        axes = self.axes.to(y.dtype)
+        axes = self._axes_as(y.dtype)
         inputs = y @ axes
         if self.n_dropped:
             inputs = torch.cat([inputs, self._dropped_norm(y, inputs, axes)], -1)
@@ -278,7 +281,17 @@ class GaussianModule(LikelihoodModule):
 
     def _columns(self, raw: Tensor) -> Tensor:
         """Return the means of the standardised columns."""
-        return raw if self.axes is None else raw @ self.axes.to(raw.dtype).T
+        return raw if self.axes is None else raw @ self._axes_as(raw.dtype).T
+
+    def _axes_as(self, dtype: torch.dtype) -> Tensor:
+        """Return the principal axes in a precision. In training they are converted once."""
+        assert self.axes is not None
+        if not self.training:
+            return self.axes.to(dtype)
+        kept = self._training_axes
+        if kept is None or (kept.dtype, kept.device) != (dtype, self.axes.device):
+            self._training_axes = kept = self.axes.to(dtype)
+        return kept
 
     def log_prob_cells(self, observed: Observed, raw: Tensor) -> Tensor:
         """Return log p(x_j|z) of each cell. A norm stands for all dropped coordinates, N(0, scale^2) each."""
@@ -437,12 +450,13 @@ class ClosedFormGaussian(GaussianModule):
         self, observed: Observed, mask: Tensor, raw: Tensor, weight: Tensor | None
     ) -> tuple[float, Tensor]:
         """Return what `log_prob_and_gradient` does for rows with missing cells, whose cells are columns."""
-        residual = (observed.cells - self._columns(raw)).mul_(mask)
+        counted = as_numbers(mask, raw.dtype)
+        residual = (observed.cells - self._columns(raw)).mul_(counted)
         weighted = residual if weight is None else residual * weight[:, None]
         square = torch.linalg.vecdot(weighted, residual).sum().item()
-        n_cells = (mask.sum(-1) if weight is None else weight * mask.sum(-1)).sum().item()
+        n_cells = (counted.sum(-1) if weight is None else weight * counted.sum(-1)).sum().item()
         log_prob, precision = self._fit(square, n_cells)
-        gradient = weighted if self.axes is None else weighted @ self.axes.to(weighted.dtype)
+        gradient = weighted if self.axes is None else weighted @ self._axes_as(weighted.dtype)
         return log_prob, gradient.mul_(precision)
 
     def _fit(self, square: float, n_cells: float) -> tuple[float, float]:

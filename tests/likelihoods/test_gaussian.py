@@ -8,6 +8,8 @@ from likelihood_modules import fit_optima, started
 from naming import shown
 from scipy import stats
 
+from sklearn_vae._data.ppca import fit_moments
+from sklearn_vae._data.rows import DenseRows
 from sklearn_vae._model.gaps import Gaps
 from sklearn_vae.likelihoods import Gaussian
 
@@ -52,3 +54,16 @@ def test_gaussian_scores_columns_of_rows_with_gaps_in_principal_coordinates():
     observed = module.observe_incomplete(x, mask, gaps)
     torch.testing.assert_close(module.log_prob(observed, raw), module.log_prob(module.observe(x), raw))
     torch.testing.assert_close(observed.inputs, module.observe(x).inputs)
+
+
+def test_gaussian_keeps_no_axes_of_an_earlier_start_or_precision():
+    """Training converts the principal axes once."""
+    X = torch.from_numpy(binary_rows())
+    moments, module = fit_moments(DenseRows(X)), Gaussian().build(X.shape[1], 2).train()
+    for dtype in (torch.float32, torch.float64):
+        module.to(dtype)
+        for seed in range(2):
+            axes = np.linalg.qr(np.random.default_rng(seed).normal(size=(X.shape[1], 2)))[0]
+            module.set_units(moments, axes)
+            inputs = module.observe(X).inputs[:, :2]
+            torch.testing.assert_close(inputs, ((X - moments.center) / moments.unit @ torch.from_numpy(axes)).to(dtype))
