@@ -46,6 +46,7 @@ from sklearn_vae._validation import (
     new_seed,
     refuse_images,
     refuse_overflow,
+    refuse_sparse,
     refuse_unusable,
     unless_auto,
 )
@@ -342,11 +343,13 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
     def _validate(self, X, y, reset: bool, **options: Any):
         """Return validated rows as a matrix, and validated labels if given."""
         options |= {"dtype": DTYPES, "order": "C", "ensure_all_finite": "allow-nan"}
+        if not self._accepts_sparse:
+            refuse_sparse(X, type(self).__name__)
         if self._table is None:
-            accepted = "csr" if self._accepts_sparse else False
-            checked = validate_data(self, X, y, reset=reset, accept_sparse=accepted, **options)
+            checked = validate_data(self, X, y, reset=reset, accept_sparse="csr", **options)
             return canonical(checked) if isinstance(y, str) else (canonical(checked[0]), checked[1])
-        encoded = self._table.encode(X)
+        # A name of a likelihood has no options.
+        encoded = self._table.encode(X, getattr(self.likelihood, "handle_unknown", "warn"))
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, X, reset=reset)
         refuse_unusable(encoded, self._table.columns)

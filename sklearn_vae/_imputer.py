@@ -9,6 +9,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import torch
 from sklearn.base import TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklearn_vae._data.devices import FLOAT64, isolate
@@ -26,8 +27,9 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
 
     The model is that of `VAETransformer`, fitted to the observed cells [1]_. A missing cell gets its mean given the
     observed cells of its row, computed by importance sampling. In a data frame, categories get the most probable
-    category, and integers are rounded. Observed cells are returned unchanged. Cells are assumed to be missing at
-    random: whether a cell is missing may depend on observed cells only.
+    category (``category_probabilities`` returns the probabilities of all), and integers are rounded. Observed cells are
+    returned unchanged. Cells are assumed to be missing at random: whether a cell is missing may depend on observed
+    cells only.
 
     Parameters
     ----------
@@ -44,13 +46,14 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Distribution p(x|z) of each column given the latent variables:
 
         - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
-          has other columns, floats and integers are Gaussian, each standardised, booleans
-          Bernoulli, and strings and categories Categorical.
+          has other columns, floats are Gaussian, each standardised, integers Gaussian after a
+          map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
         - "poisson", "negative_binomial": counts.
+        - "quantile_gaussian": integers, or columns with spikes and tails.
 
         Instances from `sklearn_vae.likelihoods` have options, e.g. ``Gaussian(scale="learned")``.
         Likelihoods for which the rows' totals are given are refused.
@@ -225,7 +228,10 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Mean KL(q(z_j|x) || p(z_j)) over at most 8192 training rows, in nats. Unused components
         have a value near 0. Not defined with objective="autoencoder".
     missing_share_ : ndarray of shape (`n_features_in_`,)
-        Share of missing cells in each column of the training rows; with ``partial_fit``, the mean over calls.
+        Share of missing cells in each column of the rows seen: those of ``fit``, and of each ``partial_fit`` since.
+        Rows of weight 0 and rows without an observed cell do not count.
+    n_samples_seen_ : int
+        Number of these rows.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -339,20 +345,21 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Returns
         -------
         X : ndarray or data frame of shape (n_samples, n_features_out)
-            Rows without missing cells. If the estimator was fitted to a data frame, a frame of the same
-            library, with the dtypes, categories and index of `X`. For the model a category that ``fit``
-            did not see is a missing cell; it is returned as it is. The means of a row do not depend
-            on the other rows.
+            Rows without missing cells. If the estimator was fitted to a data frame, a frame of the library of `X`, with
+            its dtypes, categories and index. ``set_output`` can name another library, to whose dtypes these are
+            converted. For the model a category that ``fit`` did not see is a missing cell; it is returned as it is. The
+            means of a row do not depend on the other rows.
         """
         matrix = self._check_new_rows(X)
         self._validate_params()
-        filled = self._fill(matrix)
-        missing = self._per_column(np.isnan(matrix))
+        filled, cells = self._fill(matrix, self.sample_posterior), np.isnan(matrix)
+        self._reset_empty(filled, cells)
+        missing = self._per_column(cells)
         kept = np.flatnonzero(self._is_kept)
         added = np.flatnonzero(self._is_indicated)
-        if self._table is None and not (is_frame(X) and hasattr(self, "feature_names_in_")):
+        table = self._table_of(X)
+        if table is None:
             return np.hstack([filled[:, kept], missing[:, added]]) if self.add_indicator else filled[:, kept]
-        table = Table.learn(X).with_limits_of_dtypes() if self._table is None else self._table
         frame = nw.from_native(table.fill(X, filled), eager_only=True)
         indicators = [
             nw.new_series(
@@ -360,7 +367,56 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
             )
             for j in added
         ]
-        return frame[:, kept.tolist()].with_columns(*indicators).to_native()
+        return self._in_requested_library(frame[:, kept.tolist()].with_columns(*indicators))
+
+    @isolate
+    def category_probabilities(self, X):
+        """Return the probabilities of the categories in each cell of columns of categories and booleans.
+
+        Those of a missing cell are given the observed cells of its row, computed by importance sampling. ``transform``
+        imputes the most probable category, unless `sample_posterior` is True. An observed cell has probability 1 for
+        its category.
+
+        Parameters
+        ----------
+        X : data frame of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw. A category that ``fit`` did not see is a missing cell.
+
+        Returns
+        -------
+        probabilities : dict of data frames
+            For the name of each column, a frame of shape (n_samples, n_categories), of the library and with the index
+            of `X`. Its columns are the categories, in polars their names as strings; for booleans, they are False and
+            True. Columns without an observed cell in ``fit`` are left out.
+
+        Raises
+        ------
+        ValueError
+            If ``fit`` saw no data frame with columns of categories or booleans.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn_vae import VAEImputer
+        >>> X = pd.DataFrame({"city": ["Rome", "Oslo", None, "Rome"] * 10, "warm": [True, False, True, True] * 10})
+        >>> imputer = VAEImputer(1, max_iter=5, random_state=0).fit(X)
+        >>> probabilities = imputer.category_probabilities(X[:3])
+        >>> probabilities["city"].idxmax(axis=1).tolist()
+        ['Rome', 'Oslo', 'Rome']
+        """
+        matrix = self._check_new_rows(X)
+        self._validate_params()
+        table = self._table_of(X)
+        if table is None or not any(column.choices for column in table.columns):
+            raise ValueError(
+                "VAEImputer: expected a data frame with columns of categories or booleans in fit, got an array or "
+                "numbers; use transform with sample_posterior=False, which fills arrays with means. These are the "
+                "probabilities if the likelihood is Bernoulli or Categorical."
+            )
+        probabilities = table.probabilities(X, self._fill(matrix, draws=False))
+        names = [column.name for column in table.columns]
+        empty = {name for name, share in zip(names, self.missing_share_, strict=True) if share == 1}
+        return {name: frame for name, frame in probabilities.items() if name not in empty}
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that ``transform`` returns.
@@ -385,6 +441,17 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    def _table_of(self, X) -> Table | None:
+        """Return the columns of a frame that ``transform`` fills; None if it returns an array."""
+        if self._table is None and is_frame(X) and hasattr(self, "feature_names_in_"):
+            return Table.learn(X).of_numbers()
+        return self._table
+
+    def _in_requested_library(self, frame: nw.DataFrame) -> Any:
+        """Return a frame of the library that ``set_output`` names; scikit-learn itself would lose the dtypes."""
+        convert = {"pandas": frame.to_pandas, "polars": frame.to_polars}
+        return convert.get(_get_output_config("transform", self)["dense"], frame.to_native)()
+
     @property
     def _is_kept(self) -> np.ndarray:
         """Whether ``transform`` returns each column."""
@@ -395,27 +462,33 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         """Whether ``transform`` appends an indicator of each column's missing cells."""
         return (self.missing_share_ > 0) & self.add_indicator
 
-    def _fill(self, X: np.ndarray) -> np.ndarray:
-        """Return the matrix with its missing cells filled; rows without missing cells are not computed."""
+    def _fill(self, X: np.ndarray, draws: bool) -> np.ndarray:
+        """Return the matrix with its missing cells filled by means or draws; complete rows are not computed."""
         missing = np.isnan(X)
         rows = missing.any(axis=1)
         filled = X.copy()
         if rows.any():
             inference, n_draws = self._fitted_model.inference, int(self.n_draws)
-            seed = new_seed(self.random_state) if self.sample_posterior else 0
+            seed = new_seed(self.random_state) if draws else 0
             generator = torch.Generator(inference.device).manual_seed(seed)
             shape = (n_draws, 1, self._architecture.n_components)
             noise = torch.randn(shape, generator=generator, device=inference.device, **FLOAT64)
             function = partial(impute, noise=noise)
-            if self.sample_posterior:
+            if draws:
                 function = partial(draw_missing, noise=noise, generator=generator)
             values = inference.map(function, X[rows], n_draws)
             filled[rows] = np.where(missing[rows], values, X[rows])
-        empty = np.flatnonzero(self.missing_share_ == 1)
-        if self._table is not None:
-            empty = np.array([c.start for c in np.array(self._table.columns)[empty] if c.stop > c.start], dtype=int)
-        filled[:, empty] = np.where(missing[:, empty], 0, filled[:, empty])
         return filled
+
+    def _reset_empty(self, filled: np.ndarray, missing: np.ndarray) -> None:
+        """Set missing cells of columns that were empty in ``fit`` to 0, in place, and to NaN for categories."""
+        is_empty, value = self.missing_share_ == 1, np.zeros(filled.shape[1])
+        if self._table is not None:
+            widths = [column.stop - column.start for column in self._table.columns]
+            is_empty = np.repeat(is_empty, widths)
+            value[np.repeat([column.kind == "category" for column in self._table.columns], widths)] = np.nan
+        empty = np.flatnonzero(is_empty)
+        filled[:, empty] = np.where(missing[:, empty], value[empty], filled[:, empty])
 
     def _likelihood(self) -> Likelihood:
         likelihood = super()._likelihood()
@@ -448,7 +521,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         if rows.has_gaps:
             for batch in rows.chunks():
                 n_missing += (~batch["mask"]).sum(0).cpu()
-        share = self._per_column(n_missing.numpy() / len(rows))
+        share, n_seen = self._per_column(n_missing.numpy() / len(rows)), len(rows)
         if n_rows is not None:
-            share = self.missing_share_ + (share - self.missing_share_) / run.n_epochs_run
-        return attributes | {"missing_share_": share}
+            n_seen += self.n_samples_seen_
+            share = self.missing_share_ + (share - self.missing_share_) * (len(rows) / n_seen)
+        return attributes | {"missing_share_": share, "n_samples_seen_": n_seen}

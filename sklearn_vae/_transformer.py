@@ -31,14 +31,16 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
         Distribution p(x|z) of each column given the latent variables:
 
         - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
-          has other columns, floats and integers are Gaussian, each standardised, booleans
-          Bernoulli, and strings and categories Categorical.
+          has other columns, floats are Gaussian, each standardised, integers Gaussian after a
+          map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
         - "poisson", "negative_binomial": counts.
         - "multinomial": counts, given the row's total.
+        - "quantile_gaussian": integers, or columns with spikes and tails.
+        - "quantile_gaussian": integers, or columns with spikes and tails.
 
         If the values are in [0, 1], uint8 data with values above 1 have the range 0 to 255
         instead. Instances from `sklearn_vae.likelihoods` have options, e.g.

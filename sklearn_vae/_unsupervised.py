@@ -36,7 +36,8 @@ class UnsupervisedVAE(BaseVAE):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows; at least two. float32, float64 and uint8 arrays in C order are
             not copied; uint8 values are converted to float32 batch by batch. Sparse matrices
-            are converted to CSR, and their rows become dense batch by batch. `VAEImputer` refuses sparse matrices.
+            are converted to CSR, and their rows become dense batch by batch. `VAEImputer` refuses sparse matrices,
+            because their absent cells are zeros.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None

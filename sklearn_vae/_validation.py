@@ -11,7 +11,9 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
+from sklearn_vae._data.column_kinds import show
 from sklearn_vae._data.sparse_rows import Matrix
+from sklearn_vae._data.table import is_frame
 from sklearn_vae._data.table_column import Column
 from sklearn_vae.likelihoods import Likelihood
 
@@ -26,6 +28,23 @@ def refuse_images(X) -> None:
             f"expected rows as an array of shape (n_samples, n_features), got shape {tuple(X.shape)}; flatten "
             "images with X.reshape(len(X), -1), or put an ImageFlattener before the estimator in a pipeline."
         )
+
+
+def refuse_sparse(X, name: str) -> None:
+    """Raise TypeError if X is a sparse matrix or a data frame with sparse columns; `name` is the estimator's."""
+    if sparse.issparse(X):
+        raise TypeError(
+            f"{name}: expected an array or a data frame with NaN in missing cells, got a sparse {type(X).__name__}, "
+            "whose absent cells are zeros; pass X.toarray() if they are zeros. If they are missing, write the stored "
+            "cells into an array of NaN: full = np.full(X.shape, np.nan); X = X.tocoo(); full[X.row, X.col] = X.data."
+        )
+    if is_frame(X):
+        columns = [column for column, dtype in zip(X.columns, X.dtypes, strict=True) if str(dtype).startswith("Sparse")]
+        if columns:
+            raise TypeError(
+                f"{name}: expected dense columns with NaN in missing cells, got sparse ones, {show(columns)}; convert "
+                "each with .sparse.to_dense()."
+            )
 
 
 def canonical(X: Matrix) -> Matrix:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_vae import VAEClassifier, VAETransformer
+from sklearn_vae import VAEClassifier, VAEImputer, VAETransformer
 
 NAMES = np.array(["ant", "bee", "cat"])
 CLASS = np.arange(150) // 50
@@ -13,6 +13,11 @@ METHODS = ["predict_proba", "predict_log_proba", "transform", "score_samples"]
 def small_transformer(n_components=2, **params):
     values = {"hidden_layer_sizes": (8,), "max_iter": 1, "early_stopping": False, "random_state": 0}
     return VAETransformer(n_components, **{**values, **params})
+
+
+def small_imputer(n_components=2, **params):
+    values = {"hidden_layer_sizes": (8,), "max_iter": 3, "early_stopping": False, "random_state": 0}
+    return VAEImputer(n_components, **{**values, **params})
 
 
 def small_classifier(n_components=2, **params):

@@ -12,7 +12,7 @@ from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
 
-from sklearn_vae import ImageFlattener, VAEClassifier, VAETransformer
+from sklearn_vae import ImageFlattener, VAEClassifier, VAEImputer, VAETransformer
 
 PUBLIC = public_objects()
 CLASSES = [value for _, value in PUBLIC if inspect.isclass(value)]
@@ -64,15 +64,16 @@ def test_docstrings_are_valid(path, value):
 def fitted_to_all(iris):
     """Estimators with every fitted attribute that they can have."""
     frame = pd.DataFrame(iris, columns=list("abcd"))
-    params = {"hidden_layer_sizes": (8,), "max_iter": 2, "early_stopping": True, "whiten": False, "random_state": 0}
+    params = {"hidden_layer_sizes": (8,), "max_iter": 2, "early_stopping": True, "random_state": 0}
     return {
         VAETransformer: VAETransformer(2, **params).fit(frame),
         VAEClassifier: VAEClassifier(2, **params).fit(frame, np.arange(150) % 3),
+        VAEImputer: VAEImputer(2, **params).fit(frame),
         ImageFlattener: ImageFlattener().fit(iris.reshape(-1, 2, 2)),
     }
 
 
-@pytest.mark.parametrize("cls", [VAETransformer, VAEClassifier, ImageFlattener])
+@pytest.mark.parametrize("cls", [VAETransformer, VAEClassifier, VAEImputer, ImageFlattener])
 def test_fitted_attributes_are_those_of_the_docstring(fitted_to_all, cls):
     documented = [name for name, _, _ in NumpyDocString(inspect.getdoc(cls))["Attributes"]]
     fitted = {name for name in vars(fitted_to_all[cls]) if name.endswith("_") and not name.startswith("_")}

@@ -246,6 +246,13 @@ class Groups(Likelihood):
         return GroupsModule(n_features, parts, [list(self.real), list(self.binary)])
 
 
+def select(values, columns):
+    """Values of some columns: of a tensor, of Observed, or of a summary that selects its own."""
+    if isinstance(values, Observed):
+        return Observed(*(None if part is None else part[..., columns] for part in values))
+    return values[..., columns] if isinstance(values, torch.Tensor) else values.select(columns)
+
+
 class GroupsModule(LikelihoodModule):
     def __init__(self, n_features, parts, columns):
         super().__init__(n_features, n_features)
@@ -254,7 +261,7 @@ class GroupsModule(LikelihoodModule):
     def groups(self, *values):
         """Each part, with its columns of the values."""
         for part, c in zip(self.parts, self.columns, strict=True):
-            yield part, *(v[..., c] if isinstance(v, torch.Tensor) else v.select(c) for v in values)
+            yield part, *(select(value, c) for value in values)
 
     def join(self, parts):
         return torch.cat(list(parts), -1)[..., self.order]

@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from small_estimators import small_classifier, small_transformer
+from small_estimators import small_classifier, small_imputer, small_transformer
 
-from sklearn_vae import LabelledKFold, VAEClassifier, VAEImputer, VAETransformer
+from sklearn_vae import LabelledKFold, VAEClassifier, VAETransformer
 from sklearn_vae.likelihoods import Categorical
 
 TEXTS = [f"word{i % 7} word{i % 5} word{i % 3} word{(i * i) % 11}" for i in range(60)]
@@ -56,7 +56,7 @@ def test_likelihoods(counts, likelihood):
 
 
 def test_more_columns_than_the_covariance_is_formed_for():
-    X = sparse.random_array((600, 2100), density=0.02, rng=np.random.default_rng(0), format="csr")
+    X = sparse.random(600, 2100, density=0.02, random_state=0, format="csr")
     vae, dense = small_transformer(max_iter=1).fit(X), small_transformer(max_iter=1).fit(X.toarray())
     assert_same(vae.transform(X), dense.transform(X.toarray()))
 
@@ -139,11 +139,35 @@ def test_steps_that_return_sparse_rows(step, X, params):
 # Wrong input
 
 
-@pytest.mark.parametrize("method", ["fit", "transform", "score_samples"])
-def test_the_imputer_refuses_sparse_rows(counts, method):
-    imputer = VAEImputer(2, hidden_layer_sizes=(8,), max_iter=1, random_state=0).fit(counts.toarray())
-    with pytest.raises(TypeError, match=r"Sparse data was passed.*dense data is required.*toarray\(\)"):
-        getattr(imputer, method)(counts)
+@pytest.mark.parametrize("method", ["fit", "transform", "score_samples", "partial_fit"])
+@pytest.mark.parametrize("container", [sparse.csr_array, sparse.coo_matrix])
+def test_the_imputer_refuses_sparse_rows(counts, method, container):
+    imputer = small_imputer().fit(counts.toarray())
+    message = rf"VAEImputer: expected an array .*, got a sparse {container.__name__}, whose absent .* X.toarray\(\) if"
+    with pytest.raises(TypeError, match=message):
+        getattr(imputer, method)(container(counts))
+
+
+def test_the_message_says_how_to_mark_absent_cells_as_missing(counts):
+    with pytest.raises(TypeError) as caught:
+        small_imputer().fit(counts)
+    names = {"np": np, "X": counts}
+    exec(str(caught.value).split("array of NaN: ")[1].rstrip("."), names)
+    np.testing.assert_array_equal(np.nan_to_num(names["full"]), counts.toarray())
+    assert np.isnan(names["full"]).sum() == 300 * 40 - counts.nnz
+
+
+@pytest.mark.parametrize("fill_value", [0.0, np.nan])
+@pytest.mark.parametrize("has_dense_column", [False, True])
+def test_the_imputer_refuses_sparse_columns(counts, fill_value, has_dense_column):
+    pd = pytest.importorskip("pandas")
+    values = np.where(counts[:, :3].toarray() == 0, fill_value, counts[:, :3].toarray())
+    X = pd.DataFrame({name: pd.arrays.SparseArray(values[:, i], fill_value=fill_value) for i, name in enumerate("abc")})
+    X = X.assign(d=np.arange(300.0)) if has_dense_column else X
+    with pytest.raises(TypeError, match=r"got sparse ones, 'a', 'b', 'c'; convert each with .sparse.to_dense\(\)"):
+        small_imputer().fit(X)
+    dense = X.assign(**{name: X[name].sparse.to_dense() for name in "abc"})
+    assert not small_imputer().fit_transform(dense).isna().any().any()
 
 
 @pytest.mark.parametrize("method", ["fit", "transform"])

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import skops.io
 import torch
 from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
@@ -14,7 +15,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from small_estimators import small_classifier, small_transformer
+from small_estimators import small_classifier, small_imputer, small_transformer
 from tables import adult_like, mixed_frame
 
 from sklearn_vae import VAETransformer
@@ -201,7 +202,8 @@ def test_groups_follow_from_the_dtypes(fitted):
     groups = fitted._architecture.likelihood.likelihoods
     found = {name: (type(likelihood).__name__, columns) for name, likelihood, columns in groups}
     assert found == {
-        "numbers": ("Gaussian", [0, 1]),
+        "numbers": ("Gaussian", [0]),
+        "integers": ("QuantileGaussian", [1]),
         "booleans": ("Bernoulli", [2]),
         "categories": ("Categorical", [3, 4, 5, 6, 7, 8, 9]),
     }
@@ -253,6 +255,51 @@ def test_unknown_categories_are_not_observed(method):
         actual = getattr(vae, method)(unknown)
     assert {warning.filename for warning in caught} == {__file__}
     np.testing.assert_array_equal(actual, getattr(vae, method)(X.assign(city=X["city"].where(X.index > 0, None))))
+
+
+REFUSES = Columns([], handle_unknown="error")
+
+
+def by_pickle(vae):
+    return pickle.loads(pickle.dumps(vae))
+
+
+def by_skops(vae):
+    saved = skops.io.dumps(vae)
+    return skops.io.loads(saved, trusted=skops.io.get_untrusted_types(data=saved))
+
+
+@pytest.mark.parametrize("copy", [by_pickle, by_skops])
+@pytest.mark.parametrize("make", [small_transformer, small_classifier, small_imputer])
+def test_unknown_categories_may_be_refused(make, copy):
+    X, y = mixed_frame(), labels()
+    vae = copy(clone(make(likelihood=REFUSES)).fit(X, y))
+    np.testing.assert_array_equal(vae.score_samples(X), make(likelihood="from_dtype").fit(X, y).score_samples(X))
+    unknown = X.assign(city=X["city"].where(X.index > 0, "Paris"))
+    for method in ("transform", "score_samples"):
+        with pytest.raises(ValueError, match="got 'Paris' in column 'city'; replace them, or fit on rows that have"):
+            getattr(vae, method)(unknown)
+    with pytest.warns(UserWarning, match="got 'Paris' in column 'city'; these cells count as not observed"):
+        vae.set_params(likelihood__handle_unknown="warn").transform(unknown)
+
+
+def test_refusal_of_unknown_categories_may_change_while_training_continues():
+    X = mixed_frame()
+    unknown = X.assign(city="Paris")
+    vae = small_transformer(likelihood=Columns([])).partial_fit(X)
+    vae.set_params(likelihood__handle_unknown="error").partial_fit(X)
+    with pytest.raises(ValueError, match="got 'Paris' in column 'city'"):
+        vae.partial_fit(unknown)
+    assert vae.n_iter_ == 2 and vae.transform(X).shape == (150, 2)
+
+
+@pytest.mark.parametrize("value", ["ignore", None])
+def test_wrong_handle_unknown_is_refused(value):
+    with pytest.raises(ValueError, match="'handle_unknown' parameter of Columns must be a str among"):
+        small_transformer(likelihood=Columns([], handle_unknown=value)).fit(mixed_frame())
+    vae = small_transformer(likelihood=Columns([])).fit(mixed_frame())
+    with pytest.raises(ValueError, match="expected handle_unknown to be one of"):
+        vae.set_params(likelihood__handle_unknown=value).transform(mixed_frame())
 
 
 def test_known_frames_do_not_warn(fitted):

@@ -369,6 +369,16 @@ class Results:
                 for row in rows:
                     self.add(row)
 
+    def drop(self, chosen: Callable[[dict], bool]) -> None:
+        """Remove rows, also from the file, which keeps its comments."""
+        self.rows = [row for row in self.rows if not chosen(row)]
+        if self.output is not None and self.output.exists():
+            comments = [line for line in self.output.read_text().splitlines(True) if line.startswith("#")]
+            with self.output.open("w") as file:
+                file.writelines(comments)
+                if self.rows:
+                    pd.DataFrame(self.rows).to_csv(file, index=False, float_format="%.6g")
+
     def frame(self) -> pd.DataFrame:
         """Print the machine; return all rows."""
         print(f"\n{machine()}")

@@ -161,6 +161,7 @@ def isolate(method: Method) -> Method:
 
     @wraps(method)
     def call(self, *args, **kwargs):
+        """Call the method within `isolated`."""
         with isolated(self.n_jobs):
             return method(self, *args, **kwargs)
 

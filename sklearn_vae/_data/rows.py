@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -172,48 +173,76 @@ class Rows(Dataset, ABC):
         return RowsWithTarget(self, ClassTarget(self.tensor(codes.clip(0)), self.tensor(known), n_classes))
 
 
-class DenseRows(Rows):
-    """Rows of a dense tensor in memory. Only the rows of a batch are copied.
+class StoredRows(Rows):
+    """Rows in memory, of which all or some take part. Subclasses store the values.
 
     Parameters
     ----------
-    x : Tensor of shape (n_rows, n_features)
-        Values in the data's own precision, on the device.
-    weight : Tensor of shape (n_rows,) or None
+    n_stored : int
+        Number of rows in memory.
+    weight : Tensor of shape (n_stored,) or None
         Weights of the rows; None if all are 1.
     index : Tensor of shape (n_selected,) or None
         Indices of the rows that take part; None for all.
-    has_gaps : bool, default=False
+    has_gaps : bool
         Whether there are NaN, which stand for missing cells.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None, has_gaps: bool = False):
-        self.n_features, self.dtype, self.device, self.has_gaps = x.shape[1], x.dtype, x.device, has_gaps
-        self._x, self._weight, self._index = x, weight, index
+    def __init__(self, n_stored: int, weight: Tensor | None, index: Tensor | None, has_gaps: bool):
+        self.has_gaps = has_gaps
+        self._n_stored, self._weight, self._index = n_stored, weight, index
+
+    @abstractmethod
+    def _values_at(self, position: Tensor) -> Tensor:
+        """Return the values (n_selected, n_features) of rows by their positions in memory."""
+
+    def _position(self, index: Tensor) -> Tensor:
+        """Return the positions in memory of the rows at `index`."""
+        return index if self._index is None else self._index[index]
 
     def __len__(self) -> int:
-        return len(self._x) if self._index is None else len(self._index)
+        return self._n_stored if self._index is None else len(self._index)
 
     def __getitem__(self, index: Tensor) -> RowBatch:
-        if self._index is not None:
-            index = self._index[index]
-        batch = {"x": self._x.index_select(0, index)}
+        position = self._position(index)
+        batch = {"x": self._values_at(position)}
         if self.has_gaps:
             batch["mask"] = ~batch["x"].isnan()
-        return batch if self._weight is None else batch | {"weight": self._weight.index_select(0, index)}
+        return batch if self._weight is None else batch | {"weight": self._weight.index_select(0, position)}
 
-    def select(self, index: Tensor) -> DenseRows:
-        """Return the rows at `index`."""
-        index = index if self._index is None else self._index[index]
-        return DenseRows(self._x, self._weight, index, self.has_gaps)
+    def select(self, index: Tensor) -> Self:
+        """Return the rows at `index`, which share the memory."""
+        selected = copy.copy(self)
+        selected._index = self._position(index)
+        return selected
 
-    @cached_property
+    @property
     def total_weight(self) -> float:
         """Sum of the weights."""
         if self._weight is None:
             return float(len(self))
         weight = self._weight if self._index is None else self._weight[self._index]
         return float(weight.sum(dtype=torch.float64))
+
+
+class DenseRows(StoredRows):
+    """Rows of a dense tensor in memory. Only the rows of a batch are copied.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_rows, n_features)
+        Values in the data's own precision, on the device.
+    weight, index, has_gaps
+        As in `StoredRows`.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor | None = None, index: Tensor | None = None, has_gaps: bool = False):
+        super().__init__(len(x), weight, index, has_gaps)
+        self.n_features, self.dtype, self.device = x.shape[1], x.dtype, x.device
+        self._x = x
+
+    def _values_at(self, position: Tensor) -> Tensor:
+        return self._x.index_select(0, position)
 
     def blocks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield slices of the tensor. Unselected rows get weight 0, because copying the others would cost more."""

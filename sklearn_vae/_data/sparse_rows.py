@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -12,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sklearn_vae._data.devices import to_tensor
-from sklearn_vae._data.rows import DenseRows, RowBatch, Rows
+from sklearn_vae._data.rows import DenseRows, Rows, StoredRows
 
 # An array, or a sparse matrix or array in CSR format; scipy has no type hints.
 Matrix: TypeAlias = Any
@@ -38,7 +37,7 @@ def to_dense(X: Matrix) -> np.ndarray:
     return X.toarray() if sparse.issparse(X) else X
 
 
-class SparseRows(Rows):
+class SparseRows(StoredRows):
     """Rows of a sparse matrix in memory. The rows of a batch are made dense on the device.
 
     Parameters
@@ -46,12 +45,8 @@ class SparseRows(Rows):
     X : sparse matrix or array in CSR format, of shape (n_rows, n_features)
         Values in the data's own precision, without duplicates.
     device : torch.device or str
-    weight : Tensor of shape (n_rows,) or None
-        Weights of the rows; None if all are 1.
-    index : Tensor of shape (n_selected,) or None
-        Indices of the rows that take part; None for all.
-    has_gaps : bool, default=False
-        Whether there are NaN, which stand for missing cells.
+    weight, index, has_gaps
+        As in `StoredRows`.
     """
 
     def __init__(
@@ -62,36 +57,15 @@ class SparseRows(Rows):
         index: Tensor | None = None,
         has_gaps: bool = False,
     ):
+        super().__init__(int(X.shape[0]), weight, index, has_gaps)
         self._starts, self._columns, self._values = (to_tensor(a).to(device) for a in (X.indptr, X.indices, X.data))
-        self.n_features, self.has_gaps = int(X.shape[1]), has_gaps
-        self.dtype, self.device = self._values.dtype, self._values.device
-        self._weight, self._index = weight, index
+        self.n_features, self.dtype, self.device = int(X.shape[1]), self._values.dtype, self._values.device
 
-    def __len__(self) -> int:
-        return len(self._starts) - 1 if self._index is None else len(self._index)
-
-    def __getitem__(self, index: Tensor) -> RowBatch:
-        x = torch.zeros(len(index), self.n_features, dtype=self.dtype, device=self.device)
-        row, column, value = self._stored(index)
+    def _values_at(self, position: Tensor) -> Tensor:
+        x = torch.zeros(len(position), self.n_features, dtype=self.dtype, device=self.device)
+        row, column, value = self._stored(position)
         x[row, column] = value
-        batch = {"x": x}
-        if self.has_gaps:
-            batch["mask"] = ~x.isnan()
-        return batch if self._weight is None else batch | {"weight": self._weight[self._position(index)]}
-
-    def select(self, index: Tensor) -> SparseRows:
-        """Return the rows at `index`."""
-        selected = copy.copy(self)
-        selected._index = self._position(index)
-        return selected
-
-    @property
-    def total_weight(self) -> float:
-        """Sum of the weights."""
-        if self._weight is None:
-            return float(len(self))
-        weight = self._weight if self._index is None else self._weight[self._index]
-        return float(weight.sum(dtype=torch.float64))
+        return x
 
     def column_sums(self, size: int) -> tuple[Tensor, float, float]:
         """Return the sums from the stored values."""
@@ -130,16 +104,11 @@ class SparseRows(Rows):
             product += x.t() @ projected - torch.outer(center, projected.sum(0))
         return product, scale**2 * float(self.squared_deviations(center, size).sum())
 
-    def _position(self, index: Tensor) -> Tensor:
-        """Return the positions in the matrix of the rows at `index`."""
-        return index if self._index is None else self._index[index]
-
-    def _stored(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the positions in `index`, the columns and the values of the stored cells of the rows at `index`."""
-        position = self._position(index)
+    def _stored(self, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the stored cells of rows of the matrix: their indices in `position`, columns and values."""
         start = self._starts[position].long()
         n_stored = self._starts[position + 1].long() - start
-        row = torch.arange(len(index), device=self.device).repeat_interleave(n_stored)
+        row = torch.arange(len(position), device=self.device).repeat_interleave(n_stored)
         first = n_stored.cumsum(0) - n_stored
         cell = torch.arange(len(row), device=self.device) + (start - first)[row]
         return row, self._columns[cell].long(), self._values[cell]
@@ -149,14 +118,15 @@ class SparseRows(Rows):
 
         A block has about `size` stored values, and at most as many elements in its product with `n_vectors` vectors.
         """
-        per_row = max(n_vectors, len(self._values) // max(1, len(self._starts) - 1), 1)
+        per_row = max(n_vectors, len(self._values) // max(1, self._n_stored), 1)
         for index in torch.arange(len(self), device=self.device).split(max(1, size // per_row)):
-            row, column, value = self._stored(index)
+            position = self._position(index)
+            row, column, value = self._stored(position)
             x = torch.sparse_coo_tensor(
                 torch.stack([row, column]), value.double(), (len(index), self.n_features), **CANONICAL
             )
             weight = x.values().new_ones(len(index))
-            yield x, weight if self._weight is None else self._weight[self._position(index)].double()
+            yield x, weight if self._weight is None else self._weight[position].double()
 
 
 def _weighted_sum(x: Tensor, weight: Tensor) -> Tensor:

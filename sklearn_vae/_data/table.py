@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +17,8 @@ from sklearn_vae._data.frame_dtypes import holds_gaps, integer_limits, module_of
 from sklearn_vae._data.stacklevel import stacklevel_of_user
 from sklearn_vae._data.table_column import Column
 
-# What `Table.encode` does with categories that were not learned.
-UNKNOWN = ("ignore", "error")
+# What `Table.encode` does with categories that were not learned; the first is the default.
+HANDLE_UNKNOWN = ("warn", "error")
 
 
 def is_table(X: Any) -> bool:
@@ -100,22 +101,19 @@ class Table:
         """Number of columns of the matrix."""
         return self.columns[-1].stop if self.columns else 0
 
-    def with_limits_of_dtypes(self) -> Table:
-        """Return the table with integers limited by their dtypes only, and not by the values that were seen."""
-        columns = [
-            replace(c, limits=integer_limits(c.dtype.get("type", c.dtype["name"]))) if c.kind == "integer" else c
-            for c in self.columns
-        ]
-        return replace(self, columns=tuple(columns))
+    def of_numbers(self) -> Table:
+        """Return the table of a frame whose matrix has one column for each of its columns.
 
-    @property
-    def groups(self) -> dict[str, list[slice]]:
-        """Columns of the matrix by kind, one slice for each column of the frame; empty slices are left out."""
-        groups: dict[str, list[slice]] = {}
-        for column in self.columns:
-            if column.stop > column.start:
-                groups.setdefault(column.kind, []).append(column.slice)
-        return groups
+        Integers are limited by their dtypes only, and not by the values that were seen. Columns of objects without a
+        value hold floats.
+        """
+        columns = []
+        for i, column in enumerate(self.columns):
+            column = replace(column, start=i, stop=i + 1)
+            if column.kind == "integer":
+                column = replace(column, limits=integer_limits(column.dtype.get("type", column.dtype["name"])))
+            columns.append(replace(column, kind="float", categories=[]) if column.kind == "category" else column)
+        return replace(self, columns=tuple(columns))
 
     @property
     def n_features_in_(self) -> int:
@@ -128,7 +126,7 @@ class Table:
         names = [column.name for column in self.columns]
         return np.array(names, dtype=object) if names and isinstance(names[0], str) else None
 
-    def encode(self, X: Any, handle_unknown: str = "ignore") -> np.ndarray:
+    def encode(self, X: Any, handle_unknown: str = "warn") -> np.ndarray:
         """Return a frame as a matrix.
 
         Parameters
@@ -136,7 +134,7 @@ class Table:
         X : pandas.DataFrame or polars.DataFrame
             Frame with the columns that were learned, in the same order. A dtype may differ if it holds values of the
             same kind, e.g. floats in a column of integers that has gaps now.
-        handle_unknown : {"ignore", "error"}
+        handle_unknown : {"warn", "error"}
             Whether categories that were not learned become missing cells, with a warning, or raise ValueError.
 
         Returns
@@ -150,8 +148,8 @@ class Table:
         ValueError
             If names or kinds of columns differ from those that were learned, or for unknown categories.
         """
-        if handle_unknown not in UNKNOWN:
-            raise ValueError(f"expected handle_unknown to be one of {UNKNOWN}, got {handle_unknown!r}.")
+        if handle_unknown not in HANDLE_UNKNOWN:
+            raise ValueError(f"expected handle_unknown to be one of {HANDLE_UNKNOWN}, got {handle_unknown!r}.")
         self._check_columns(X)
         values = np.zeros((len(X), self.n_columns))
         unknown = {}
@@ -160,7 +158,7 @@ class Table:
         self._report({name: categories for name, categories in unknown.items() if categories}, handle_unknown)
         return values
 
-    def decode(self, values: np.ndarray, index: Any = None) -> Any:
+    def decode(self, values: np.ndarray) -> Any:
         """Return a matrix as a frame with the library, names, dtypes and categories that were learned.
 
         Parameters
@@ -169,12 +167,11 @@ class Table:
             In the block of a category column, the largest value decides. Integers are rounded and clipped to the
             smallest and largest that were learned. Booleans are True from 0.5 on. NaN in all columns of a cell is a
             missing cell.
-        index : pandas.Index or None
-            Index of a pandas frame; None for 0, 1, ...
 
         Returns
         -------
         X : pandas.DataFrame or polars.DataFrame
+            Frame with the index 0, 1, ... if it is one of pandas.
 
         Raises
         ------
@@ -187,8 +184,7 @@ class Table:
         if self.library == "polars":
             return module_of("polars").DataFrame(series)
         pd = module_of("pandas")
-        frame = pd.DataFrame(series, index=pd.RangeIndex(len(values)))
-        return frame if index is None else frame.set_axis(index)
+        return pd.DataFrame(series, index=pd.RangeIndex(len(values)))
 
     def fill(self, X: Any, values: np.ndarray) -> Any:
         """Return a copy of a frame in which missing cells are replaced.
@@ -217,6 +213,29 @@ class Table:
         pairs = zip(self.columns, frame.iter_columns(), strict=True)
         filled = [column.fill(series, values[:, column.slice]) for column, series in pairs]
         return frame.with_columns(*(series for series in filled if series is not None)).to_native()
+
+    def probabilities(self, X: Any, values: np.ndarray) -> dict[Hashable, Any]:
+        """Return the probabilities of each column's categories.
+
+        Parameters
+        ----------
+        X : pandas.DataFrame or polars.DataFrame
+            Frame that `values` belong to.
+        values : ndarray of shape (n_rows, n_columns)
+            Matrix with the probabilities of categories, and of True, without missing cells.
+
+        Returns
+        -------
+        probabilities : dict
+            For the name of each column of categories or booleans, a frame of the library and with the index of X. Its
+            columns are the categories, or False and True.
+        """
+        pairs = [(c, c.probabilities(values[:, c.slice])) for c in self.columns if c.choices]
+        if _library(X) == "pandas":
+            pd = module_of("pandas")
+            return {c.name: pd.DataFrame(p, index=X.index, columns=c.choices) for c, p in pairs}
+        pl = module_of("polars")
+        return {c.name: pl.DataFrame(p, schema=[str(choice) for choice in c.choices], orient="row") for c, p in pairs}
 
     def _decode(self, column: Column, values: np.ndarray) -> Any:
         """Return the column of a frame, with its learned dtype."""

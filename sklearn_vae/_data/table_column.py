@@ -59,6 +59,21 @@ class Column:
         """Columns of the matrix."""
         return slice(self.start, self.stop)
 
+    @property
+    def choices(self) -> list:
+        """Values of a column of categories or booleans; empty for numbers."""
+        return [False, True] if self.kind == "boolean" else self.categories
+
+    def probabilities(self, block: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the choices, (n_rows, n_choices), from columns of the matrix.
+
+        The mean of a boolean column may lie outside of [0, 1] if its likelihood is not one of zeros and ones.
+        """
+        if self.kind == "category":
+            return block
+        share = block.clip(0, 1)
+        return np.hstack([1 - share, share])
+
     def encode(self, series: nw.Series, out: np.ndarray) -> list:
         """Write a column of another frame to its place in a matrix of zeros.
 

@@ -94,7 +94,12 @@ def check_fitted_state(estimator: Any) -> None:
         ),
         "kl_per_component_": (False, f"{d} finite numbers", lambda v: is_array(v, d)),
         "latent_scale_": (False, f"{d} finite numbers of at least 0", lambda v: is_sizes(v, d)),
-        "missing_share_": (False, f"{width} shares", lambda v: is_sizes(v, width) and v.max() <= 1),
+        "missing_share_": (
+            "n_samples_seen_" in state,
+            f"{width} shares",
+            lambda v: is_sizes(v, width) and v.max() <= 1,
+        ),
+        "n_samples_seen_": ("missing_share_" in state, "an integer of at least 1", lambda v: is_count(v, 1)),
         "feature_names_in_": (False, f"{width} strings", lambda v: is_strings(v, width)),
         "classes_": (k > 0, f"{k} different labels", lambda v: is_labels(v, k)),
         "class_prior_": (False, f"{k} finite numbers of at least 0", lambda v: is_sizes(v, k)),

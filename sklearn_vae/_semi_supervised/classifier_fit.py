@@ -105,6 +105,7 @@ class ClassifierProcedure:
             final = chosen._final_training(rows, labels, chosen._network(rows, expert_start), predicted)
 
         def train(procedure: FitProcedure) -> TrainingResult:
+            """Train a copy of the start on the rows that are not held out."""
             n_epochs = procedure.stopping.max_epochs
             return procedure.train(final.rows.select(rest), n_epochs, validation_rows, copy.deepcopy(start))
 
@@ -195,6 +196,7 @@ class ClassifierProcedure:
         """Return an expert that trains a network on the labelled rows only."""
 
         def network(labels: Labels, index: np.ndarray) -> np.ndarray:
+            """Return log-probabilities of the rows at `index`, (n_selected, n_classes)."""
             training = labels.of(rows).select(rows.tensor(labels.labelled))
             n_epochs = self.expert.stopping.max_epochs
             run = self.expert.train(training, n_epochs, model=copy.deepcopy(start), name="labelled rows")
@@ -211,6 +213,7 @@ class ClassifierProcedure:
         graph = neighbour_graph(x, self.n_neighbors, self.final.seeds.neighbors)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
+            """Return log-probabilities of the rows at `index`, (n_selected, n_classes)."""
             prior = np.exp(labels.log_prior)
             return np.log(spread_labels(graph, labels.codes, prior, alpha)[index] + MIN_PROBABILITY)
 

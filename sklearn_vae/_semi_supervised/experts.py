@@ -83,10 +83,12 @@ def fit_exponents(
     log_center = np.log(center)
 
     def cross_entropy(log_exponents: np.ndarray) -> np.ndarray:
+        """Return the cross-entropy of each row, (n_rows,)."""
         parts = [chunk_cross_entropy(part, np.exp(log_exponents)) for part in chunks(truth.shape)]
         return np.concatenate([np.zeros(0), *parts])
 
     def chunk_cross_entropy(part: slice, exponents: np.ndarray) -> np.ndarray:
+        """Return the cross-entropy of each row of a chunk."""
         pooled = pool([p[part] for p in log_p], exponents, log_prior)
         return -np.asarray((truth[part] * pooled).sum(axis=1))
 

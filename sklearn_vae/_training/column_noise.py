@@ -40,6 +40,7 @@ def measure_columns(model: VAE, rows: Rows, runs: Sequence[tuple[VAE, Rows, Rows
         for log_scale, columns, units in groups:
 
             def select(errors: Tensor, columns=columns, units=units) -> Tensor:
+                """Return the errors of the group's columns in its units."""
                 return errors[:, columns] if units is None else errors[:, columns] / units.square()
 
             log_scale.copy_(fit_column_scales(select(squares), [(select(a), select(b)) for a, b in pairs]))

@@ -192,10 +192,9 @@ class FitProcedure:
         """Build the initial model for these rows, without training it."""
         model = self.architecture.build(_generator(self.seeds.start))
         moments = fit_moments(rows)
-        axes = None
+        axes, features = None, model.likelihood.features(rows, moments)
         if self.architecture.linear:
             n_axes = self.architecture.n_coordinates or 0
-            features = model.likelihood.features(rows, moments)
             feature_moments = moments if features is rows else fit_moments(features)
             ppca = fit_ppca(features, feature_moments, self.architecture.n_components, n_axes)
             if rows.has_gaps:
@@ -396,6 +395,7 @@ def _median_norm(model: VAE, rows: Rows) -> Tensor:
     """Return the median norm of the centred encoder inputs."""
 
     def batches() -> Iterator[Tensor]:
+        """Yield the inputs of all rows."""
         return (_inputs(model, batch) for batch in rows.chunks())
 
     center = torch.stack([y.sum(0) for y in batches()]).sum(0) / len(rows)

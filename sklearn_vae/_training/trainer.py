@@ -164,7 +164,8 @@ class Trainer:
         # Buffers are copied, not averaged: they are running means or counts.
         for average, module, name in self._statistics:
             getattr(average, name).copy_(getattr(module, name))
-        return TermSums(*(total / rows.total_weight for total in self._sums))
+        weight = rows.total_weight
+        return TermSums(*(total / weight for total in self._sums))
 
     def make_step(self, batch: dict[str, Tensor]) -> None:
         """Update the weights and their average."""

@@ -10,6 +10,7 @@ from sklearn_vae.likelihoods.gaussian import Gaussian
 from sklearn_vae.likelihoods.multinomial import Multinomial
 from sklearn_vae.likelihoods.negative_binomial import NegativeBinomial
 from sklearn_vae.likelihoods.poisson import Poisson
+from sklearn_vae.likelihoods.quantile_gaussian import QuantileGaussian
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
@@ -19,6 +20,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "multinomial": Multinomial,
     "negative_binomial": NegativeBinomial,
     "poisson": Poisson,
+    "quantile_gaussian": QuantileGaussian,
 }
 
 __all__ = [
@@ -36,4 +38,5 @@ __all__ = [
     "NegativeBinomial",
     "Observed",
     "Poisson",
+    "QuantileGaussian",
 ]

@@ -42,9 +42,13 @@ class Likelihood(BaseEstimator, ABC):
     takes_frames : bool
         Class attribute. True if the columns of a data frame, also of numbers, are encoded for `for_table`, and samples
         are data frames.
+    handle_unknown : {"warn", "error"}
+        What the estimator's methods do with categories of a data frame that ``fit`` did not see: these cells count as
+        not observed, with a warning, or the frame is refused. "warn", except in `Columns`, which has it as a parameter.
     """
 
     takes_frames: ClassVar[bool] = False
+    handle_unknown: str = "warn"
 
     @property
     def isotropic(self) -> bool:
@@ -205,22 +209,6 @@ class Observed(NamedTuple):
     cells: Tensor
     inputs: Tensor
     mask: Tensor | None = None
-
-    def select(self, columns: Sequence[int]) -> Observed:
-        """Return the values of some columns. This is valid only if the inputs are the cells.
-
-        Parameters
-        ----------
-        columns : sequence of int
-            Indices of the columns.
-
-        Returns
-        -------
-        observed : Observed
-            The cells, inputs and mask of these columns.
-        """
-        mask = None if self.mask is None else self.mask[..., columns]
-        return Observed(self.cells[..., columns], self.inputs[..., columns], mask)
 
 
 class LinearStart(NamedTuple):

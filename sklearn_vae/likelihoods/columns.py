@@ -14,11 +14,13 @@ from sklearn.utils.metaestimators import _BaseComposition
 from torch import Tensor
 
 from sklearn_vae._data.rows import MappedRows, Rows
+from sklearn_vae._data.table import HANDLE_UNKNOWN
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
 from sklearn_vae.likelihoods.categorical import Categorical
 from sklearn_vae.likelihoods.columns_module import ColumnsModule
 from sklearn_vae.likelihoods.gaussian import Gaussian
+from sklearn_vae.likelihoods.quantile_gaussian import QuantileGaussian
 
 if TYPE_CHECKING:
     from sklearn_vae._data.table_column import Column
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 FROM_DTYPE = "from_dtype"
 # Names and likelihoods of groups by the kinds of their columns. Each column of numbers has a scale of its own in
 # training: with a common one, noise that no other column explains would take up latent variables.
-NUMBERS, BOOLEANS = ("numbers", Gaussian(per_column=True)), ("booleans", Bernoulli())
+NUMBERS, INTEGERS = ("numbers", Gaussian(per_column=True)), ("integers", QuantileGaussian())
 BY_KIND: dict[str, tuple[str, Likelihood]] = {
     "float": NUMBERS,
-    "integer": NUMBERS,
-    "boolean": BOOLEANS,
+    "integer": INTEGERS,
+    "boolean": ("booleans", Bernoulli()),
     "category": ("categories", Categorical()),
 }
 # A name, a likelihood, and the columns.
@@ -54,9 +56,14 @@ class Columns(_BaseComposition, Likelihood):
         a boolean mask. They refer to the columns of a data frame, of which each column of categories is one, or to
         those of an array.
     remainder : {"from_dtype", "refuse"} or Likelihood, default="from_dtype"
-        What to do with the other columns. "from_dtype": floats and integers are Gaussian with ``per_column=True``,
-        booleans Bernoulli, strings and categories Categorical; all columns of an array are such Gaussians. "refuse":
+        What to do with the other columns. "from_dtype": floats are Gaussian with ``per_column=True``, integers
+        QuantileGaussian, booleans Bernoulli, strings and categories Categorical; all columns of an array are Gaussian
+        with ``per_column=True``. "refuse":
         an error. A likelihood: that of all other columns.
+    handle_unknown : {"warn", "error"}, default="warn"
+        What the estimator's methods do with categories of a data frame that ``fit`` did not see. "warn": such cells
+        count as not observed, with a warning that names the categories. "error": a ValueError. A change after ``fit``
+        applies at once. ``Columns([], handle_unknown="error")`` is `likelihood="from_dtype"` with this refusal.
 
     See Also
     --------
@@ -84,13 +91,15 @@ class Columns(_BaseComposition, Likelihood):
     _parameter_constraints: ClassVar[dict] = {
         "likelihoods": [list, tuple],
         "remainder": [StrOptions({FROM_DTYPE, "refuse"}), Likelihood],
+        "handle_unknown": [StrOptions(set(HANDLE_UNKNOWN))],
     }
 
     takes_frames = True
 
-    def __init__(self, likelihoods, remainder=FROM_DTYPE):
+    def __init__(self, likelihoods, remainder=FROM_DTYPE, handle_unknown="warn"):
         self.likelihoods = likelihoods
         self.remainder = remainder
+        self.handle_unknown = handle_unknown
 
     @property
     def _pairs(self) -> list[tuple[str, Likelihood]]:
@@ -294,6 +303,7 @@ def _selector(columns: list[int]) -> Any:
     """Return a function that selects columns of rows."""
 
     def select(x: Tensor) -> Tensor:
+        """Return the columns of a batch."""
         return x[..., columns]
 
     return select

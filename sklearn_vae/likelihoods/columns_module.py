@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -110,9 +111,13 @@ class ColumnsModule(LikelihoodModule):
     def features(self, rows: Rows, moments: Moments) -> Rows:
         """Return rows of the encoder's inputs: standardised numbers, scaled indicators, and so on."""
         self.set_units(moments, None)
+        # Some parts learn more from rows than their moments.
+        for (part, c), indices in zip(self._columns(), self._indices, strict=True):
+            part.features(MappedRows(rows, partial(_select, c), len(indices)), moments.select(c))
         device = self.order.device
 
         def inputs(x: Tensor) -> Tensor:
+            """Return the encoder's inputs in the precision of the rows."""
             observed = self.observe(x.to(device)).inputs
             return observed.to(x) if x.is_floating_point() else observed.to(x.device)
 
@@ -181,6 +186,11 @@ def _part(likelihood: Likelihood, n_columns: int) -> LikelihoodModule:
     if likelihood.has_free_scale:
         return StandardisedCells(part, n_columns)
     return part if part.has_features else StandardisedInputs(part, n_columns)
+
+
+def _select(columns: slice | Tensor, x: Tensor) -> Tensor:
+    """Return columns of rows."""
+    return x[..., columns]
 
 
 def _as_slice(indices: list[int]) -> slice | None:

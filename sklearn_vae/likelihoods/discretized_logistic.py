@@ -293,6 +293,7 @@ def _smooth_sum(x: Tensor, rate: Tensor, n: int) -> Tensor:
     """Return the sum as an integral with the first three corrections of the Euler-Maclaurin formula."""
 
     def antiderivative(u: Tensor) -> Tensor:
+        """Return the antiderivative of the terms, with the corrections."""
         slope = u.sigmoid() * (-u).sigmoid()
         third = slope * (1 - 6 * slope)
         fifth = slope * (1 - 30 * slope + 120 * slope.square())

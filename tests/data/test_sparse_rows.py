@@ -12,7 +12,7 @@ from sklearn_vae._data.sparse_rows import SparseRows, as_rows
 
 def matrix(n_rows=40, n_features=7, dtype=np.float64, seed=0, shift=0.0):
     """A sparse matrix with an empty row and an empty column."""
-    X = sparse.random_array((n_rows, n_features), density=0.3, rng=np.random.default_rng(seed), format="csr")
+    X = sparse.random(n_rows, n_features, density=0.3, random_state=seed, format="csr")
     X.data += shift
     X = X.toarray()
     X[3], X[:, 2] = 0, 0
