@@ -138,7 +138,16 @@ def _write_numbers(ax: Axes, matrix: np.ndarray, largest: float, pattern: str) -
     """Write the values below the diagonal into the cells of a heat map, white on dark cells."""
     for i, j in zip(*np.nonzero(np.tril(np.isfinite(matrix), -1)), strict=True):
         color = "w" if abs(matrix[i, j]) > 0.6 * largest else "k"
-        ax.text(j, i, pattern.format(matrix[i, j]), ha="center", va="center", fontsize="x-small", color=color)
+        # Adding 0 turns -0.0 into 0.0.
+        ax.text(
+            j,
+            i,
+            pattern.format(np.round(matrix[i, j], 2) + 0.0),
+            ha="center",
+            va="center",
+            fontsize="x-small",
+            color=color,
+        )
 
 
 def _cut(text: str, n_characters: int) -> str:

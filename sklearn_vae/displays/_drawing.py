@@ -144,7 +144,7 @@ def is_kind(kind: str, kinds: Any, n_columns: int) -> np.ndarray:
     return np.asarray(kinds) == kind
 
 
-def standardise(values: np.ndarray, X: np.ndarray, kinds: Any) -> np.ndarray:
+def standardise(values: np.ndarray, X: np.ndarray, kinds: Any, are_means: bool = False) -> np.ndarray:
     """Return values in standard deviations from the means of columns; counts by their logarithms.
 
     Parameters
@@ -153,12 +153,15 @@ def standardise(values: np.ndarray, X: np.ndarray, kinds: Any) -> np.ndarray:
     X : ndarray of shape (n_samples, n_columns)
         Rows whose means and standard deviations are used. NaN are left out.
     kinds : sequence of str or None
-        Kinds of the columns. A count x counts as log(1 + x), and so does the mean.
+        Kinds of the columns. A count x is drawn as log(1 + x).
+    are_means : bool
+        Whether values are means of counts. Then 0 is the logarithm of a column's mean; otherwise it is the mean of the
+        logarithms, which is smaller.
     """
     is_count = is_kind("count", kinds, X.shape[1])
     center, scale = center_and_scale(_log_counts(X, is_count))
-    if is_count.any():
-        center = _log_counts(center_and_scale(X)[0], is_count)
+    if are_means:
+        center = _log_counts(mean_of_observed(X), is_count)
     return (_log_counts(values, is_count) - center) / scale
 
 

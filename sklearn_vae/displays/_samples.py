@@ -24,6 +24,8 @@ from sklearn_vae.displays._steps import check_draws_samples, find_steps
 
 # Default number of sampled images, in total without classes and per class otherwise.
 N_IMAGES, N_IMAGES_PER_CLASS = 40, 10
+# Smallest and largest share of the width that boxes have beside bars.
+SHARES_OF_BOXES = 0.3, 0.7
 # Default number of sampled rows of a table, in total without classes and per class otherwise.
 N_ROWS, N_ROWS_PER_CLASS = 1000, 500
 
@@ -247,7 +249,8 @@ class SamplesDisplay:
         self.axes_ = np.array([self.ax_])
         if not has_bar.any() or not has_box.any():
             return (None, self.ax_) if has_bar.any() else (self.ax_, None)
-        grid = subgrid(self.ax_, 1, 2, width_ratios=[max(2, has_box.sum()), max(2, has_bar.sum())])
+        share = float(np.clip(has_box.mean(), *SHARES_OF_BOXES))
+        grid = subgrid(self.ax_, 1, 2, width_ratios=[share, 1 - share])
         self.axes_ = np.array([self.figure_.add_subplot(grid[i]) for i in range(2)])
         return tuple(self.axes_)
 

@@ -202,7 +202,7 @@ class TraversalDisplay:
         else:
             names = column_names(self.feature_names, X.shape[1])
             draw_table = self._draw_table_plane if self.plane else self._draw_table_lines
-            draw_table(decoded, standardise(decoded, X, self.kinds), names, ax, image_kwargs or {})
+            draw_table(decoded, standardise(decoded, X, self.kinds, are_means=True), names, ax, image_kwargs or {})
         self.figure_ = self.ax_.figure
         return self
 

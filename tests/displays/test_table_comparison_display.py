@@ -248,7 +248,7 @@ def test_heat_maps_show_associations_and_their_difference():
     low, high = display.images_[2].get_clim()
     assert low == -high and high >= np.abs(difference).max()
     assert ticks(display.images_[0].axes.yaxis) == list(X.columns)
-    assert display.images_[2].axes.texts[0].get_text() == f"{difference[1, 0]:+.2f}"
+    assert display.images_[2].axes.texts[0].get_text() == f"{np.round(difference[1, 0], 2) + 0.0:+.2f}"
     assert len(display.colorbars_) == 2 and len(display.axes_) == 0 and display.legend_ is None
 
 
