@@ -73,9 +73,10 @@ class NormalScores(nn.Module):
     def learn(self, rows: Rows) -> None:
         """Learn the maps of complete or incomplete rows, weighted if they have weights."""
         batch = rows.evenly_spaced(MAX_ROWS)[torch.arange(min(len(rows), MAX_ROWS), device=rows.device)]
-        x = batch["x"].double().cpu().numpy()
+        x = batch["x"].cpu()
         weight = batch["weight"].double().cpu().numpy() if "weight" in batch else np.ones(len(x))
-        for j, column in enumerate(x.T):
+        for j in range(rows.n_features):
+            column = x[:, j].double().numpy()
             known = ~np.isnan(column) & (weight > 0)
             ends, scores, resolution = _learn(column[known], weight[known])
             n_surplus = MAX_BINS + 1 - len(ends)
