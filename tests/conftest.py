@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pickle
 import random
+import sys
 
 # Without it scikit-learn's array API check is skipped; scipy reads it once, when it is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
@@ -15,6 +16,19 @@ from sklearn.datasets import load_digits, load_iris
 from small_estimators import CLASS, NAMES, small_classifier
 
 from sklearn_vae import VAETransformer
+
+
+class Figures:
+    """Plugin that closes figures after each test, page and docstring: matplotlib warns of more than 20."""
+
+    def pytest_runtest_teardown(self):
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
+
+
+def pytest_configure(config):
+    """Register what applies to pages and docstrings too."""
+    config.pluginmanager.register(Figures())
 
 
 def pytest_collection_modifyitems(items):

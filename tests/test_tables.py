@@ -172,6 +172,7 @@ def test_saved_estimators_return_frames(library, make):
         {"categories": ["a"]},
         {"categories": ["Bonn", "Bonn", "Rome"]},
         {"limits": (0.5, 1)},
+        {"is_whole": 1},
         {"dtype": None},
     ],
     ids=str,
@@ -388,3 +389,17 @@ def test_every_column_of_a_census_is_explained():
         assert own > alone - 0.02, column.name
     drawn = vae.sample(500, random_state=0)
     assert (drawn["country"] == "US").mean() > 0.8 and set(drawn["relation"]) == set(X["relation"])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_whole_numbers_in_floats_are_modelled_as_integers(library):
+    """Pandas stores integers with missing cells as floats."""
+    rooms = np.where(np.arange(120) % 9, np.arange(120) % 5 + 1.0, np.nan)
+    columns = {"rooms": rooms, "size": np.linspace(0, 1, 120), "empty": np.full(120, np.nan), "town": list("ab") * 60}
+    X = pd.DataFrame(columns) if library == "pandas" else pl.DataFrame(columns)
+    vae = small_transformer().fit(X)
+    groups = {name: columns for name, _, columns in vae._architecture.likelihood.likelihoods}
+    assert groups == {"integers": [0], "numbers": [1, 2], "categories": [3, 4]}
+    drawn = np.asarray(vae.sample(200, random_state=0)["rooms"])
+    assert set(drawn) <= {1.0, 2.0, 3.0, 4.0, 5.0}
+    assert drawn.dtype == float

@@ -52,15 +52,12 @@ class NormalScores(nn.Module):
         Index of the last bin of each column.
     resolution : Tensor of shape (n_features,)
         Distance of neighbouring values: 1 for integers, otherwise the smallest between two training rows.
-    mean_slope : Tensor of shape (n_features,)
-        Mean slope of T between the outermost ends.
     """
 
     ends: Tensor
     scores: Tensor
     last: Tensor
     resolution: Tensor
-    mean_slope: Tensor
 
     def __init__(self, n_features: int):
         super().__init__()
@@ -68,7 +65,6 @@ class NormalScores(nn.Module):
         self.register_buffer("scores", torch.full((n_features, MAX_BINS + 1), BEYOND, **FLOAT64))
         self.register_buffer("last", torch.zeros(n_features, dtype=torch.int64, device="cpu"))
         self.register_buffer("resolution", torch.ones(n_features, **FLOAT64))
-        self.register_buffer("mean_slope", torch.ones(n_features, **FLOAT64))
 
     def learn(self, rows: Rows) -> None:
         """Learn the maps of complete or incomplete rows, weighted if they have weights."""
@@ -83,7 +79,6 @@ class NormalScores(nn.Module):
             self.ends[j] = torch.from_numpy(np.pad(ends, (0, n_surplus), constant_values=BEYOND))
             self.scores[j] = torch.from_numpy(np.pad(scores, (0, n_surplus), constant_values=BEYOND))
             self.last[j], self.resolution[j] = len(ends) - 2, resolution
-            self.mean_slope[j] = (scores[-1] - scores[0]) / (ends[-1] - ends[0])
 
     def locate(self, x: Tensor) -> Tensor:
         """Return positions of values (n_rows, n_features), float64; NaN for missing ones."""
@@ -92,7 +87,9 @@ class NormalScores(nn.Module):
         bins = self._bins(index)
         fraction = (x - bins.first) / bins.width
         # Beyond the outermost ends, scores are as far away as the mean slope says.
-        scale = bins.width * self.mean_slope / bins.rise
+        last = self._bins(self.last)
+        rise, width = last.score + last.rise - self.scores[:, 0], last.first + last.width - self.ends[:, 0]
+        scale = (rise / width) * (bins.width / bins.rise)
         fraction = torch.where(fraction < 0, fraction * scale, fraction)
         return index + torch.where(fraction > 1, 1 + (fraction - 1) * scale, fraction)
 

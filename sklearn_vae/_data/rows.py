@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Self
 
 import numpy as np
@@ -148,6 +149,10 @@ class Rows(Dataset, ABC):
         target = batch["target"] * batch["weight"][:, None] if "weight" in batch else batch["target"]
         added = {"labelled_x": batch["x"], "labelled_target": target}
         return added | {"labelled_mask": batch["mask"]} if "mask" in batch else added
+
+    def columns(self, indices: Sequence[int] | Tensor) -> Rows:
+        """Return rows of some columns."""
+        return MappedRows(self, itemgetter((..., indices)), len(indices))
 
     def evenly_spaced(self, n_rows: int) -> Rows:
         """Return `n_rows` evenly spaced rows, or all rows if there are fewer."""

@@ -34,6 +34,8 @@ class Column:
         value, which has no column in the matrix.
     limits : tuple of int
         Smallest and largest integer; those of the dtype if all cells are missing, and (0, 0) for other kinds.
+    is_whole : bool
+        Whether a column of floats has whole numbers only. Pandas stores integers with missing cells as floats.
     """
 
     name: Hashable
@@ -43,6 +45,7 @@ class Column:
     stop: int
     categories: list
     limits: tuple[int, int]
+    is_whole: bool
 
     @classmethod
     def learn(cls, series: nw.Series, start: int, library: str) -> Column:
@@ -52,7 +55,7 @@ class Column:
         categories = _categories(series, dtype) if kind == "category" else []
         stop = start + (len(categories) if kind == "category" else 1)
         limits = _limits(series) if kind == "integer" else (0, 0)
-        return cls(series.name, kind, dtype, start, stop, categories, limits)
+        return cls(series.name, kind, dtype, start, stop, categories, limits, kind == "float" and _is_whole(series))
 
     @property
     def slice(self) -> slice:
@@ -254,6 +257,12 @@ def _categories(series: nw.Series, dtype: Description) -> list:
             "convert them to strings, e.g. with .cat.rename_categories(str)."
         )
     return categories
+
+
+def _is_whole(series: nw.Series) -> bool:
+    """Return whether the observed values of a column of floats are whole numbers; False if there are none."""
+    observed = series.to_numpy()[~missing_cells(series)].astype(float)
+    return len(observed) > 0 and bool((observed == np.rint(observed)).all())
 
 
 def _limits(series: nw.Series) -> tuple[int, int]:

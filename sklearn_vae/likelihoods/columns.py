@@ -11,9 +11,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import _BaseComposition
-from torch import Tensor
 
-from sklearn_vae._data.rows import MappedRows, Rows
+from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.table import HANDLE_UNKNOWN
 from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 
 # Value of an estimator's `likelihood`, and of `remainder`, that chooses likelihoods by the dtypes of columns.
 FROM_DTYPE = "from_dtype"
-# Names and likelihoods of groups by the kinds of their columns. Each column of numbers has a scale of its own in
+# Names and likelihoods of groups by the kinds of their columns. Each column of floats has a scale of its own in
 # training: with a common one, noise that no other column explains would take up latent variables.
-NUMBERS, INTEGERS = ("numbers", Gaussian(per_column=True)), ("integers", QuantileGaussian())
+NUMBERS = ("numbers", Gaussian(per_column=True))
 BY_KIND: dict[str, tuple[str, Likelihood]] = {
     "float": NUMBERS,
-    "integer": INTEGERS,
+    "integer": ("integers", QuantileGaussian()),
     "boolean": ("booleans", Bernoulli()),
     "category": ("categories", Categorical()),
 }
@@ -57,8 +56,8 @@ class Columns(_BaseComposition, Likelihood):
         those of an array.
     remainder : {"from_dtype", "refuse"} or Likelihood, default="from_dtype"
         What to do with the other columns. "from_dtype": floats are Gaussian with ``per_column=True``, integers
-        QuantileGaussian, booleans Bernoulli, strings and categories Categorical; all columns of an array are Gaussian
-        with ``per_column=True``. "refuse":
+        and floats that are all whole numbers QuantileGaussian, booleans Bernoulli, strings and categories Categorical;
+        all columns of an array are Gaussian with ``per_column=True``. "refuse":
         an error. A likelihood: that of all other columns.
     handle_unknown : {"warn", "error"}, default="warn"
         What the estimator's methods do with categories of a data frame that ``fit`` did not see. "warn": such cells
@@ -186,10 +185,7 @@ class Columns(_BaseComposition, Likelihood):
     def for_data(self, rows: Rows) -> Likelihood:
         """Return the specification with positions of all columns, and every "auto" of the likelihoods replaced."""
         groups = self._complete(rows.n_features).likelihoods
-        resolved = [
-            (name, likelihood.for_data(MappedRows(rows, _selector(columns), len(columns))), columns)
-            for name, likelihood, columns in groups
-        ]
+        resolved = [(name, likelihood.for_data(rows.columns(columns)), columns) for name, likelihood, columns in groups]
         return Columns(resolved, "refuse")
 
     def resolved_as(self, fitted: Likelihood) -> Likelihood:
@@ -277,7 +273,7 @@ def _by_kind(columns: Sequence[Column]) -> list[Group]:
     """Return a group for each kind of columns."""
     groups: dict[str, tuple[Likelihood, list[Column]]] = {}
     for column in columns:
-        name, likelihood = BY_KIND[column.kind]
+        name, likelihood = BY_KIND["integer" if column.is_whole else column.kind]
         groups.setdefault(name, (clone(likelihood), []))[1].append(column)
     return [(name, likelihood.for_table(own), _in_matrix(own)) for name, (likelihood, own) in groups.items()]
 
@@ -297,16 +293,6 @@ def _unique(groups: list[Group]) -> list[Group]:
         taken.add(name)
         unique.append((name, likelihood, columns))
     return unique
-
-
-def _selector(columns: list[int]) -> Any:
-    """Return a function that selects columns of rows."""
-
-    def select(x: Tensor) -> Tensor:
-        """Return the columns of a batch."""
-        return x[..., columns]
-
-    return select
 
 
 def _named(name: str, function: Any, argument: Any) -> Any:

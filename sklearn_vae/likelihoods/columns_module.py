@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -113,7 +112,7 @@ class ColumnsModule(LikelihoodModule):
         self.set_units(moments, None)
         # Some parts learn more from rows than their moments.
         for (part, c), indices in zip(self._columns(), self._indices, strict=True):
-            part.features(MappedRows(rows, partial(_select, c), len(indices)), moments.select(c))
+            part.features(rows.columns(indices), moments.select(c))
         device = self.order.device
 
         def inputs(x: Tensor) -> Tensor:
@@ -186,11 +185,6 @@ def _part(likelihood: Likelihood, n_columns: int) -> LikelihoodModule:
     if likelihood.has_free_scale:
         return StandardisedCells(part, n_columns)
     return part if part.has_features else StandardisedInputs(part, n_columns)
-
-
-def _select(columns: slice | Tensor, x: Tensor) -> Tensor:
-    """Return columns of rows."""
-    return x[..., columns]
 
 
 def _as_slice(indices: list[int]) -> slice | None:

@@ -104,8 +104,7 @@ class QuantileGaussianModule(LikelihoodModule):
         return self.unit
 
     def set_units(self, moments: Moments, axes: np.ndarray | None) -> None:
-        """Store the standard deviations of the columns."""
-        super().set_units(moments, axes)
+        """Store the standard deviations of the columns. The inputs are standardised, so their unit stays 1."""
         self.unit.copy_(moments.variance.sqrt().where(moments.variance > 0, 1.0))
 
     def features(self, rows: Rows, moments: Moments) -> Rows:

@@ -114,6 +114,7 @@ class _Encoded:
         return getattr(self._model, name)
 
     def encode(self, observed: Observed, generator: torch.Generator | None = None) -> Normal:
+        """Return the stored posterior once, if the call is the one that it came from, otherwise a new one."""
         # A call without a generator asks for no noise. The stored posterior has none if `input_noise` is 0.
         is_same_call = observed is self._observed and (generator is self._generator or not self._model.input_noise)
         if self._q is None or not is_same_call:

@@ -97,10 +97,19 @@ def test_means_are_those_of_drawn_values():
 
 
 def test_weights_are_repeats():
-    x, repeats = np.array([1, 2, 5, 9, 10]), np.array([20, 30, 10, 25, 15])
-    weighted, repeated = learned(x, repeats.astype(float)), learned(np.repeat(x, repeats))
+    x, weight = np.repeat(np.arange(1, 6), 30), np.repeat([1.0, 2.0, 1.0, 3.0, 2.0], 30)
+    rows = (x, weight), (np.repeat(x, weight.astype(int)),)
     # The effective number of rows differs, and with it the mass beyond the ends.
-    np.testing.assert_allclose(probability(weighted, x), probability(repeated, x), atol=0.15)
+    weighted, repeated = (p / p.sum() for p in (probability(learned(*args), np.arange(1, 6)) for args in rows))
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-6)
+
+
+def test_common_factors_and_rows_of_weight_zero_change_nothing():
+    x = np.random.RandomState(0).poisson(3, 200).astype(float)
+    weight = np.where(np.arange(200) < 150, 2.0, 0.0)
+    expected, weighted = learned(x[:150]), learned(x, weight)
+    for name, table in expected.named_buffers():
+        np.testing.assert_allclose(weighted.get_buffer(name), table, err_msg=name)
 
 
 @pytest.mark.parametrize("column", [[3.0] * 20, [np.nan] * 20, [np.nan] * 19 + [2.0]])

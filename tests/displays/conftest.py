@@ -15,10 +15,8 @@ from sklearn_vae.networks import Conv
 
 @pytest.fixture(autouse=True)
 def figures():
-    """Without windows, and closed in the end."""
+    """Without windows."""
     plt.switch_backend("Agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="session")

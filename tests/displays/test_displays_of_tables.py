@@ -44,6 +44,7 @@ def test_displays_of_rows_draw_mixed_frames(display, estimator, library):
     X = mixed_frame(library, gaps=True)
     drawn = display.from_estimator(estimator(2, **TINY).fit(X), X)
     drawn.figure_.draw_without_rendering()
+    assert all(ax.has_data() for ax in drawn.figure_.axes if ax.axison)
 
 
 def test_reconstruction_of_categories_is_the_brier_score_over_that_of_shares():
