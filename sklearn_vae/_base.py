@@ -16,14 +16,13 @@ from sklearn.utils import check_array, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
-from torch import Tensor
 
 from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.sparse_rows import Matrix, as_rows
 from sklearn_vae._data.table import Table, is_frame, is_table
 from sklearn_vae._model.architecture import Architecture
-from sklearn_vae._model.inference import FittedModel
+from sklearn_vae._model.inference import FittedModel, Inference
 from sklearn_vae._model.persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._model.same import same
 from sklearn_vae._model.state_checks import check_fitted_state, check_stored, check_versions, expect
@@ -540,10 +539,10 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
         return attributes
 
-    def _sample(self, draw: Callable[[torch.Generator], Tensor], random_state):
-        """Sample p(x|z) for the latent variables that `draw` returns; None stands for `self.random_state`."""
+    def _sample(self, draw: Callable[[Inference, torch.Generator], np.ndarray], random_state):
+        """Return the rows that `draw` returns, in the form of X; None stands for `self.random_state`."""
         seed = new_seed(self.random_state if random_state is None else random_state)
         inference = self._fitted_model.inference
         generator = torch.Generator(inference.device).manual_seed(seed)
         with torch.inference_mode():
-            return self._as_frame(inference.sample(draw(generator), generator))
+            return self._as_frame(draw(inference, generator))

@@ -23,6 +23,8 @@ from sklearn_vae._data.labels import Labels, encode_labels, refuse_missing, spli
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._latent import LatentTransformerMixin
 from sklearn_vae._model.architecture import Architecture
+from sklearn_vae._model.class_samples import sample_of_classes
+from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
 from sklearn_vae._semi_supervised.mixture_fit import fit_class_mixture
@@ -562,7 +564,13 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
     @available_if(check_generative)
     @isolate
     def sample(self, n_samples=1, y=None, random_state=None):
-        """Draw samples and their classes from the generative model p(y) p(z|y) p(x|z).
+        """Draw samples and their classes.
+
+        The classes are drawn from p(y), `class_prior_`, and the samples from p(x|y), which is
+        proportional to p(x) p(y|x). Here p(x) is the density that ``score_samples`` returns, and
+        p(y|x) are the probabilities that ``predict_proba`` returns. For each sample, eight
+        candidates are drawn from p(z|y) p(x|z), and one is kept by its importance weight
+        p(y|x) / p(y|z) [1]_.
 
         Parameters
         ----------
@@ -587,6 +595,11 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         ------
         ValueError
             If a label is not in `classes_`, or the length of `y` differs from `n_samples`.
+
+        References
+        ----------
+        .. [1] A. F. M. Smith and A. E. Gelfand (1992). Bayesian statistics without tears: a
+           sampling-resampling perspective. The American Statistician 46(2).
         """
         check_is_fitted(self)
         self._validate_params()
@@ -594,13 +607,13 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         codes = None if y is None else self._codes(y, n_samples)
         drawn = []
 
-        def draw(generator: torch.Generator) -> torch.Tensor:
-            """Draw latent variables of the classes, and keep the classes."""
-            mixture = self._fitted_model.model.class_mixture
+        def draw(inference: Inference, generator: torch.Generator) -> np.ndarray:
+            """Draw rows of the classes, and keep the classes."""
+            mixture = inference.model.class_mixture
             assert mixture is not None
             index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)
             drawn.append(index.cpu().numpy())
-            return mixture.sample(index, generator)
+            return sample_of_classes(inference, index, generator)
 
         X = self._sample(draw, random_state)
         return X, self.classes_[drawn[0]]

@@ -6,6 +6,7 @@ import copy
 from functools import partial
 
 import numpy as np
+import torch
 from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.diagnostics import warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
@@ -164,7 +166,12 @@ class UnsupervisedVAE(BaseVAE):
         check_is_fitted(self)
         self._validate_params()
         n_samples = check_n_samples(n_samples)
-        return self._sample(partial(self._fitted_model.model.sample_latents, n_samples), random_state)
+
+        def draw(inference: Inference, generator: torch.Generator) -> np.ndarray:
+            """Draw rows from p(z) p(x|z)."""
+            return inference.sample(inference.model.sample_latents(n_samples, generator), generator)
+
+        return self._sample(draw, random_state)
 
     @available_if(check_generative)
     def score(self, X, y=None):

@@ -103,6 +103,10 @@ class ClassMixture(nn.Module):
         constant = 0.5 * self.n_components * math.log(2 * math.pi)
         return (self.log_weight + log_det - constant - 0.5 * square).logsumexp(-1)
 
+    def log_proba(self, z: Tensor) -> Tensor:
+        """Return log p(y|z) of each class, (..., n_rows, n_classes)."""
+        return (self.log_prob_classes(z) + self.log_class).log_softmax(-1)
+
     def sample_classes(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw class indices from p(y), (n_samples,)."""
         return torch.multinomial(self.log_class.exp(), n_samples, replacement=True, generator=generator)

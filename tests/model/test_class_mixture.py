@@ -10,6 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_vae import VAEClassifier
 from sklearn_vae._model.class_mixture import MIN_VARIANCE, ClassMixture, best_mixture, numbers_of_components
+from sklearn_vae._model.class_samples import sample_of_classes
 
 
 def generator(seed=0):
@@ -265,10 +266,11 @@ def test_score_samples_depends_on_the_share_of_a_class(one_latent):
     assert np.median(change[y == 0]) == pytest.approx(math.log(0.5 / 0.8), abs=0.2)
 
 
-def test_estimator_samples_have_the_moments_of_the_class(one_latent):
+def test_rows_of_the_mixture_have_the_moments_of_the_class(one_latent):
     vae, X = one_latent
     y = (np.arange(200) % 5 == 0).astype(int)
     for label in (0, 1):
-        drawn, _ = vae.sample(3000, y=label, random_state=0)
+        with torch.inference_mode():
+            drawn = sample_of_classes(vae._fitted_model.inference, torch.full((3000,), label), generator(), n=1)
         np.testing.assert_allclose(drawn.mean(0), X[y == label].mean(0), atol=0.3)
         np.testing.assert_allclose(drawn.std(0), X[y == label].std(0), rtol=0.3)
