@@ -510,7 +510,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         if self._scales_latents:
             statistics["latent"] = blend(latent_statistics(model, rows), earlier.get("latent"))
         attributes: dict[str, Any] = {
-            "_architecture": procedure.architecture,
+            "_architecture": run.architecture or procedure.architecture,
             "_fitted_model": FittedModel(model),
             "_training_state": {
                 "n_rows": n_rows or len(rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -17,9 +18,12 @@ from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.table import Table, is_frame
 from sklearn_vae._model.impute import draw_missing, impute
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.imputation_error import choose_imputer
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import Rules
 from sklearn_vae._unsupervised import UnsupervisedVAE
 from sklearn_vae._validation import new_seed
-from sklearn_vae.likelihoods import Columns, Likelihood, Multinomial
+from sklearn_vae.likelihoods import Columns, Gaussian, Likelihood, Multinomial
 
 
 class VAEImputer(TransformerMixin, UnsupervisedVAE):
@@ -49,7 +53,9 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
           has other columns, floats are Gaussian, each standardised, integers Gaussian after a
           map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
           Columns of floats that are all whole numbers count as integers.
-        - "gaussian": real values on any scale.
+        - "gaussian": real values on any scale. Two models of at most 128 columns are trained, with
+          a common noise scale and with one for each column. The one that predicts hidden cells
+          of held-out rows better is kept.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
@@ -157,7 +163,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
     tol : float, default=0.0
         Minimum improvement of the validation score, in nats per row.
 
-    n_draws : int, default=64
+    n_draws : int, default=256
         Number of importance samples per row in ``transform``, ``score_samples`` and ``score``.
 
     sample_posterior : bool, default=False
@@ -295,7 +301,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         validation_fraction=0.1,
         n_iter_no_change=8,
         tol=0.0,
-        n_draws=64,
+        n_draws=256,
         sample_posterior=False,
         add_indicator=False,
         keep_empty_features=False,
@@ -502,6 +508,19 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
                     "given; use Poisson() or NegativeBinomial() with library_size=False."
                 )
         return likelihood
+
+    def _procedure(
+        self, rows: Rows, rules: Rules, progress: Progress, continues: bool = False, in_chunks: bool = False
+    ) -> FitProcedure:
+        """Return the procedure; held-out rows choose between a common noise scale and one for each column."""
+        procedure = super()._procedure(rows, rules, progress, continues, in_chunks)
+        architecture = procedure.architecture
+        likelihood = architecture.likelihood
+        has_choice = isinstance(likelihood, Gaussian) and likelihood.per_column == "auto" and likelihood.has_free_scale
+        if continues or not has_choice or not architecture.generative or architecture.n_coordinates is not None:
+            return procedure
+        own = replace(architecture, likelihood=Gaussian(likelihood.scale, per_column=True))
+        return replace(procedure, alternatives=(own,), choose=choose_imputer)
 
     def _per_column(self, missing: np.ndarray) -> np.ndarray:
         """Return values for the data's columns from values for those of the matrix, (..., n_features_in_).

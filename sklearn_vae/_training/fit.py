@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress, islice
@@ -123,6 +123,8 @@ class TrainingResult:
         little about the model to come.
     optima : list of tuple of Tensor
         Sufficient statistics of the likelihood's closed-form parameters on the held-out rows, at each validation.
+    architecture : Architecture or None
+        Architecture that was chosen on held-out rows; None for that of the procedure.
     """
 
     model: VAE
@@ -135,6 +137,7 @@ class TrainingResult:
     epochs: list[float] = field(default_factory=list)
     counts: list[bool] = field(default_factory=list)
     optima: list[tuple[Tensor, ...]] = field(default_factory=list)
+    architecture: Architecture | None = None
 
     @property
     def best_score(self) -> float:
@@ -180,6 +183,10 @@ class FitProcedure:
     seeds : Seeds
     progress : Progress
         Reports runs and epochs to the user.
+    alternatives : tuple of Architecture
+        Architectures that held-out rows choose from, besides `architecture`.
+    choose : callable
+        Chooses between trained models of the candidates on held-out rows, as `evaluate.choose`.
     """
 
     architecture: Architecture
@@ -187,6 +194,8 @@ class FitProcedure:
     stopping: Stopping
     seeds: Seeds
     progress: Progress
+    alternatives: tuple[Architecture, ...] = ()
+    choose: Callable[[Sequence[Sequence[VAE]], Sequence[Rows]], int] = choose
 
     def start(self, rows: Rows) -> VAE:
         """Build the initial model for these rows, without training it."""
@@ -277,13 +286,19 @@ class FitProcedure:
         return run
 
     def candidates(self, start: VAE, rows: Rows) -> list[FitProcedure]:
-        """Return this procedure, or three with KL warm-ups of decreasing length if it needs one.
+        """Return the procedures that held-out rows choose from.
 
-        A longer warm-up makes more use of the components, with maps that are more curved and overfit more.
+        They are those of the alternatives, and this one, or three with KL warm-ups of decreasing length if it needs
+        one. A longer warm-up makes more use of the components, with maps that are more curved and overfit more.
         """
+        others = [replace(self, architecture=architecture, alternatives=()) for architecture in self.alternatives]
         if not self._needs_warmup(start, rows):
-            return [self]
-        return [self._with_warmup(warmup) for warmup in (LONG_WARMUP, SHORT_WARMUP, NO_WARMUP)]
+            return [*others, self]
+        return [*others, *(self._with_warmup(warmup) for warmup in (LONG_WARMUP, SHORT_WARMUP, NO_WARMUP))]
+
+    def _own(self, start: VAE, candidate: FitProcedure, rows: Rows) -> VAE:
+        """Return a copy of this procedure's start for a candidate, or a start of the candidate's own."""
+        return copy.deepcopy(start) if candidate.architecture is self.architecture else candidate.start(rows)
 
     def _needs_warmup(self, start: VAE, rows: Rows) -> bool:
         """Return whether the start is degenerate and training is long.
@@ -321,8 +336,9 @@ class FitProcedure:
         procedures = self.candidates(start, training) if model is None else [self]
         if len(procedures) > 1:
             self.progress.begin(len(procedures))
-        runs = [p.train(training, self.stopping.max_epochs, held_out, copy.deepcopy(start)) for p in procedures]
-        run = runs[choose([[run.model] for run in runs], [held_out])]
+        runs = [p.train(training, p.stopping.max_epochs, held_out, self._own(start, p, training)) for p in procedures]
+        chosen = self.choose([[run.model] for run in runs], [held_out])
+        run = replace(runs[chosen], architecture=procedures[chosen].architecture)
         measure_columns(run.model, training, [(run.model, training, held_out)])
         return run
 
@@ -339,13 +355,19 @@ class FitProcedure:
         procedures = self.candidates(start, rows)
         self.progress.begin(len(procedures) * n_folds + 1)
         starts = [self.start(training) for training, _ in parts]
-        validations = [procedure._cross_validate(parts, starts) for procedure in procedures]
-        chosen = choose([[run.model for run in v.runs] for v in validations], [held_out for _, held_out in parts])
+        validations = [
+            procedure._cross_validate(
+                parts, [self._own(own, procedure, training) for own, (training, _) in zip(starts, parts, strict=True)]
+            )
+            for procedure in procedures
+        ]
+        chosen = self.choose([[run.model for run in v.runs] for v in validations], [held_out for _, held_out in parts])
         procedure, (runs, longest, scores, best) = procedures[chosen], validations[chosen]
         # The final run uses the schedules under which its number of steps was chosen.
         training, _ = parts[longest]
         n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)
         steps = runs[longest].steps
+        start = self._own(start, procedure, rows)
         final = procedure.train(rows, round(steps[best] / n_batches), None, start, "all rows", n_steps)
         optima = zip(*(_extend(run.optima, len(scores))[best] for run in runs), strict=True)
         _, final_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
@@ -355,7 +377,7 @@ class FitProcedure:
             is_scored = held_out[1] + trained[1] > 0
             target.copy_(torch.where(is_scored, _normalised(held_out).maximum(_normalised(trained)), target))
         measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
-        final.scores, final.counts = scores.tolist(), runs[longest].counts
+        final.scores, final.counts, final.architecture = scores.tolist(), runs[longest].counts, procedure.architecture
         final.epochs = [step / n_batches for step in steps]
         final.n_epochs_run = max(run.n_epochs_run for run in runs)
         return final
@@ -363,7 +385,7 @@ class FitProcedure:
     def _cross_validate(self, parts: Sequence[tuple[Rows, Rows]], starts: Sequence[VAE]) -> CrossValidation:
         """Train on the first of each pair of rows, and choose the number of steps by the scores of the second."""
         runs = [
-            self.train(training, self.stopping.max_epochs, held_out, copy.deepcopy(start), f"fold {i} of {len(parts)}")
+            self.train(training, self.stopping.max_epochs, held_out, start, f"fold {i} of {len(parts)}")
             for i, ((training, held_out), start) in enumerate(zip(parts, starts, strict=True), start=1)
         ]
         longest = max(range(len(runs)), key=lambda i: len(runs[i].scores))

@@ -59,6 +59,8 @@ class Gaussian(Likelihood):
         scale. "auto": one scale in training, so that columns with little noise do not take up
         all latent variables. After training with an optimal scale, `VAETransformer` estimates
         one scale per column from the errors of held-out rows, for densities and samples.
+        `VAEImputer` trains with True, too, on at most 128 columns, and keeps the model that
+        predicts hidden cells of held-out rows better.
 
     See Also
     --------
@@ -100,6 +102,11 @@ class Gaussian(Likelihood):
     def has_free_scale(self) -> bool:
         """True unless the scale is fixed."""
         return isinstance(self.scale, str)
+
+    def resolved_as(self, fitted: Likelihood) -> Likelihood:
+        """Return the specification with "auto" replaced by the fitted choice of scales."""
+        assert isinstance(fitted, Gaussian)
+        return Gaussian(self.scale, fitted.per_column) if isinstance(self.per_column, str) else self
 
     def build(self, n_features: int, n_coordinates: int | None) -> LikelihoodModule:
         """Make the torch module for `n_features` columns or their `n_coordinates`."""

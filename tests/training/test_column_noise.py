@@ -161,7 +161,9 @@ def test_columns_keep_their_ratios_when_training_goes_on_without_held_out_rows(g
 def test_warm_start_keeps_to_the_scales_of_training():
     vae = fit(noisy_rows(), warm_start=True, likelihood=Gaussian(per_column=True))
     with pytest.raises(ValueError, match="expected likelihood as in the first call"):
-        vae.set_params(likelihood=Gaussian()).fit(noisy_rows())
+        vae.set_params(likelihood=Gaussian(per_column=False)).fit(noisy_rows())
+    # As for other parameters, "auto" is what was fitted.
+    assert vae.set_params(likelihood=Gaussian()).fit(noisy_rows()).module_.likelihood.has_column_scales
 
 
 def test_constant_column_keeps_densities_finite():
