@@ -2,7 +2,8 @@
 
 Each method is a function of training rows, the name of the class, a seed and parameters. It returns a function that
 draws rows. Peers take no gaps: a gap of a category becomes a category of its own, a gap of a number becomes the median
-with a column of its own that says so. In drawn rows these become gaps again.
+with a column of its own that says so. In drawn rows these become gaps again. The VAEs take gaps, and draw rows without.
+As "with gaps" they get the same categories and columns, and numbers keep their gaps.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ MISSING = "missing"
 SUFFIX = " is missing"
 
 
+def mark(data: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in which a gap of a category is a category, and a column of categories says of numbers' gaps."""
+    words = mixed_sets.categories(data)
+    marked = data.astype(dict.fromkeys(words, object)).fillna(dict.fromkeys(words, MISSING))
+    for name in data.columns[data.isna().any()].difference(words):
+        marked[name + SUFFIX] = data[name].isna().map({True: "yes", False: "no"}).astype(object)
+    return marked
+
+
 def fill(data: pd.DataFrame) -> pd.DataFrame:
     """Return rows without gaps."""
-    words = mixed_sets.categories(data)
-    filled = data.astype(dict.fromkeys(words, object)).fillna(dict.fromkeys(words, MISSING))
-    for name in data.columns[data.isna().any()].difference(words):
-        filled[name + SUFFIX] = data[name].isna().map({True: "yes", False: "no"}).astype(object)
-        filled[name] = data[name].fillna(data[name].median())
-    return filled
+    marked = mark(data)
+    return marked.fillna(marked.median(numeric_only=True))
 
 
 def restore(drawn: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
@@ -65,6 +71,16 @@ def vae_classifier(training: pd.DataFrame, target: str, seed: int, params: dict)
         return drawn.assign(**{target: classes})[training.columns]
 
     return draw
+
+
+def with_gaps(method: Callable[[pd.DataFrame, str, int, dict], Draw]) -> Callable[[pd.DataFrame, str, int, dict], Draw]:
+    """Return a method that draws rows with gaps."""
+
+    def fit(training: pd.DataFrame, target: str, seed: int, params: dict) -> Draw:
+        draw = method(mark(training), target, seed, params)
+        return lambda: restore(draw(), training)
+
+    return fit
 
 
 def copula(training: pd.DataFrame, target: str, seed: int, params: dict) -> Draw:
@@ -107,6 +123,8 @@ METHODS = {
     "real rows": real_rows,
     "VAETransformer": vae_transformer,
     "VAEClassifier": vae_classifier,
+    "VAETransformer with gaps": with_gaps(vae_transformer),
+    "VAEClassifier with gaps": with_gaps(vae_classifier),
     "SMOTENC": smotenc,
     "copula": copula,
     "TVAE": ctgan("TVAE"),
