@@ -34,8 +34,9 @@ class Column:
         value, which has no column in the matrix.
     limits : tuple of int
         Smallest and largest integer; those of the dtype if all cells are missing, and (0, 0) for other kinds.
-    is_whole : bool
-        Whether a column of floats has whole numbers only. Pandas stores integers with missing cells as floats.
+    is_discrete : bool
+        Whether a column of floats has whole numbers only, or values most of which occur more than once. Pandas stores
+        integers with missing cells as floats, and measurements have few digits.
     """
 
     name: Hashable
@@ -45,7 +46,7 @@ class Column:
     stop: int
     categories: list
     limits: tuple[int, int]
-    is_whole: bool
+    is_discrete: bool
 
     @classmethod
     def learn(cls, series: nw.Series, start: int, library: str) -> Column:
@@ -55,7 +56,8 @@ class Column:
         categories = _categories(series, dtype) if kind == "category" else []
         stop = start + (len(categories) if kind == "category" else 1)
         limits = _limits(series) if kind == "integer" else (0, 0)
-        return cls(series.name, kind, dtype, start, stop, categories, limits, kind == "float" and _is_whole(series))
+        is_discrete = kind == "float" and _is_discrete(series)
+        return cls(series.name, kind, dtype, start, stop, categories, limits, is_discrete)
 
     @property
     def slice(self) -> slice:
@@ -259,10 +261,12 @@ def _categories(series: nw.Series, dtype: Description) -> list:
     return categories
 
 
-def _is_whole(series: nw.Series) -> bool:
-    """Return whether the observed values of a column of floats are whole numbers; False if there are none."""
+def _is_discrete(series: nw.Series) -> bool:
+    """Return whether a column of floats has whole numbers only, or values most of which occur more than once."""
     observed = series.to_numpy()[~missing_cells(series)].astype(float)
-    return len(observed) > 0 and bool((observed == np.rint(observed)).all())
+    _, counts = np.unique(observed, return_counts=True)
+    n_alone = (counts == 1).sum()
+    return len(observed) > 0 and bool((observed == np.rint(observed)).all() or 2 * n_alone < len(observed))
 
 
 def _limits(series: nw.Series) -> tuple[int, int]:
