@@ -567,8 +567,8 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
     def sample(self, n_samples=1, y=None, random_state=None):
         """Draw samples and their classes.
 
-        The classes are drawn from p(y), `class_prior_`, and the samples from p(x|y), which is
-        proportional to p(x) p(y|x). Here p(x) is the density that ``score_samples`` returns, and
+        The classes are drawn from p(y), `class_prior_`, and the samples approximately from p(x|y),
+        which is proportional to p(x) p(y|x). Here p(x) is the density that ``score_samples`` returns, and
         p(y|x) are the probabilities that ``predict_proba`` returns. For each sample, eight
         candidates are drawn from p(z|y) p(x|z), and one is kept by its importance weight
         p(y|x) / p(y|z) [1]_.

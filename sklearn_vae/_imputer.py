@@ -25,6 +25,11 @@ from sklearn_vae._unsupervised import UnsupervisedVAE
 from sklearn_vae._validation import new_seed
 from sklearn_vae.likelihoods import Columns, Gaussian, Likelihood, Multinomial
 
+# Largest number of columns for which a model with a noise scale for each column is trained, too.
+MAX_COLUMNS = 128
+# Rows are imputed in chunks for at most so many draws: each chunk's posteriors are refined by steps in Python.
+MAX_DRAWS = 64
+
 
 class VAEImputer(TransformerMixin, UnsupervisedVAE):
     r"""Imputation of missing cells by a variational autoencoder.
@@ -54,9 +59,9 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
           map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
           Floats that are all whole numbers, or most of which occur more than once, count as
           integers.
-        - "gaussian": real values on any scale. Two models of at most 128 columns are trained, with
-          a common noise scale and with one for each column. The one that predicts hidden cells
-          of held-out rows better is kept.
+        - "gaussian": real values on any scale. With early stopping, two models of at most 128
+          columns are trained, with a common noise scale and with one for each column. The one
+          that predicts hidden cells of held-out rows better is kept.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
@@ -485,7 +490,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
             function = partial(impute, noise=noise)
             if draws:
                 function = partial(draw_missing, noise=noise, generator=generator)
-            values = inference.map(function, X[rows], n_draws)
+            values = inference.map(function, X[rows], min(n_draws, MAX_DRAWS))
             filled[rows] = np.where(missing[rows], values, X[rows])
         return filled
 
@@ -518,9 +523,9 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         architecture = procedure.architecture
         likelihood = architecture.likelihood
         has_choice = isinstance(likelihood, Gaussian) and likelihood.per_column == "auto" and likelihood.has_free_scale
-        if continues or not has_choice or not architecture.generative or architecture.n_coordinates is not None:
+        if continues or not has_choice or not architecture.generative or not 1 < rows.n_features <= MAX_COLUMNS:
             return procedure
-        own = replace(architecture, likelihood=Gaussian(likelihood.scale, per_column=True))
+        own = replace(architecture, n_coordinates=None, likelihood=Gaussian(likelihood.scale, per_column=True))
         return replace(procedure, alternatives=(own,), choose=choose_imputer)
 
     def _per_column(self, missing: np.ndarray) -> np.ndarray:

@@ -34,7 +34,8 @@ class NormalScores(nn.Module):
 
     F is the distribution function of the training rows at the ends of bins. A bin has at least :math:`\sqrt{n} / 2`
     rows, so that F is smooth; a value with as many rows is a bin of its own. Values of a column are multiples of its
-    resolution, and bins end halfway between two of these. Beyond the outermost ends, T goes on with its mean slope.
+    resolution, and bins end halfway between two of these. Beyond the outermost ends, T goes on with its mean slope at
+    first, and then as a logarithm, so that outliers among new rows have finite likelihoods of a moderate size.
 
     Values are located as positions: the integer part is the bin, the fraction is the place in the bin.
 
@@ -86,12 +87,12 @@ class NormalScores(nn.Module):
         index = self._clamp(torch.searchsorted(self.ends, x.T.contiguous(), right=True).T - 1)
         bins = self._bins(index)
         fraction = (x - bins.first) / bins.width
-        # Beyond the outermost ends, scores are as far away as the mean slope says.
+        # Beyond the outermost ends, scores are as far away as the logarithm of what the mean slope says.
         last = self._bins(self.last)
         rise, width = last.score + last.rise - self.scores[:, 0], last.first + last.width - self.ends[:, 0]
-        scale = (rise / width) * (bins.width / bins.rise)
-        fraction = torch.where(fraction < 0, fraction * scale, fraction)
-        return index + torch.where(fraction > 1, 1 + (fraction - 1) * scale, fraction)
+        slope = (rise / width) * bins.width
+        fraction = torch.where(fraction < 0, -torch.log1p(-fraction * slope) / bins.rise, fraction)
+        return index + torch.where(fraction > 1, 1 + torch.log1p((fraction - 1) * slope) / bins.rise, fraction)
 
     def interval(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """Return the middle and the width of the scores' intervals that are rounded to values.
@@ -110,9 +111,10 @@ class NormalScores(nn.Module):
         bins = self._bins(index)
         rise, half = bins.rise.to(position), (0.5 * self.resolution / bins.width).to(position)
         fraction = position - index
-        is_inside = (fraction >= 0) & (fraction <= 1)
-        fraction = torch.where(is_inside, fraction.maximum(half).minimum(1 - half), fraction)
-        return bins.score.to(position) + fraction * rise, 2 * half * rise
+        beyond = (fraction - 1).maximum(-fraction).clamp_min(0)
+        fraction = torch.where(beyond == 0, fraction.maximum(half).minimum(1 - half), fraction)
+        # The slope falls with the logarithm's.
+        return bins.score.to(position) + fraction * rise, 2 * half * rise * (-beyond * rise).exp()
 
     def values(self, score: Tensor) -> Tensor:
         """Return the values at normal scores (..., n_features), float64, within the range of the training rows."""

@@ -264,9 +264,10 @@ def _categories(series: nw.Series, dtype: Description) -> list:
 def _is_discrete(series: nw.Series) -> bool:
     """Return whether a column of floats has whole numbers only, or values most of which occur more than once."""
     observed = series.to_numpy()[~missing_cells(series)].astype(float)
-    _, counts = np.unique(observed, return_counts=True)
-    n_alone = (counts == 1).sum()
-    return len(observed) > 0 and bool((observed == np.rint(observed)).all() or 2 * n_alone < len(observed))
+    if (observed == np.rint(observed)).all():
+        return len(observed) > 0
+    n_alone = (np.unique(observed, return_counts=True)[1] == 1).sum()
+    return bool(2 * n_alone < len(observed))
 
 
 def _limits(series: nw.Series) -> tuple[int, int]:

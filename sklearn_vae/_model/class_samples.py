@@ -15,7 +15,7 @@ N_CANDIDATES = 8
 
 
 def sample_of_classes(inference: Inference, y: Tensor, generator: torch.Generator, n: int = N_CANDIDATES) -> np.ndarray:
-    r"""Draw a row of each class from p(x|y), which is proportional to p(x) p(y|x).
+    r"""Draw a row of each class, approximately from p(x|y), which is proportional to p(x) p(y|x).
 
     Here p(x) is the density of the class mixture and the likelihood, and p(y|x) is the classifier. `n` candidates are
     drawn from p(z|y) p(x|z). One of them is kept, with probabilities proportional to their importance weights
@@ -52,7 +52,7 @@ def _sample(inference: Inference, y: Tensor, generator: torch.Generator, n: int)
     classes = y.repeat_interleave(n)
     z = mixture.sample(classes, generator)
     X = inference.sample(z, generator)
-    log_p = torch.from_numpy(inference.map(VAE.log_proba, X.astype(np.float32))).to(z)
+    log_p = torch.from_numpy(inference.map(VAE.log_proba, X)).to(z)
     log_weight = (log_p - mixture.log_proba(z)).gather(1, classes[:, None]).view(-1, n)
     kept = torch.multinomial(log_weight.softmax(-1), 1, generator=generator)[:, 0]
     return X.reshape(-1, n, X.shape[1])[np.arange(len(y)), kept.cpu().numpy()]

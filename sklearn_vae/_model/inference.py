@@ -113,7 +113,8 @@ class Inference:
     @cached_property
     def double(self) -> VAE:
         """A float64 copy of the model, made when first needed."""
-        return copy.deepcopy(self.model).double()
+        with torch.inference_mode(False):
+            return copy.deepcopy(self.model).double()
 
     def means(self, X: Matrix) -> np.ndarray:
         """Return the means of q(z|x), (n_rows, n_components), in X's precision."""

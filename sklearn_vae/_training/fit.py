@@ -124,7 +124,7 @@ class TrainingResult:
     optima : list of tuple of Tensor
         Sufficient statistics of the likelihood's closed-form parameters on the held-out rows, at each validation.
     architecture : Architecture or None
-        Architecture that was chosen on held-out rows; None for that of the procedure.
+        That of `model`, which held-out rows may have chosen; None for that of the procedure.
     """
 
     model: VAE
@@ -260,7 +260,7 @@ class FitProcedure:
         progress = self.progress.begin_run(name, n_epochs)
         model = self.start(rows) if model is None else model
         trainer = self.trainer(model, rows.device, self.n_steps(rows, n_epochs) if n_steps is None else n_steps)
-        run = TrainingResult(trainer.average)
+        run = TrainingResult(trainer.average, architecture=self.architecture)
         interval = max(1, round(self.stopping.interval / rows.n_batches(self.recipe.batch_size)))
         n_worse = 0
         if held_out is not None:
@@ -296,7 +296,7 @@ class FitProcedure:
             return [*others, self]
         return [*others, *(self._with_warmup(warmup) for warmup in (LONG_WARMUP, SHORT_WARMUP, NO_WARMUP))]
 
-    def _own(self, start: VAE, candidate: FitProcedure, rows: Rows) -> VAE:
+    def _start_of(self, start: VAE, candidate: FitProcedure, rows: Rows) -> VAE:
         """Return a copy of this procedure's start for a candidate, or a start of the candidate's own."""
         return copy.deepcopy(start) if candidate.architecture is self.architecture else candidate.start(rows)
 
@@ -336,9 +336,10 @@ class FitProcedure:
         procedures = self.candidates(start, training) if model is None else [self]
         if len(procedures) > 1:
             self.progress.begin(len(procedures))
-        runs = [p.train(training, p.stopping.max_epochs, held_out, self._own(start, p, training)) for p in procedures]
-        chosen = self.choose([[run.model] for run in runs], [held_out])
-        run = replace(runs[chosen], architecture=procedures[chosen].architecture)
+        starts = [self._start_of(start, procedure, training) for procedure in procedures]
+        n_epochs = self.stopping.max_epochs
+        runs = [p.train(training, n_epochs, held_out, own) for p, own in zip(procedures, starts, strict=True)]
+        run = runs[self._best([[run] for run in runs], [(training, held_out)])]
         measure_columns(run.model, training, [(run.model, training, held_out)])
         return run
 
@@ -355,19 +356,17 @@ class FitProcedure:
         procedures = self.candidates(start, rows)
         self.progress.begin(len(procedures) * n_folds + 1)
         starts = [self.start(training) for training, _ in parts]
-        validations = [
-            procedure._cross_validate(
-                parts, [self._own(own, procedure, training) for own, (training, _) in zip(starts, parts, strict=True)]
-            )
-            for procedure in procedures
-        ]
-        chosen = self.choose([[run.model for run in v.runs] for v in validations], [held_out for _, held_out in parts])
+        validations = []
+        for candidate in procedures:
+            own = [self._start_of(given, candidate, part[0]) for given, part in zip(starts, parts, strict=True)]
+            validations.append(candidate._cross_validate(parts, own))
+        chosen = self._best([v.runs for v in validations], parts)
         procedure, (runs, longest, scores, best) = procedures[chosen], validations[chosen]
         # The final run uses the schedules under which its number of steps was chosen.
         training, _ = parts[longest]
         n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)
         steps = runs[longest].steps
-        start = self._own(start, procedure, rows)
+        start = self._start_of(start, procedure, rows)
         final = procedure.train(rows, round(steps[best] / n_batches), None, start, "all rows", n_steps)
         optima = zip(*(_extend(run.optima, len(scores))[best] for run in runs), strict=True)
         _, final_optima = evaluate(final.model, rows, self.recipe.settings(n_steps).final_beta)
@@ -377,10 +376,18 @@ class FitProcedure:
             is_scored = held_out[1] + trained[1] > 0
             target.copy_(torch.where(is_scored, _normalised(held_out).maximum(_normalised(trained)), target))
         measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
-        final.scores, final.counts, final.architecture = scores.tolist(), runs[longest].counts, procedure.architecture
+        final.scores, final.counts = scores.tolist(), runs[longest].counts
         final.epochs = [step / n_batches for step in steps]
         final.n_epochs_run = max(run.n_epochs_run for run in runs)
         return final
+
+    def _best(self, runs: Sequence[Sequence[TrainingResult]], parts: Sequence[tuple[Rows, Rows]]) -> int:
+        """Return the index of the candidate whose models are best on the held-out rows of each part."""
+        if self.alternatives:
+            # Candidates with a common noise scale get that of each column, as the model that is kept does.
+            for run, part in ((run, part) for own in runs for run, part in zip(own, parts, strict=True)):
+                measure_columns(run.model, part[0], [(run.model, *part)])
+        return self.choose([[run.model for run in own] for own in runs], [held_out for _, held_out in parts])
 
     def _cross_validate(self, parts: Sequence[tuple[Rows, Rows]], starts: Sequence[VAE]) -> CrossValidation:
         """Train on the first of each pair of rows, and choose the number of steps by the scores of the second."""

@@ -16,6 +16,8 @@ from sklearn_vae._model.vae import VAE
 
 # Share of the observed cells of held-out rows that are hidden, and number of draws that impute them.
 HIDDEN_SHARE, N_DRAWS = 0.2, 64
+# Columns whose variance is below the square of this multiple of their mean are constant but for rounding errors.
+ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 def choose_imputer(candidates: Sequence[Sequence[VAE]], held_out: Sequence[Rows]) -> int:
@@ -31,28 +33,30 @@ def choose_imputer(candidates: Sequence[Sequence[VAE]], held_out: Sequence[Rows]
     if len(candidates) == 1:
         return 0
     variance = column_variances(held_out)
-    errors = [
-        sum((squared_errors(model, rows) for model, rows in zip(models, held_out, strict=True)), start=0.0)
-        for models in candidates
-    ]
-    return int(np.argmin([float(torch.where(variance > 0, error / variance, 0.0).sum()) for error in errors]))
+    errors = []
+    for models in candidates:
+        parts = [hidden_errors(model, rows) for model, rows in zip(models, held_out, strict=True)]
+        error = torch.where(variance > 0, torch.stack(parts).sum(0) / variance, 0.0).sum()
+        errors.append(float(error.nan_to_num(torch.inf)))
+    return int(np.argmin(errors))
 
 
 def column_variances(parts: Sequence[Rows]) -> Tensor:
-    """Return the variances of the columns' observed cells, (n_features,), in float64."""
+    """Return the variances of the columns' observed cells, (n_features,), in float64; 0 for constant columns."""
     x = torch.cat([batch["x"].double() for rows in parts for batch in rows.chunks()])
     center = x.nanmean(0).nan_to_num(0.0)
-    return (x - center).square().nanmean(0).nan_to_num(0.0)
+    variance = (x - center).square().nanmean(0).nan_to_num(0.0)
+    return variance.where(variance > (ROUNDING * center).square(), 0.0)
 
 
 @torch.inference_mode()
-def squared_errors(model: VAE, rows: Rows) -> Tensor:
+def hidden_errors(model: VAE, rows: Rows) -> Tensor:
     """Return weighted sums of squared errors in cells that are hidden at random, (n_features,), in float64."""
     generator = torch.Generator(rows.device).manual_seed(0)
     noise = torch.randn((N_DRAWS, 1, model.n_components), generator=generator, device=rows.device, **FLOAT32)
     total = torch.zeros(rows.n_features, dtype=torch.float64, device=rows.device)
     for batch in rows.batches(max(1, CHUNK_SIZE // (N_DRAWS * rows.n_features))):
-        x = batch["x"].to(torch.float32)
+        x = batch["x"].to(rows.precision)
         hidden = torch.rand(x.shape, generator=generator, device=x.device) < HIDDEN_SHARE
         square = (impute(model, x.masked_fill(hidden, torch.nan), noise) - x).square()
         scored = square.where(hidden & observed_cells(x), 0.0)

@@ -45,8 +45,8 @@ class Gaussian(Likelihood):
         scale. "auto": one scale in training, so that columns with little noise do not take up
         all latent variables. After training with an optimal scale, `VAETransformer` estimates
         one scale per column from the errors of held-out rows, for densities and samples.
-        `VAEImputer` trains with True, too, on at most 128 columns, and keeps the model that
-        predicts hidden cells of held-out rows better.
+        With early stopping and at most 128 columns, `VAEImputer` trains with True, too, and keeps
+        the model that predicts hidden cells of held-out rows better.
 
     See Also
     --------

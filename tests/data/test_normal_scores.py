@@ -112,6 +112,14 @@ def test_common_factors_and_rows_of_weight_zero_change_nothing():
         np.testing.assert_allclose(weighted.get_buffer(name), table, err_msg=name)
 
 
+def test_scores_of_outliers_grow_as_the_logarithm():
+    """An outlier among held-out rows would decide on when training stops."""
+    x = np.random.RandomState(0).normal(50, 10, 500).round()
+    scores = middle(learned(x), [x.max(), 1e3, 1e6, 1e9])
+    assert (np.diff(scores) > 0).all() and scores[1] < 10 and scores[-1] < 25
+    np.testing.assert_allclose(scores[3] - scores[2], np.log(1000), rtol=0.01)
+
+
 @pytest.mark.parametrize("column", [[3.0] * 20, [np.nan] * 20, [np.nan] * 19 + [2.0]])
 def test_columns_of_one_value_or_none(column):
     scores = learned(np.array(column))

@@ -15,7 +15,7 @@ class Toy:
     """Stands for a model and its inference: z|y is N(-1, 1) or N(1, 1), x is z, and p(y = 1|x) is sigmoid(slope x)."""
 
     class_mixture = None
-    width = 1
+    width = 1024
 
     def __init__(self, slope):
         self.slope, self.model = slope, self
