@@ -172,7 +172,7 @@ def test_saved_estimators_return_frames(library, make):
         {"categories": ["a"]},
         {"categories": ["Bonn", "Bonn", "Rome"]},
         {"limits": (0.5, 1)},
-        {"is_discrete": 1},
+        {"is_whole": 1},
         {"dtype": None},
     ],
     ids=str,
@@ -389,18 +389,6 @@ def test_every_column_of_a_census_is_explained():
         assert own > alone - 0.02, column.name
     drawn = vae.sample(500, random_state=0)
     assert (drawn["country"] == "US").mean() > 0.8 and set(drawn["relation"]) == set(X["relation"])
-
-
-def test_floats_with_few_digits_are_drawn_with_as_many():
-    """Most measurements have few digits, so that values occur more than once."""
-    random = np.random.RandomState(0)
-    ratio, size = random.beta(2, 5, 300).round(2), random.randn(300)
-    X = pd.DataFrame({"ratio": ratio, "size": size, "town": list("ab") * 150})
-    vae = small_transformer().fit(X)
-    assert vae._architecture.likelihood.likelihoods[0][::2] == ("integers", [0])
-    drawn = vae.sample(200, random_state=0)
-    np.testing.assert_allclose(drawn["ratio"], drawn["ratio"].round(2), atol=1e-9)
-    assert drawn["size"].nunique() == 200
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -34,9 +34,8 @@ class Column:
         value, which has no column in the matrix.
     limits : tuple of int
         Smallest and largest integer; those of the dtype if all cells are missing, and (0, 0) for other kinds.
-    is_discrete : bool
-        Whether a column of floats has whole numbers only, or values most of which occur more than once. Pandas stores
-        integers with missing cells as floats, and measurements have few digits.
+    is_whole : bool
+        Whether a column of floats has whole numbers only. Pandas stores integers with missing cells as floats.
     """
 
     name: Hashable
@@ -46,7 +45,7 @@ class Column:
     stop: int
     categories: list
     limits: tuple[int, int]
-    is_discrete: bool
+    is_whole: bool
 
     @classmethod
     def learn(cls, series: nw.Series, start: int, library: str) -> Column:
@@ -56,8 +55,8 @@ class Column:
         categories = _categories(series, dtype) if kind == "category" else []
         stop = start + (len(categories) if kind == "category" else 1)
         limits = _limits(series) if kind == "integer" else (0, 0)
-        is_discrete = kind == "float" and _is_discrete(series)
-        return cls(series.name, kind, dtype, start, stop, categories, limits, is_discrete)
+        is_whole = kind == "float" and _is_whole(series)
+        return cls(series.name, kind, dtype, start, stop, categories, limits, is_whole)
 
     @property
     def slice(self) -> slice:
@@ -261,13 +260,10 @@ def _categories(series: nw.Series, dtype: Description) -> list:
     return categories
 
 
-def _is_discrete(series: nw.Series) -> bool:
-    """Return whether a column of floats has whole numbers only, or values most of which occur more than once."""
+def _is_whole(series: nw.Series) -> bool:
+    """Return whether the observed values of a column of floats are whole numbers; False if there are none."""
     observed = series.to_numpy()[~missing_cells(series)].astype(float)
-    if (observed == np.rint(observed)).all():
-        return len(observed) > 0
-    n_alone = (np.unique(observed, return_counts=True)[1] == 1).sum()
-    return bool(2 * n_alone < len(observed))
+    return len(observed) > 0 and bool((observed == np.rint(observed)).all())
 
 
 def _limits(series: nw.Series) -> tuple[int, int]:

@@ -56,8 +56,8 @@ class Columns(_BaseComposition, Likelihood):
         those of an array.
     remainder : {"from_dtype", "refuse"} or Likelihood, default="from_dtype"
         What to do with the other columns. "from_dtype": floats are Gaussian with ``per_column=True``, integers
-        QuantileGaussian, booleans Bernoulli, strings and categories Categorical. Floats that are all whole numbers, or
-        most of which occur more than once, count as integers. All columns of an array are Gaussian with
+        QuantileGaussian, booleans Bernoulli, strings and categories Categorical. Columns of floats that are all whole
+        numbers count as integers. All columns of an array are Gaussian with
         ``per_column=True``. "refuse": an error. A likelihood: that of all other columns.
     handle_unknown : {"warn", "error"}, default="warn"
         What the estimator's methods do with categories of a data frame that ``fit`` did not see. "warn": such cells
@@ -273,7 +273,7 @@ def _by_kind(columns: Sequence[Column]) -> list[Group]:
     """Return a group for each kind of columns."""
     groups: dict[str, tuple[Likelihood, list[Column]]] = {}
     for column in columns:
-        name, likelihood = BY_KIND["integer" if column.is_discrete else column.kind]
+        name, likelihood = BY_KIND["integer" if column.is_whole else column.kind]
         groups.setdefault(name, (clone(likelihood), []))[1].append(column)
     return [(name, likelihood.for_table(own), _in_matrix(own)) for name, (likelihood, own) in groups.items()]
 
