@@ -267,7 +267,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
     >>> from sklearn_vae import VAEImputer
     >>> X = load_iris().data.copy()
     >>> X[::3, 2] = np.nan
-    >>> imputer = VAEImputer(random_state=0).fit(X)
+    >>> imputer = VAEImputer(max_iter=50, random_state=0).fit(X)
     >>> error = imputer.transform(X)[::3, 2] - load_iris().data[::3, 2]
     >>> bool(np.abs(error).mean() < 0.3)
     True
