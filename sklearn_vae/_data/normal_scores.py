@@ -87,7 +87,7 @@ class NormalScores(nn.Module):
         index = self._clamp(torch.searchsorted(self.ends, x.T.contiguous(), right=True).T - 1)
         bins = self._bins(index)
         fraction = (x - bins.first) / bins.width
-        # Beyond the outermost ends, scores are as far away as the logarithm of what the mean slope says.
+        # Beyond the outermost ends, scores grow as log(1 + distance), where the mean slope gives the distance.
         last = self._bins(self.last)
         rise, width = last.score + last.rise - self.scores[:, 0], last.first + last.width - self.ends[:, 0]
         slope = (rise / width) * bins.width
@@ -113,7 +113,7 @@ class NormalScores(nn.Module):
         fraction = position - index
         beyond = (fraction - 1).maximum(-fraction).clamp_min(0)
         fraction = torch.where(beyond == 0, fraction.maximum(half).minimum(1 - half), fraction)
-        # The slope falls with the logarithm's.
+        # Beyond the outermost ends, the slope of the logarithm falls.
         return bins.score.to(position) + fraction * rise, 2 * half * rise * (-beyond * rise).exp()
 
     def values(self, score: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class VAE(nn.Module):
     objective : Objective
     class_mixture : ClassMixture or None
         A classifier's p(y) p(z|y), fitted to posteriors after training. It replaces the prior in
-        `log_likelihood`, and in the estimator's `sample`.
+        `log_likelihood`, and candidates for the estimator's `sample` are drawn from it.
     """
 
     input_norm: Tensor
