@@ -81,14 +81,15 @@ def test_classifier_is_not_hurt_by_unlabelled_rows_that_say_nothing():
     assert np.mean(differences) > -0.03
 
 
-@pytest.mark.parametrize(("disagreements", "is_replaced"), [([0.1, 0.5], True), ([0.5, 0.1], False)])
-def test_long_training_that_strays_is_replaced_by_a_better_short_one(monkeypatch, disagreements, is_replaced):
+def test_long_training_that_strays_is_replaced_by_a_better_short_one(monkeypatch):
     """The first disagreement with the pseudo-labels is that of the short training."""
-    X, truth = make_moons(800, noise=0.05, random_state=0)
-    y = np.where(np.arange(800) % 20, -1, truth)
-    values = iter(disagreements)
-    long = VAEClassifier(2, hidden_layer_sizes=(8,), random_state=0).fit(X, y)
-    monkeypatch.setattr("sklearn_vae._semi_supervised.classifier_fit.has_strayed", lambda log_p, target: True)
-    monkeypatch.setattr("sklearn_vae._semi_supervised.classifier_fit.disagreement", lambda log_p, target: next(values))
-    vae = VAEClassifier(2, hidden_layer_sizes=(8,), random_state=0).fit(X, y)
-    assert (vae.n_iter_ < long.n_iter_) is is_replaced
+    X, truth = make_moons(600, noise=0.05, random_state=0)
+    y = np.where(np.arange(600) % 20, -1, truth)
+    vae = VAEClassifier(2, hidden_layer_sizes=(8,), random_state=0)
+    n_iter = vae.fit(X, y).n_iter_
+    path = "sklearn_vae._semi_supervised.classifier_fit"
+    monkeypatch.setattr(f"{path}.has_strayed", lambda log_p, target: True)
+    for disagreements, is_replaced in [([0.1, 0.5], True), ([0.5, 0.1], False)]:
+        values = iter(disagreements)
+        monkeypatch.setattr(f"{path}.disagreement", lambda log_p, target, values=values: next(values))
+        assert (vae.fit(X, y).n_iter_ < n_iter) is is_replaced
