@@ -121,14 +121,13 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
           has other columns, floats are Gaussian, each standardised, integers Gaussian after a
           map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
-          Columns of floats that are all whole numbers count as integers.
+          Floats that are whole numbers or rounded count as integers.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].
         - "discretized_logistic": 256 equally spaced values in [0, 1].
         - "poisson", "negative_binomial": counts.
         - "multinomial": counts, given the row's total.
-        - "quantile_gaussian": integers, or columns with spikes and tails.
         - "quantile_gaussian": integers, or columns with spikes and tails.
 
         If the values are in [0, 1], uint8 data with values above 1 have the range 0 to 255

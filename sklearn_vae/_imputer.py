@@ -57,7 +57,7 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
           has other columns, floats are Gaussian, each standardised, integers Gaussian after a
           map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
-          Columns of floats that are all whole numbers count as integers.
+          Floats that are whole numbers or rounded count as integers.
         - "gaussian": real values on any scale. With early stopping, two models of at most 128
           columns are trained, with a common noise scale and with one for each column. The one
           that predicts hidden cells of held-out rows better is kept.

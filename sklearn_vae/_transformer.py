@@ -33,7 +33,7 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
         - "from_dtype": "gaussian" for arrays and for data frames of numbers. In a frame that
           has other columns, floats are Gaussian, each standardised, integers Gaussian after a
           map of their quantiles, booleans Bernoulli, and strings and categories Categorical.
-          Columns of floats that are all whole numbers count as integers.
+          Floats that are whole numbers or rounded count as integers.
         - "gaussian": real values on any scale.
         - "bernoulli": zeros and ones, or probabilities of a one.
         - "continuous_bernoulli": real values in [0, 1].

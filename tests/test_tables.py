@@ -172,7 +172,7 @@ def test_saved_estimators_return_frames(library, make):
         {"categories": ["a"]},
         {"categories": ["Bonn", "Bonn", "Rome"]},
         {"limits": (0.5, 1)},
-        {"is_whole": 1},
+        {"by_quantiles": 1},
         {"dtype": None},
     ],
     ids=str,
@@ -204,7 +204,7 @@ def test_groups_follow_from_the_dtypes(fitted):
     found = {name: (type(likelihood).__name__, columns) for name, likelihood, columns in groups}
     assert found == {
         "numbers": ("Gaussian", [0]),
-        "integers": ("QuantileGaussian", [1]),
+        "quantiles": ("QuantileGaussian", [1]),
         "booleans": ("Bernoulli", [2]),
         "categories": ("Categorical", [3, 4, 5, 6, 7, 8, 9]),
     }
@@ -392,14 +392,29 @@ def test_every_column_of_a_census_is_explained():
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_whole_numbers_in_floats_are_modelled_as_integers(library):
+def test_whole_and_rounded_floats_are_modelled_by_their_quantiles(library):
     """Pandas stores integers with missing cells as floats."""
     rooms = np.where(np.arange(120) % 9, np.arange(120) % 5 + 1.0, np.nan)
-    columns = {"rooms": rooms, "size": np.linspace(0, 1, 120), "empty": np.full(120, np.nan), "town": list("ab") * 60}
+    price = np.round(rooms**2 / 10, 1)
+    columns = {"rooms": rooms, "price": price, "size": np.linspace(0, 1, 120), "empty": np.full(120, np.nan)}
+    columns["town"] = list("ab") * 60
     X = pd.DataFrame(columns) if library == "pandas" else pl.DataFrame(columns)
     vae = small_transformer().fit(X)
     groups = {name: columns for name, _, columns in vae._architecture.likelihood.likelihoods}
-    assert groups == {"integers": [0], "numbers": [1, 2], "categories": [3, 4]}
-    drawn = np.asarray(vae.sample(200, random_state=0)["rooms"])
-    assert set(drawn) <= {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert drawn.dtype == float
+    assert groups == {"quantiles": [0, 1], "numbers": [2, 3], "categories": [4, 5]}
+    drawn = vae.sample(200, random_state=0)
+    rooms, price = (np.asarray(drawn[name]) for name in ("rooms", "price"))
+    assert set(rooms) <= {1.0, 2.0, 3.0, 4.0, 5.0} and rooms.dtype == float
+    # The prices are 0.1, 0.4, 0.9, 1.6 and 2.5, so that the smallest difference is 0.3.
+    assert set(price.round(9)) <= {0.1, 0.4, 0.7, 0.9, 1.0, 1.2, 1.3, 1.5, 1.6, 1.9, 2.2, 2.5}
+
+
+def test_numbers_in_clusters_that_are_far_apart_are_gaussian():
+    """Their distance is lost among quantiles."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(2, size=400)
+    wing, tail = np.rint((200 + 150 * kind, 100 + 20 * kind) + 15 * rng.normal(size=(2, 400)))
+    X = pd.DataFrame({"wing": wing.astype(int), "tail": tail, "kind": np.array(["a", "b"])[kind]})
+    likelihood = small_transformer().fit(X)._architecture.likelihood
+    groups = {name: columns for name, _, columns in likelihood.likelihoods}
+    assert groups == {"numbers": [0], "quantiles": [1], "categories": [2, 3]}

@@ -11,6 +11,7 @@ import numpy as np
 
 from sklearn_vae._data.column_kinds import NUMBERS, kind_of, show
 from sklearn_vae._data.frame_dtypes import Description, describe, integer_limits, replace_cells
+from sklearn_vae._data.marginals import MIN_SEPARATION, is_discrete, separation
 
 # Largest number of categories of a column; each is a column of the matrix.
 MAX_CATEGORIES = 1000
@@ -34,8 +35,8 @@ class Column:
         value, which has no column in the matrix.
     limits : tuple of int
         Smallest and largest integer; those of the dtype if all cells are missing, and (0, 0) for other kinds.
-    is_whole : bool
-        Whether a column of floats has whole numbers only. Pandas stores integers with missing cells as floats.
+    by_quantiles : bool
+        Whether numbers are best modelled by their quantiles: they are discrete, without clusters that are far apart.
     """
 
     name: Hashable
@@ -45,7 +46,7 @@ class Column:
     stop: int
     categories: list
     limits: tuple[int, int]
-    is_whole: bool
+    by_quantiles: bool
 
     @classmethod
     def learn(cls, series: nw.Series, start: int, library: str) -> Column:
@@ -55,8 +56,8 @@ class Column:
         categories = _categories(series, dtype) if kind == "category" else []
         stop = start + (len(categories) if kind == "category" else 1)
         limits = _limits(series) if kind == "integer" else (0, 0)
-        is_whole = kind == "float" and _is_whole(series)
-        return cls(series.name, kind, dtype, start, stop, categories, limits, is_whole)
+        by_quantiles = kind in ("float", "integer") and _by_quantiles(series, kind)
+        return cls(series.name, kind, dtype, start, stop, categories, limits, by_quantiles)
 
     @property
     def slice(self) -> slice:
@@ -260,10 +261,15 @@ def _categories(series: nw.Series, dtype: Description) -> list:
     return categories
 
 
-def _is_whole(series: nw.Series) -> bool:
-    """Return whether the observed values of a column of floats are whole numbers; False if there are none."""
+def _by_quantiles(series: nw.Series, kind: str) -> bool:
+    """Return whether a column of floats or integers is modelled by its quantiles.
+
+    Quantiles of numbers are next to each other, also where the numbers are in clusters that are far apart. Noise would
+    then move drawn numbers from one cluster to another.
+    """
     observed = series.to_numpy()[~missing_cells(series)].astype(float)
-    return len(observed) > 0 and bool((observed == np.rint(observed)).all())
+    observed = observed[np.isfinite(observed)]
+    return (kind == "integer" or is_discrete(observed)) and separation(observed) < MIN_SEPARATION
 
 
 def _limits(series: nw.Series) -> tuple[int, int]:

@@ -131,7 +131,7 @@ def check_table(table: Any, n_features: int) -> None:
         expect(place == (start, start + width), name, f"at {start} to {start + width}", place)
         is_valid = isinstance(column.limits, tuple) and len(column.limits) == 2 and all(map(is_integer, column.limits))
         expect(is_valid, f"{name}.limits", "two integers", column.limits)
-        expect(isinstance(column.is_whole, bool), f"{name}.is_whole", "True or False", column.is_whole)
+        expect(isinstance(column.by_quantiles, bool), f"{name}.by_quantiles", "True or False", column.by_quantiles)
         expect(isinstance(column.dtype, dict), f"{name}.dtype", "a description of a dtype", column.dtype)
         start += width
     expect(start == n_features, "_table", f"a table of {n_features} columns in the matrix", start)

@@ -29,9 +29,10 @@ FROM_DTYPE = "from_dtype"
 # Names and likelihoods of groups by the kinds of their columns. Each column of floats has a scale of its own in
 # training: with a common one, noise that no other column explains would take up latent variables.
 NUMBERS = ("numbers", Gaussian(per_column=True))
+QUANTILES = ("quantiles", QuantileGaussian())
 BY_KIND: dict[str, tuple[str, Likelihood]] = {
     "float": NUMBERS,
-    "integer": ("integers", QuantileGaussian()),
+    "integer": NUMBERS,
     "boolean": ("booleans", Bernoulli()),
     "category": ("categories", Categorical()),
 }
@@ -56,9 +57,10 @@ class Columns(_BaseComposition, Likelihood):
         those of an array.
     remainder : {"from_dtype", "refuse"} or Likelihood, default="from_dtype"
         What to do with the other columns. "from_dtype": floats are Gaussian with ``per_column=True``, integers
-        QuantileGaussian, booleans Bernoulli, strings and categories Categorical. Columns of floats that are all whole
-        numbers count as integers. All columns of an array are Gaussian with
-        ``per_column=True``. "refuse": an error. A likelihood: that of all other columns.
+        QuantileGaussian, booleans Bernoulli, strings and categories Categorical. Floats that are whole numbers, or
+        most of which occur more than once, are QuantileGaussian too; floats and integers in two clusters that are far
+        apart are Gaussian. All columns of an array are Gaussian with ``per_column=True``. "refuse": an error. A
+        likelihood: that of all other columns.
     handle_unknown : {"warn", "error"}, default="warn"
         What the estimator's methods do with categories of a data frame that ``fit`` did not see. "warn": such cells
         count as not observed, with a warning that names the categories. "error": a ValueError. A change after ``fit``
@@ -273,7 +275,7 @@ def _by_kind(columns: Sequence[Column]) -> list[Group]:
     """Return a group for each kind of columns."""
     groups: dict[str, tuple[Likelihood, list[Column]]] = {}
     for column in columns:
-        name, likelihood = BY_KIND["integer" if column.is_whole else column.kind]
+        name, likelihood = QUANTILES if column.by_quantiles else BY_KIND[column.kind]
         groups.setdefault(name, (clone(likelihood), []))[1].append(column)
     return [(name, likelihood.for_table(own), _in_matrix(own)) for name, (likelihood, own) in groups.items()]
 
