@@ -78,12 +78,6 @@ def test_iris_is_trained_to_the_end_of_a_warmup(iris):
 # Degenerate starts
 
 
-def torus(n, rng):
-    a, b = rng.uniform(0, 2 * np.pi, (2, n))
-    x = np.column_stack([(1 + np.cos(a)) * np.cos(b), (1 + np.cos(a)) * np.sin(b), np.sin(a)])
-    return x + 0.05 * rng.normal(size=(n, 3))
-
-
 def whitened(load, n_components):
     return PCA(n_components, whiten=True, random_state=0).fit_transform(load().data)
 
@@ -92,7 +86,6 @@ def whitened(load, n_components):
 DEGENERATE = {
     "roll": (lambda rng: make_swiss_roll(1200, noise=0.1, random_state=rng)[0], 2, 0.4),
     "circles": (lambda rng: make_circles(1200, noise=0.05, factor=0.5, random_state=rng)[0], 1, 0.6),
-    "torus": (lambda rng: torus(1200, rng), 2, 0.7),
     "whitened breast_cancer": (lambda rng: whitened(load_breast_cancer, 15), 4, 0.95),
     # With few rows and directions that are all alike, PCA's are as good as any.
     "whitened wine": (lambda rng: whitened(load_wine, 6), 2, 1.02),
