@@ -355,11 +355,10 @@ def test_columns_of_one_category_and_columns_without_values():
 
 def test_columns_that_are_functions_of_others_do_not_starve_categories():
     X = mixed_frame(n=400)
-    copies = X.assign(days=X["age"] * 365.25, negative=-X["age"], born=2020 - X["age"])
-    for frame in (X, copies):
-        vae = VAETransformer(3, hidden_layer_sizes=(16,), max_iter=40, random_state=0).fit(frame)
-        decoded = vae.inverse_transform(vae.transform(frame))
-        assert (decoded["city"] == X["city"]).mean() > 0.75 and (decoded["member"] == X["member"]).mean() > 0.8
+    frame = X.assign(monthly=X["income"] / 12, negative=-X["income"], missing=5000 - X["income"])
+    vae = VAETransformer(3, hidden_layer_sizes=(16,), max_iter=40, random_state=0).fit(frame)
+    decoded = vae.inverse_transform(vae.transform(frame))
+    assert (decoded["city"] == X["city"]).mean() > 0.75 and (decoded["member"] == X["member"]).mean() > 0.8
     part = vae.module_.likelihood.parts[0]
     # The floor of a noise scale is a thousandth of the column's standard deviation.
     assert (part.variance.sqrt() / part.scale).min() > 0.999e-3
