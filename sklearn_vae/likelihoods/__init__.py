@@ -1,12 +1,13 @@
 """Likelihoods p(x|z), one file for each."""
 
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart, Observed
+from sklearn_vae.likelihoods.base import Likelihood
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
 from sklearn_vae.likelihoods.categorical import Categorical
 from sklearn_vae.likelihoods.columns import Columns
 from sklearn_vae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from sklearn_vae.likelihoods.discretized_logistic import DiscretizedLogistic
 from sklearn_vae.likelihoods.gaussian import Gaussian
+from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, Observed
 from sklearn_vae.likelihoods.multinomial import Multinomial
 from sklearn_vae.likelihoods.negative_binomial import NegativeBinomial
 from sklearn_vae.likelihoods.poisson import Poisson

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli as TorchBernoulli
 
-from sklearn_vae.likelihoods.base import LikelihoodModule, Observed
+from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
 from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitIntervalModule
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from sklearn_vae._data.devices import FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import MappedRows, Rows
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, LinearStart, Observed, maps_of_inputs
+from sklearn_vae.likelihoods.base import Likelihood
+from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, Observed, maps_of_inputs
 
 if TYPE_CHECKING:
     from sklearn_vae._data.table_column import Column

@@ -14,11 +14,12 @@ from sklearn.utils.metaestimators import _BaseComposition
 
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.table import HANDLE_UNKNOWN
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule
+from sklearn_vae.likelihoods.base import Likelihood
 from sklearn_vae.likelihoods.bernoulli import Bernoulli
 from sklearn_vae.likelihoods.categorical import Categorical
 from sklearn_vae.likelihoods.columns_module import ColumnsModule
 from sklearn_vae.likelihoods.gaussian import Gaussian
+from sklearn_vae.likelihoods.module import LikelihoodModule
 from sklearn_vae.likelihoods.quantile_gaussian import QuantileGaussian
 
 if TYPE_CHECKING:

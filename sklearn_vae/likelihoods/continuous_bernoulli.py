@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 
-from sklearn_vae.likelihoods.base import LikelihoodModule
+from sklearn_vae.likelihoods.module import LikelihoodModule
 from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitIntervalModule
 
 # Largest |a| for power series. There the closed forms lose digits, as differences of large numbers.

@@ -13,7 +13,8 @@ from torch import Tensor
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import MappedRows, Rows
-from sklearn_vae.likelihoods.base import MIN_VARIANCE, Likelihood, LikelihoodModule, LinearStart, Observed
+from sklearn_vae.likelihoods.base import Likelihood
+from sklearn_vae.likelihoods.module import MIN_VARIANCE, LikelihoodModule, LinearStart, Observed
 
 # Count, in all training rows together, that a column without any is given: its logarithm is finite.
 MIN_COUNT = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_vae.likelihoods.base import LikelihoodModule, Observed
 from sklearn_vae.likelihoods.counts import Counts, CountsModule, log_factorial, log_shares, total_of
+from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
 
 
 class Multinomial(Counts):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Poisson as TorchPoisson
 
-from sklearn_vae.likelihoods.base import LikelihoodModule, Observed
 from sklearn_vae.likelihoods.counts import Counts, CountsModule, log_factorial
+from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
 
 
 class Poisson(Counts):

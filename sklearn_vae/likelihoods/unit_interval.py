@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from sklearn_vae._data.rows import Rows
-from sklearn_vae.likelihoods.base import Likelihood, LikelihoodModule, Observed
+from sklearn_vae.likelihoods.base import Likelihood
+from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
 
 # Minimum distance of the initial means from 0 and 1, so that logits and Newton steps are finite.
 MARGIN = 0.02

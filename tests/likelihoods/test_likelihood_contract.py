@@ -13,7 +13,7 @@ from naming import shown
 
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae.likelihoods import LikelihoodModule, Observed
-from sklearn_vae.likelihoods.base import SUMS_DECAY
+from sklearn_vae.likelihoods.module import SUMS_DECAY
 
 over_likelihoods = pytest.mark.parametrize("likelihood", LIKELIHOOD_CASES, ids=shown)
 
