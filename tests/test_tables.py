@@ -408,6 +408,16 @@ def test_whole_and_rounded_floats_are_modelled_by_their_quantiles(library):
     assert set(price.round(9)) <= {0.1, 0.4, 0.7, 0.9, 1.0, 1.2, 1.3, 1.5, 1.6, 1.9, 2.2, 2.5}
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_copies_of_rows_do_not_make_numbers_rounded(library):
+    """In a bootstrap sample of many rows, 63% of the rows have a copy."""
+    X = mixed_frame(library, gaps=True)
+    rows = np.random.default_rng(0).integers(len(X), size=2 * len(X))
+    copies = X.iloc[rows] if library == "pandas" else X[rows]
+    groups, of_copies = (small_transformer().fit(frame)._architecture.likelihood.likelihoods for frame in (X, copies))
+    assert [group[::2] for group in groups] == [group[::2] for group in of_copies]
+
+
 def test_numbers_in_clusters_that_are_far_apart_are_gaussian():
     """Their distance is lost among quantiles."""
     rng = np.random.default_rng(0)

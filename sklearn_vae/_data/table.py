@@ -89,12 +89,16 @@ class Table:
             If two columns have the same name, or a column has more than `MAX_CATEGORIES` categories.
         """
         _check_names(X)
-        library = _library(X)
+        library, frame = _library(X), nw.from_native(X)
         columns: list[Column] = []
-        for series in nw.from_native(X).iter_columns():
+        for series in frame.iter_columns():
             start = columns[-1].stop if columns else 0
             columns.append(Column.learn(series, start, library))
-        return cls(library, tuple(columns))
+        # Copies of rows, as in bootstrap samples, do not make numbers rounded.
+        distinct = frame.unique().iter_columns()
+        return cls(
+            library, tuple(column.with_marginal(series) for column, series in zip(columns, distinct, strict=True))
+        )
 
     @property
     def n_columns(self) -> int:

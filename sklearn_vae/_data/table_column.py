@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -46,7 +46,7 @@ class Column:
     stop: int
     categories: list
     limits: tuple[int, int]
-    by_quantiles: bool
+    by_quantiles: bool = False
 
     @classmethod
     def learn(cls, series: nw.Series, start: int, library: str) -> Column:
@@ -56,8 +56,20 @@ class Column:
         categories = _categories(series, dtype) if kind == "category" else []
         stop = start + (len(categories) if kind == "category" else 1)
         limits = _limits(series) if kind == "integer" else (0, 0)
-        by_quantiles = kind in ("float", "integer") and _by_quantiles(series, kind)
-        return cls(series.name, kind, dtype, start, stop, categories, limits, by_quantiles)
+        return cls(series.name, kind, dtype, start, stop, categories, limits)
+
+    def with_marginal(self, series: nw.Series) -> Column:
+        """Return the column with `by_quantiles` for these values.
+
+        Quantiles are next to each other, also those of numbers in clusters that are far apart. Noise would then move
+        drawn numbers from one cluster to another.
+        """
+        if self.kind not in ("float", "integer"):
+            return self
+        values = series.to_numpy()[~missing_cells(series)].astype(float)
+        values = values[np.isfinite(values)]
+        has_quantiles = self.kind == "integer" or is_discrete(values)
+        return replace(self, by_quantiles=has_quantiles and separation(values) < MIN_SEPARATION)
 
     @property
     def slice(self) -> slice:
@@ -259,17 +271,6 @@ def _categories(series: nw.Series, dtype: Description) -> list:
             "convert them to strings, e.g. with .cat.rename_categories(str)."
         )
     return categories
-
-
-def _by_quantiles(series: nw.Series, kind: str) -> bool:
-    """Return whether a column of floats or integers is modelled by its quantiles.
-
-    Quantiles of numbers are next to each other, also where the numbers are in clusters that are far apart. Noise would
-    then move drawn numbers from one cluster to another.
-    """
-    observed = series.to_numpy()[~missing_cells(series)].astype(float)
-    observed = observed[np.isfinite(observed)]
-    return (kind == "integer" or is_discrete(observed)) and separation(observed) < MIN_SEPARATION
 
 
 def _limits(series: nw.Series) -> tuple[int, int]:
