@@ -257,6 +257,8 @@ class ClassifierStates(States):
         self.refused(lambda estimator: estimator.fit(X, np.full(len(X), -1)), ValueError, self.estimator.warm_start)
 
 
+# A warm start goes on with other rows.
+@pytest.mark.filterwarnings("ignore:the rows differ in means or scales")
 @pytest.mark.parametrize("machine", [TransformerStates, ClassifierStates])
 def test_states_are_those_of_the_calls_that_succeed(machine):
     n_examples, n_steps = STEPS
