@@ -7,11 +7,13 @@ from sklearn_vae.likelihoods.columns import Columns
 from sklearn_vae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from sklearn_vae.likelihoods.discretized_logistic import DiscretizedLogistic
 from sklearn_vae.likelihoods.gaussian import Gaussian
-from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, Observed
+from sklearn_vae.likelihoods.linear_start import LinearStart
+from sklearn_vae.likelihoods.module import LikelihoodModule
 from sklearn_vae.likelihoods.multinomial import Multinomial
 from sklearn_vae.likelihoods.negative_binomial import NegativeBinomial
 from sklearn_vae.likelihoods.poisson import Poisson
 from sklearn_vae.likelihoods.quantile_gaussian import QuantileGaussian
+from sklearn_vae.likelihoods.values import Observed
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,

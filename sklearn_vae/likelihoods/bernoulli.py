@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli as TorchBernoulli
 
-from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
+from sklearn_vae.likelihoods.module import LikelihoodModule
 from sklearn_vae.likelihoods.unit_interval import MARGIN, UnitInterval, UnitIntervalModule
+from sklearn_vae.likelihoods.values import Observed
 
 
 class Bernoulli(UnitInterval):

@@ -14,7 +14,9 @@ from sklearn_vae._data.devices import FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import MappedRows, Rows
 from sklearn_vae.likelihoods.base import Likelihood
-from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, Observed, maps_of_inputs
+from sklearn_vae.likelihoods.linear_start import LinearStart, maps_of_inputs
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 if TYPE_CHECKING:
     from sklearn_vae._data.table_column import Column

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import MappedRows, Rows
 from sklearn_vae.likelihoods.base import Likelihood
-from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, MeasuredColumns, Observed
+from sklearn_vae.likelihoods.linear_start import LinearStart
+from sklearn_vae.likelihoods.module import LikelihoodModule
 from sklearn_vae.likelihoods.standardised import StandardisedCells, StandardisedInputs
+from sklearn_vae.likelihoods.values import MeasuredColumns, Observed
 
 
 class ColumnsModule(LikelihoodModule):

@@ -14,7 +14,9 @@ from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import MappedRows, Rows
 from sklearn_vae.likelihoods.base import Likelihood
-from sklearn_vae.likelihoods.module import MIN_VARIANCE, LikelihoodModule, LinearStart, Observed
+from sklearn_vae.likelihoods.linear_start import MIN_VARIANCE, LinearStart
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 # Count, in all training rows together, that a column without any is given: its logarithm is finite.
 MIN_COUNT = 0.5

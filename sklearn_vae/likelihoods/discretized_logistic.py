@@ -16,8 +16,10 @@ from torch.nn.functional import logsigmoid
 
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
-from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, Observed, is_close
+from sklearn_vae.likelihoods.linear_start import LinearStart
+from sklearn_vae.likelihoods.module import LikelihoodModule, is_close
 from sklearn_vae.likelihoods.unit_interval import UnitInterval
+from sklearn_vae.likelihoods.values import Observed
 
 # Smallest scale, in bin widths. A distribution centred in a bin then has 0.9999 of its mass there.
 MIN_SCALE = 0.05

@@ -18,7 +18,9 @@ from sklearn_vae._data.masks import as_numbers
 from sklearn_vae._data.ppca import Moments
 from sklearn_vae.likelihoods.base import Likelihood
 from sklearn_vae.likelihoods.gaussian_module import GaussianModule
-from sklearn_vae.likelihoods.module import MIN_VARIANCE, SUMS_DECAY, LikelihoodModule, Observed
+from sklearn_vae.likelihoods.linear_start import MIN_VARIANCE
+from sklearn_vae.likelihoods.module import SUMS_DECAY, LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 # Smallest fixed scale, relative to the root of the columns' mean variance.
 MIN_FIXED_SCALE = 1e-9

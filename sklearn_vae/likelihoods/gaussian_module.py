@@ -15,7 +15,9 @@ from torch.distributions import Normal
 
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
-from sklearn_vae.likelihoods.module import MIN_VARIANCE, LikelihoodModule, LinearStart, Observed, is_close
+from sklearn_vae.likelihoods.linear_start import MIN_VARIANCE, LinearStart
+from sklearn_vae.likelihoods.module import LikelihoodModule, is_close
+from sklearn_vae.likelihoods.values import Observed
 
 if TYPE_CHECKING:
     from sklearn_vae._model.gaps import Gaps

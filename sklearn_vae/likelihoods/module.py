@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -16,95 +16,16 @@ from sklearn_vae._capabilities import DeclaresCapabilities
 from sklearn_vae._data.devices import FLOAT32, seeded_global_generator
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae._data.rows import Rows
+from sklearn_vae.likelihoods.linear_start import MIN_VARIANCE, LinearStart
+from sklearn_vae.likelihoods.values import MeasuredColumns, Observed
 
 if TYPE_CHECKING:
     from sklearn_vae._model.gaps import Gaps
 
-# Smallest noise variance, relative to the data's mean variance. Smaller float32 residuals are rounding noise.
-MIN_VARIANCE = 1e-6
 # Factor on the sums over earlier batches when a batch is added. The resulting mean covers about ten batches.
 SUMS_DECAY = 0.9
 # Differences of units, as a ratio, and of means, in units, up to which a model's units suit new rows.
 MAX_UNIT_RATIO, MAX_SHIFT = 1.25, 0.5
-
-
-class Observed(NamedTuple):
-    """Observed values of a batch of rows.
-
-    Attributes
-    ----------
-    cells : Tensor of shape (n_rows, n_cells)
-        Values that p(x|z) scores. An unobserved cell holds any finite number.
-    inputs : Tensor of shape (n_rows, n_inputs)
-        Input of the encoder, often the same tensor as `cells`.
-    mask : Tensor of shape (n_rows, n_cells) or None
-        True where a cell was observed. None: all cells were observed. With a mask, each column is one cell.
-    """
-
-    cells: Tensor
-    inputs: Tensor
-    mask: Tensor | None = None
-
-
-class LinearStart(NamedTuple):
-    """Linear encoder and decoder between the encoder's inputs, the latents and the raw outputs."""
-
-    encoder_weight: np.ndarray  # (n_components, n_inputs)
-    encoder_bias: np.ndarray  # (n_components,)
-    posterior_variance: np.ndarray  # (n_components,)
-    decoder_weight: np.ndarray  # (n_outputs, n_components)
-    decoder_bias: np.ndarray  # (n_outputs,)
-    spread: float  # root mean variance of the inputs along the components
-    # The linear-Gaussian model of the columns as the encoder sees them, for rows with missing cells.
-    input_mean: np.ndarray  # (n_features,)
-    input_weight: np.ndarray  # (n_features, n_components)
-    input_variance: np.ndarray  # (n_features,)
-
-    @staticmethod
-    def join(starts: Sequence[LinearStart], order: np.ndarray) -> LinearStart:
-        """Combine the starts of groups of columns, which are independent given z.
-
-        Parameters
-        ----------
-        starts : sequence of LinearStart
-            One start per group; its inputs and raw outputs are the group's columns.
-        order : ndarray of shape (n_features,)
-            Indices that put the concatenated columns into the order of the data.
-
-        Returns
-        -------
-        start : LinearStart
-            The start of all columns.
-        """
-        return LinearStart(
-            encoder_weight=np.hstack([s.encoder_weight for s in starts])[:, order],
-            encoder_bias=np.sum([s.encoder_bias for s in starts], axis=0),
-            posterior_variance=1 / (1 + np.sum([1 / s.posterior_variance - 1 for s in starts], axis=0)),
-            decoder_weight=np.vstack([s.decoder_weight for s in starts])[order],
-            decoder_bias=np.hstack([s.decoder_bias for s in starts])[order],
-            spread=float(np.mean([s.spread for s in starts])),
-            input_mean=np.hstack([s.input_mean for s in starts])[order],
-            input_weight=np.vstack([s.input_weight for s in starts])[order],
-            input_variance=np.hstack([s.input_variance for s in starts])[order],
-        )
-
-
-class MeasuredColumns(NamedTuple):
-    """Columns whose noise scales are set from the errors of held-out rows.
-
-    Attributes
-    ----------
-    log_scale : Tensor of shape (n_columns,)
-        Buffer that is set: the logarithms of the scales relative to their common scale.
-    columns : slice or Tensor of shape (n_columns,)
-        Indices of the columns.
-    units : Tensor of shape (n_columns,) or None
-        Units in which the columns have a common scale in training; None for the data's units.
-    """
-
-    log_scale: Tensor
-    columns: slice | Tensor
-    units: Tensor | None
 
 
 class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
@@ -573,22 +494,6 @@ class LikelihoodModule(DeclaresCapabilities, nn.Module, ABC):
         # torch's distributions can only draw from the global generator.
         with seeded_global_generator(generator):
             return self.restore(self(raw.double()).sample())
-
-
-def maps_of_inputs(ppca: PPCA) -> dict[str, Any]:
-    """Return the fields of `LinearStart` that concern the encoder, from probabilistic PCA of the encoder's inputs."""
-    center, unit = ppca.moments.center.cpu().numpy(), ppca.moments.unit
-    noise_variance = max(ppca.noise_variance, MIN_VARIANCE)
-    maps = ppca.maps(noise_variance)
-    encoder = maps.encoder / unit
-    return {
-        "encoder_weight": encoder,
-        "encoder_bias": -encoder @ center,
-        "spread": maps.spread * unit,
-        "input_mean": center,
-        "input_weight": maps.decoder * unit,
-        "input_variance": np.full(len(center), noise_variance * unit**2),
-    }
 
 
 def is_close(center: np.ndarray, unit: float, mean: np.ndarray, new_unit: float) -> bool:

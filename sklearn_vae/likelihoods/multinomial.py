@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sklearn_vae.likelihoods.counts import Counts, CountsModule, log_factorial, log_shares, total_of
-from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 
 class Multinomial(Counts):

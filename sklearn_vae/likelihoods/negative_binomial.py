@@ -13,7 +13,9 @@ from torch.nn.functional import softplus
 from sklearn_vae._data.devices import FLOAT32, FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
 from sklearn_vae.likelihoods.counts import Counts, CountsModule, log_factorial
-from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, Observed
+from sklearn_vae.likelihoods.linear_start import LinearStart
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 # Smallest initial dispersion.
 MIN_START = 0.01

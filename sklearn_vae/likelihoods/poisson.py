@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributions import Poisson as TorchPoisson
 
 from sklearn_vae.likelihoods.counts import Counts, CountsModule, log_factorial
-from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 
 class Poisson(Counts):

@@ -15,7 +15,9 @@ from sklearn_vae._data.normal_scores import NormalScores
 from sklearn_vae._data.ppca import PPCA, Moments, fit_moments
 from sklearn_vae._data.rows import MappedRows, Rows
 from sklearn_vae.likelihoods.base import Likelihood
-from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, Observed, maps_of_inputs
+from sklearn_vae.likelihoods.linear_start import LinearStart, maps_of_inputs
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 # Smallest standard deviation of a normal score given z; that of all rows is 1.
 MIN_SCALE = 0.01

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sklearn_vae._data.devices import FLOAT64
 from sklearn_vae._data.ppca import PPCA, Moments
-from sklearn_vae.likelihoods.module import LikelihoodModule, LinearStart, MeasuredColumns, Observed, maps_of_inputs
+from sklearn_vae.likelihoods.linear_start import LinearStart, maps_of_inputs
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import MeasuredColumns, Observed
 
 
 class Standardised(LikelihoodModule):

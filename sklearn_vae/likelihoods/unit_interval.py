@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sklearn_vae._data.rows import Rows
 from sklearn_vae.likelihoods.base import Likelihood
-from sklearn_vae.likelihoods.module import LikelihoodModule, Observed
+from sklearn_vae.likelihoods.module import LikelihoodModule
+from sklearn_vae.likelihoods.values import Observed
 
 # Minimum distance of the initial means from 0 and 1, so that logits and Newton steps are finite.
 MARGIN = 0.02
