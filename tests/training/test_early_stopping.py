@@ -1,12 +1,13 @@
 """Early stopping, and starts from which training does not move by itself."""
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_wine, make_circles, make_swiss_roll
+from sklearn.datasets import load_breast_cancer, load_wine, make_circles, make_s_curve, make_swiss_roll
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 
@@ -78,22 +79,50 @@ def test_iris_is_trained_to_the_end_of_a_warmup(iris):
 # Degenerate starts
 
 
-# docs/benchmarks/degenerate_starts.py has more.
-@pytest.mark.parametrize(
-    ("rows", "n_components", "share"),
-    [
-        (make_circles(1200, noise=0.05, factor=0.5, random_state=3)[0], 1, 0.6),
-        # With few rows and directions that are all alike, PCA's are as good as any.
-        (PCA(6, whiten=True, random_state=0).fit_transform(load_wine().data), 2, 1.02),
-    ],
-    ids=["circles", "whitened wine"],
-)
-def test_degenerate_starts_do_not_stop_the_fit(rows, n_components, share):
-    """The columns have about equal variances. The share is the largest one of PCA's error."""
-    train, test = train_test_split(rows, random_state=3)
+# All of these take minutes, and docs/benchmarks/degenerate_starts.py has more.
+IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+
+
+def torus(n, rng):
+    a, b = rng.uniform(0, 2 * np.pi, (2, n))
+    x = np.column_stack([(1 + np.cos(a)) * np.cos(b), (1 + np.cos(a)) * np.sin(b), np.sin(a)])
+    return x + 0.05 * rng.normal(size=(n, 3))
+
+
+def checkerboard(n, rng):
+    x = rng.uniform(0, 4, (8 * n, 2))
+    return x[np.floor(x).sum(1) % 2 == 0][:n]
+
+
+def whitened(load, n_components):
+    return PCA(n_components, whiten=True, random_state=0).fit_transform(load().data)
+
+
+# Rows, number of components, and the largest share of PCA's error.
+DEGENERATE = {
+    "roll": (lambda rng: make_swiss_roll(1200, noise=0.1, random_state=rng)[0], 2, 0.4),
+    "S-curve": (lambda rng: make_s_curve(1200, noise=0.05, random_state=rng)[0], 2, 0.4),
+    "circles": (lambda rng: make_circles(1200, noise=0.05, factor=0.5, random_state=rng)[0], 1, 0.6),
+    "checkerboard": (lambda rng: checkerboard(1200, rng), 1, 0.6),
+    "torus": (lambda rng: torus(1200, rng), 2, 0.7),
+    "whitened breast_cancer": (lambda rng: whitened(load_breast_cancer, 15), 4, 0.95),
+    # With few rows and directions that are all alike, PCA's are as good as any.
+    "whitened wine": (lambda rng: whitened(load_wine, 6), 2, 1.02),
+}
+
+
+def degenerate(name, seed):
+    """Rows whose columns have about equal variances: training and test rows, and a number of components."""
+    rows, n_components, _ = DEGENERATE[name]
+    return *train_test_split(rows(np.random.RandomState(seed)), random_state=seed), n_components
+
+
+@pytest.mark.parametrize("name", DEGENERATE if IS_LONG else ["circles", "whitened wine"])
+def test_degenerate_starts_do_not_stop_the_fit(name):
+    train, test, n_components = degenerate(name, 3)
     vae, pca = VAETransformer(n_components, random_state=0).fit(train), PCA(n_components).fit(train)
     lost = [np.square(m.inverse_transform(m.transform(test)) - test).sum() for m in (vae, pca)]
-    assert lost[0] < share * lost[1]
+    assert lost[0] < DEGENERATE[name][-1] * lost[1]
     assert vae.score(test) > pca.score(test) - 0.02 * abs(pca.score(test))
 
 
@@ -135,8 +164,7 @@ def test_best_candidate_is_chosen_or_an_earlier_one_that_is_better_for_most_rows
 def test_one_held_out_part_chooses_between_candidates(monkeypatch):
     """As for more than 5000 rows: a degenerate start, with KL warm-ups and without."""
     monkeypatch.setattr("sklearn_vae._training.recipe.MAX_SMALL_ROWS", 500)
-    rows = make_swiss_roll(1200, noise=0.1, random_state=1)[0]
-    train, test = train_test_split(rows, random_state=1)
-    vae, pca = VAETransformer(2, random_state=0, max_iter=250).fit(train), PCA(2).fit(train)
+    train, test, n_components = degenerate("roll", 1)
+    vae, pca = VAETransformer(n_components, random_state=0, max_iter=250).fit(train), PCA(n_components).fit(train)
     lost = [np.square(m.inverse_transform(m.transform(test)) - test).sum() for m in (vae, pca)]
     assert lost[0] < 0.5 * lost[1]
