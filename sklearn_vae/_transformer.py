@@ -41,7 +41,6 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
         - "poisson", "negative_binomial": counts.
         - "multinomial": counts, given the row's total.
         - "quantile_gaussian": integers, or columns with spikes and tails.
-        - "quantile_gaussian": integers, or columns with spikes and tails.
 
         If the values are in [0, 1], uint8 data with values above 1 have the range 0 to 255
         instead. Instances from `sklearn_vae.likelihoods` have options, e.g.
