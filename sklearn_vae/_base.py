@@ -475,8 +475,10 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             architecture = self._new_architecture(len(rows), rows.n_features, not in_chunks, rules)
             architecture = replace(architecture, likelihood=architecture.likelihood.for_data(rows))
         recipe = self._recipe(rules, in_chunks)
-        max_epochs = unless_auto(self.max_iter, rules.max_epochs(min(recipe.batch_size, len(rows))))
-        stopping = Stopping(max_epochs, STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
+        batch_size = min(recipe.batch_size, len(rows))
+        max_epochs = unless_auto(self.max_iter, rules.max_epochs(batch_size))
+        warmup_epochs = unless_auto(self.max_iter, rules.warmup_epochs(batch_size))
+        stopping = Stopping(max_epochs, warmup_epochs, STEPS_BETWEEN_VALIDATIONS, self.n_iter_no_change, self.tol)
         return FitProcedure(architecture, recipe, stopping, Seeds.spawn(new_seed(self.random_state)), progress)
 
     def _recipe(self, rules: Rules, in_chunks: bool = False) -> Recipe:

@@ -94,7 +94,8 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. With 0, the model keeps its initial weights. "auto" is 400
         epochs, but at most 2000 steps, for up to 5000 rows. For more rows, it is 30 epochs,
-        but at most 2800 steps. Steps are rounded to whole epochs; the minimum is one epoch.
+        but at most 2800 steps, and at least 1500 if the components explain hardly more than the
+        noise at the start. Steps are rounded to whole epochs; the minimum is one epoch.
 
     batch_size : int or "auto", default="auto"
         Number of rows per training step. "auto" is 64 for up to 5000 rows and 256 for more.

@@ -24,6 +24,7 @@ from sklearn_vae._training.column_noise import measure_columns
 from sklearn_vae._training.evaluate import choose, evaluate
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import (
+    CHOICE_SHARE,
     LONG_WARMUP,
     MIN_START_KL,
     MIN_STEPS_OF_WARMUP,
@@ -45,6 +46,8 @@ class Stopping:
     ----------
     max_epochs : int
         Maximum number of epochs.
+    warmup_epochs : int
+        The same for a degenerate start, which needs more of them.
     interval : int
         Steps between validations, rounded to whole epochs and at least one epoch.
     patience : int
@@ -55,6 +58,7 @@ class Stopping:
     """
 
     max_epochs: int
+    warmup_epochs: int
     interval: int
     patience: int
     tol: float
@@ -309,37 +313,48 @@ class FitProcedure:
         """
         return (
             start.linear is not None
-            and self.n_steps(rows, self.stopping.max_epochs) >= MIN_STEPS_OF_WARMUP
+            and self.n_steps(rows, self.stopping.warmup_epochs) >= MIN_STEPS_OF_WARMUP
             and self.architecture.generative
             and not callable(self.recipe.beta)
             and float(-start.linear.log_scale.detach().min()) < MIN_START_KL
         )
 
     def _with_warmup(self, warmup: tuple[float, float]) -> FitProcedure:
-        return replace(self, recipe=replace(self.recipe, kl_warmup=warmup))
+        stopping = replace(self.stopping, max_epochs=self.stopping.warmup_epochs)
+        return replace(self, recipe=replace(self.recipe, kl_warmup=warmup), stopping=stopping)
 
     def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
         """Train on all rows for the maximum number of epochs."""
         start = self.start(rows) if model is None else model
         procedure = self._with_warmup(SHORT_WARMUP) if model is None and self._needs_warmup(start, rows) else self
-        return procedure.train(rows, self.stopping.max_epochs, None, start)
+        return procedure.train(rows, procedure.stopping.max_epochs, None, start)
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> TrainingResult:
         """Hold out `n_held_out` random rows for early stopping, and train on the others.
 
-        They also choose between candidates.
+        They also choose between candidates, after short runs.
         """
         order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.device)
         # Sorted indices make memory access sequential.
         held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
         start = self.start(training) if model is None else model
         procedures = self.candidates(start, training) if model is None else [self]
+        procedure = procedures[0]
         if len(procedures) > 1:
-            self.progress.begin(len(procedures))
-        starts = [self._start_of(start, procedure, training) for procedure in procedures]
-        n_epochs = self.stopping.max_epochs
-        runs = [p.train(training, n_epochs, held_out, own) for p, own in zip(procedures, starts, strict=True)]
-        run = runs[self._best([[run] for run in runs], [(training, held_out)])]
+            self.progress.begin(len(procedures) + 1)
+            runs = [
+                p.train(
+                    training,
+                    max(1, round(CHOICE_SHARE * p.stopping.max_epochs)),
+                    held_out,
+                    self._start_of(start, p, training),
+                    f"candidate {i}",
+                )
+                for i, p in enumerate(procedures, start=1)
+            ]
+            procedure = procedures[self._best([[run] for run in runs], [(training, held_out)])]
+        start = self._start_of(start, procedure, training)
+        run = procedure.train(training, procedure.stopping.max_epochs, held_out, start)
         measure_columns(run.model, training, [(run.model, training, held_out)])
         return run
 
@@ -364,7 +379,7 @@ class FitProcedure:
         procedure, (runs, longest, scores, best) = procedures[chosen], validations[chosen]
         # The final run uses the schedules under which its number of steps was chosen.
         training, _ = parts[longest]
-        n_steps, n_batches = self.n_steps(training, self.stopping.max_epochs), self.n_steps(rows, 1)
+        n_steps, n_batches = self.n_steps(training, procedure.stopping.max_epochs), self.n_steps(rows, 1)
         steps = runs[longest].steps
         start = self._start_of(start, procedure, rows)
         final = procedure.train(rows, round(steps[best] / n_batches), None, start, "all rows", n_steps)

@@ -26,8 +26,14 @@ STEPS_BETWEEN_VALIDATIONS = 25
 # Candidate warm-ups of the KL for a degenerate start: fraction of a run's steps in which its weight is 0, and fraction
 # in which the weight then rises linearly. Held-out rows choose; without them, the short one is used.
 NO_WARMUP, SHORT_WARMUP, LONG_WARMUP = (0.0, 0.0), (0.0, 0.3), (0.3, 0.3)
-# Minimum number of steps on all rows for which warm-ups are tried.
-MIN_STEPS_OF_WARMUP = 1000
+# Maximum product of the learning rate and the number of steps in which the weight of the KL is 0. Posteriors that are
+# free for longer move so far apart, and become so narrow, that later training does not recover.
+MAX_FREE_TRAINING = 1.2
+# Part of the epochs after which held-out rows choose between candidates, above `MAX_SMALL_ROWS` rows.
+CHOICE_SHARE = 1 / 3
+# Minimum number of steps on all rows for which warm-ups are tried, and number of steps that a degenerate start has at
+# least above `MAX_SMALL_ROWS` rows.
+MIN_STEPS_OF_WARMUP, STEPS_OF_WARMUP = 1000, 1500
 # A start is degenerate if no component has a larger KL, in nats. The gradients that lead to a use of the components are
 # then near 0.
 MIN_START_KL = 1.0
@@ -58,6 +64,15 @@ class SizeRules:
     def batch_size(self) -> int:
         """Number of rows per training step."""
         return 64 if self.is_small else 256
+
+    def max_epochs(self, batch_size: int) -> int:
+        """Return the maximum number of epochs."""
+        raise NotImplementedError
+
+    def warmup_epochs(self, batch_size: int) -> int:
+        """Return the maximum number of epochs after a degenerate start."""
+        n_epochs = self.max_epochs(batch_size)
+        return n_epochs if self.is_small else max(n_epochs, math.ceil(STEPS_OF_WARMUP * batch_size / self.n_rows))
 
     def target_weight(self, n_steps: int) -> Callable[[int], float]:
         """Return the weight of the pseudo-labels as a function of the step."""
@@ -276,8 +291,8 @@ class Recipe:
     target_weight : callable
         Number of steps of a run -> weight of the pseudo-labels as a function of the step.
     kl_warmup : tuple of two floats
-        Fraction of a run's steps in which the weight of the KL term is 0, and fraction in which it then rises linearly
-        to `beta`.
+        Fraction of a run's steps in which the weight of the KL term is 0, at most `MAX_FREE_TRAINING`, and fraction in
+        which it then rises linearly to `beta`.
     """
 
     batch_size: int
@@ -310,4 +325,5 @@ class Recipe:
         if not (isinstance(value, Real) and 0 <= float(value) < math.inf):
             raise ValueError(f"expected beta to be a finite number of at least 0, got {value!r} at step {step}.")
         start, rise = (fraction * n_steps for fraction in self.kl_warmup)
+        start = min(start, MAX_FREE_TRAINING / self.learning_rate)
         return float(value) * min(1.0, max(0.0, step - start) / rise) if rise else float(value)

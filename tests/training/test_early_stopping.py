@@ -105,6 +105,8 @@ DEGENERATE = {
     "circles": (lambda rng: make_circles(1200, noise=0.05, factor=0.5, random_state=rng)[0], 1, 0.6),
     "checkerboard": (lambda rng: checkerboard(1200, rng), 1, 0.6),
     "torus": (lambda rng: torus(1200, rng), 2, 0.7),
+    # So many training rows that candidates are chosen after a third of the epochs.
+    "many circles": (lambda rng: make_circles(7000, noise=0.05, factor=0.5, random_state=rng)[0], 1, 0.6),
     "whitened breast_cancer": (lambda rng: whitened(load_breast_cancer, 15), 4, 0.95),
     # With few rows and directions that are all alike, PCA's are as good as any.
     "whitened wine": (lambda rng: whitened(load_wine, 6), 2, 1.02),
@@ -133,6 +135,12 @@ def test_warmup_is_a_fraction_of_the_run():
         [0, 0, 0, 0.5, 1, 1.99, 2, 2]
     )
     assert _recipe_of(beta=2.0).settings(1000).beta(0) == 2
+
+
+def test_the_weight_of_the_kl_is_0_for_a_bounded_length_of_training():
+    recipe = replace(_recipe_of(beta=1.0), kl_warmup=(0.3, 0.2), learning_rate=4e-3)
+    beta = recipe.settings(4000).beta
+    assert [beta(step) for step in (0, 299, 300, 700, 1100)] == pytest.approx([0, 0, 0, 0.5, 1])
 
 
 def _recipe_of(beta):
