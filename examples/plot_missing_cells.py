@@ -29,7 +29,7 @@ X = load_digits().data
 missing = np.random.RandomState(0).uniform(size=X.shape) < 1 / 3
 X_missing = np.where(missing, np.nan, X)
 imputers = {
-    "VAEImputer": VAEImputer(n_components=32, random_state=0),
+    "VAEImputer": VAEImputer(random_state=0),
     "KNNImputer": KNNImputer(),
     "SimpleImputer": SimpleImputer(keep_empty_features=True),
 }
