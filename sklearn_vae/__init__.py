@@ -1,10 +1,21 @@
 """Variational autoencoders behind scikit-learn's API."""
 
+from sklearn_vae import displays
 from sklearn_vae._classifier import VAEClassifier
 from sklearn_vae._image_flattener import ImageFlattener
 from sklearn_vae._imputer import VAEImputer
 from sklearn_vae._labelled_kfold import LabelledKFold
+from sklearn_vae._steps import sample
 from sklearn_vae._transformer import VAETransformer
 from sklearn_vae._version import __version__
 
-__all__ = ["ImageFlattener", "LabelledKFold", "VAEClassifier", "VAEImputer", "VAETransformer", "__version__"]
+__all__ = [
+    "ImageFlattener",
+    "LabelledKFold",
+    "VAEClassifier",
+    "VAEImputer",
+    "VAETransformer",
+    "__version__",
+    "displays",
+    "sample",
+]

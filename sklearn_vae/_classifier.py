@@ -562,7 +562,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
     @available_if(check_generative)
     @isolate
-    def sample(self, n_samples=1, y=None, random_state=None):
+    def sample(self, n_samples=1, y=None, random_state=None, *, noise=True):
         """Draw samples and their classes.
 
         The classes are drawn from p(y), `class_prior_`, and the samples approximately from p(x|y),
@@ -581,6 +581,9 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
             from `class_prior_`.
         random_state : int, RandomState instance or None, default=None
             Seed of the samples. None uses the `random_state` of the estimator.
+        noise : bool, default=True
+            Whether samples are rows drawn from p(x|z). If False, they are the means of p(x|z) at the same
+            latent variables: images without static, but rows that vary less than the data.
 
         Returns
         -------
@@ -612,7 +615,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
             assert mixture is not None
             index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)
             drawn.append(index.cpu().numpy())
-            return sample_of_classes(inference, index, generator)
+            return sample_of_classes(inference, index, generator, noise)
 
         X = self._sample(draw, random_state)
         return X, self.classes_[drawn[0]]

@@ -147,7 +147,7 @@ class UnsupervisedVAE(BaseVAE):
 
     @available_if(check_generative)
     @isolate
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples=1, random_state=None, *, noise=True):
         """Draw samples from the generative model p(z) p(x|z).
 
         Parameters
@@ -156,6 +156,9 @@ class UnsupervisedVAE(BaseVAE):
             Number of samples.
         random_state : int, RandomState instance or None, default=None
             Seed of the samples. None uses the `random_state` of the estimator.
+        noise : bool, default=True
+            Whether rows are drawn from p(x|z). If False, they are the means of p(x|z), which look like
+            ``inverse_transform``: images without static, but rows that vary less than the data.
 
         Returns
         -------
@@ -168,8 +171,9 @@ class UnsupervisedVAE(BaseVAE):
         n_samples = check_n_samples(n_samples)
 
         def draw(inference: Inference, generator: torch.Generator) -> np.ndarray:
-            """Draw rows from p(z) p(x|z)."""
-            return inference.sample(inference.model.sample_latents(n_samples, generator), generator)
+            """Draw latent variables from p(z), and their rows."""
+            z = inference.model.sample_latents(n_samples, generator)
+            return inference.sample(z, generator) if noise else inference.reconstruct(z)
 
         return self._sample(draw, random_state)
 

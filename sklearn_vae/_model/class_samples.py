@@ -14,7 +14,9 @@ from sklearn_vae._model.vae import VAE
 N_CANDIDATES = 8
 
 
-def sample_of_classes(inference: Inference, y: Tensor, generator: torch.Generator, n: int = N_CANDIDATES) -> np.ndarray:
+def sample_of_classes(
+    inference: Inference, y: Tensor, generator: torch.Generator, noise: bool = True, n: int = N_CANDIDATES
+) -> np.ndarray:
     r"""Draw a row of each class, approximately from p(x|y), which is proportional to p(x) p(y|x).
 
     Here p(x) is the density of the class mixture and the likelihood, and p(y|x) is the classifier. `n` candidates are
@@ -33,6 +35,8 @@ def sample_of_classes(inference: Inference, y: Tensor, generator: torch.Generato
         Class indices.
     generator : torch.Generator
         Source of random numbers.
+    noise : bool
+        Whether the rows that were drawn are returned, or the means of p(x|z) at their latent variables.
     n : int
         Number of candidates. With 1, rows are drawn from p(z|y) p(x|z).
 
@@ -42,10 +46,10 @@ def sample_of_classes(inference: Inference, y: Tensor, generator: torch.Generato
         Rows in the data's units, float64.
     """
     n_rows = max(1, CHUNK_SIZE // (n * inference.width))
-    return np.concatenate([_sample(inference, part, generator, n) for part in y.split(n_rows)])
+    return np.concatenate([_sample(inference, part, generator, noise, n) for part in y.split(n_rows)])
 
 
-def _sample(inference: Inference, y: Tensor, generator: torch.Generator, n: int) -> np.ndarray:
+def _sample(inference: Inference, y: Tensor, generator: torch.Generator, noise: bool, n: int) -> np.ndarray:
     """Draw a row of each class, for as many as fit in memory."""
     mixture = inference.model.class_mixture
     assert mixture is not None
@@ -55,4 +59,5 @@ def _sample(inference: Inference, y: Tensor, generator: torch.Generator, n: int)
     log_p = torch.from_numpy(inference.map(VAE.log_proba, X)).to(z)
     log_weight = (log_p - mixture.log_proba(z)).gather(1, classes[:, None]).view(-1, n)
     kept = torch.multinomial(log_weight.softmax(-1), 1, generator=generator)[:, 0]
-    return X.reshape(-1, n, X.shape[1])[np.arange(len(y)), kept.cpu().numpy()]
+    kept += n * torch.arange(len(y), device=kept.device)
+    return X[kept.cpu().numpy()] if noise else inference.reconstruct(z[kept])

@@ -152,6 +152,10 @@ class Inference:
         parts = (self.model.sample(z[start:stop], generator) for start, stop in itertools.pairwise(starts))
         return gather(parts, len(z), np.float64)
 
+    def reconstruct(self, z: Tensor) -> np.ndarray:
+        """Return the mean of p(x|z) for each row of `z`, in float64."""
+        return self.map(VAE.reconstruct, z.double().cpu().numpy())
+
 
 def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Return a layer's transposed weight, bias and slope."""

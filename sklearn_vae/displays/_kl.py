@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._plotting import _validate_style_kwargs
 
 from sklearn_vae.displays._drawing import axes_for
-from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._steps import DisplayedSteps
 
 
 class KLDisplay:
@@ -93,7 +93,7 @@ class KLDisplay:
         ValueError
             If the estimator has no VAE step, or the objective has no KL term.
         """
-        vae = find_steps(estimator).vae
+        vae = DisplayedSteps.of(estimator).vae
         if not hasattr(vae, "kl_per_component_"):
             raise ValueError(
                 f"expected a model with a KL term, got objective={vae.objective!r} without a generative model; "

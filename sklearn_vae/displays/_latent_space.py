@@ -12,7 +12,7 @@ from sklearn.utils._plotting import _validate_style_kwargs
 
 from sklearn_vae._data.labels import is_unlabelled
 from sklearn_vae.displays._drawing import axes_for, split
-from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._steps import DisplayedSteps
 
 # Maximum number of components drawn with components=None.
 MAX_COMPONENTS = 4
@@ -105,7 +105,7 @@ class LatentSpaceDisplay:
         ValueError
             If the estimator has no VAE step, or there are fewer than two components.
         """
-        steps = find_steps(estimator)
+        steps = DisplayedSteps.of(estimator)
         Z = steps.encode(steps.shown(X))
         components = choose_components(steps.activity(Z), components)
         return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)

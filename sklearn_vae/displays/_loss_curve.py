@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils._plotting import _validate_style_kwargs
 
 from sklearn_vae.displays._drawing import axes_for, split
-from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._steps import DisplayedSteps
 
 # Maximum range of the loss axis, as a multiple of the range from the minimum to the 90th percentile of the losses.
 MAX_RELATIVE_RANGE = 8.0
@@ -100,7 +100,7 @@ class LossCurveDisplay:
         ValueError
             If the estimator has no VAE step, or no epoch was run.
         """
-        vae = find_steps(estimator).vae
+        vae = DisplayedSteps.of(estimator).vae
         scores = getattr(vae, "validation_scores_", None)
         display = cls(
             loss=vae.loss_curve_,

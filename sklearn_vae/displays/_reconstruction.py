@@ -17,7 +17,7 @@ from sklearn_vae.displays._drawing import (
     mean_of_observed,
 )
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic_size, to_images, value_range
-from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._steps import DisplayedSteps
 
 # Smallest mean of a count in its deviance.
 MIN_MEAN = 1e-12
@@ -129,7 +129,7 @@ class ReconstructionDisplay:
         ValueError
             If the estimator has no VAE step, or rows are not images of `image_shape`.
         """
-        steps = find_steps(estimator)
+        steps = DisplayedSteps.of(estimator)
         shown = steps.shown(X)
         images = steps.as_images(shown, image_shape)
         if images.ndim > 2:

@@ -8,7 +8,9 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from sklearn_vae import VAEClassifier
+from sklearn_vae._classifier import VAEClassifier
+from sklearn_vae._steps import check_draws_samples
+from sklearn_vae._validation import unless_auto
 from sklearn_vae.displays._drawing import (
     as_numbers,
     axes_for,
@@ -20,7 +22,7 @@ from sklearn_vae.displays._drawing import (
 )
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic_size, tile, value_range
 from sklearn_vae.displays._sample_panels import draw_boxes, draw_shares, explain
-from sklearn_vae.displays._steps import check_draws_samples, find_steps
+from sklearn_vae.displays._steps import DisplayedSteps
 
 # Default number of sampled images, in total without classes and per class otherwise.
 N_IMAGES, N_IMAGES_PER_CLASS = 40, 10
@@ -107,6 +109,7 @@ class SamplesDisplay:
         classes="auto",
         n_samples=None,
         random_state=None,
+        noise="auto",
         image_shape=None,
         feature_names=None,
         ax=None,
@@ -136,6 +139,9 @@ class SamplesDisplay:
             images or 1000 rows of a table in total, and 10 images or 500 rows per class.
         random_state : int, RandomState instance or None, default=None
             Seed of the samples. None uses the `random_state` of the estimator.
+        noise : bool or "auto", default="auto"
+            Whether samples are drawn from p(x|z). If False, they are the means of p(x|z). "auto" is
+            True for a table and False for images, whose pixels would have independent noise.
         image_shape : tuple of int, default=None
             Shape of the image in each row: (height, width), or with one or three channels first or
             last. None takes the shape from an `ImageFlattener` in the pipeline or from a `Conv`
@@ -162,19 +168,19 @@ class SamplesDisplay:
             If the estimator has no VAE step, no generative model or not the given classes, or if
             rows are not images of `image_shape`.
         """
-        steps = find_steps(estimator)
+        steps = DisplayedSteps.of(estimator)
         vae = steps.vae
         check_draws_samples(vae)
-        one, _ = _draw(vae, None, 1, 0)
-        is_table = steps.as_images(steps.undo(one), image_shape).ndim == 2
+        one, _ = _draw(vae, None, 1, 0, False)
+        is_table = steps.as_images(steps.show_samples(one), image_shape).ndim == 2
         classes = _classes(vae, classes, is_table and X is not None and y is None)
         if n_samples is None and classes is None:
             n_samples = N_ROWS if is_table else N_IMAGES
         elif n_samples is None:
             n_samples = N_ROWS_PER_CLASS if is_table else N_IMAGES_PER_CLASS
-        X_sampled, y_sampled = _draw(vae, classes, n_samples, random_state)
+        X_sampled, y_sampled = _draw(vae, classes, n_samples, random_state, unless_auto(noise, is_table))
         display = cls(
-            X_sampled=steps.as_images(steps.undo(X_sampled), image_shape),
+            X_sampled=steps.as_images(steps.show_samples(X_sampled), image_shape),
             y_sampled=y_sampled,
             X=None if X is None else steps.as_images(steps.shown(X), image_shape),
             y=y,
@@ -295,9 +301,9 @@ def _classes(vae, classes, lacks_labels: bool) -> np.ndarray | None:
     return vae.classes_ if is_auto else np.atleast_1d(classes)
 
 
-def _draw(vae, classes, n_samples: int, random_state) -> tuple[np.ndarray, np.ndarray | None]:
+def _draw(vae, classes, n_samples: int, random_state, noise: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Return samples in the units of the VAE step, and their classes if `classes` are given."""
     if classes is not None:
-        return vae.sample(y=np.repeat(classes, n_samples), random_state=random_state)
-    drawn = vae.sample(n_samples, random_state=random_state)
+        return vae.sample(y=np.repeat(classes, n_samples), random_state=random_state, noise=noise)
+    drawn = vae.sample(n_samples, random_state=random_state, noise=noise)
     return (drawn[0] if isinstance(vae, VAEClassifier) else drawn), None

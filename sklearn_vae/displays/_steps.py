@@ -1,62 +1,44 @@
-"""The VAE step of a fitted estimator, and the transformations between its input and the displayed data."""
+"""The transformations between the input of a fitted estimator, its VAE step and the displayed data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, OrdinalEncoder
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_vae import VAEClassifier, VAEImputer
-from sklearn_vae._base import BaseVAE
+from sklearn_vae._classifier import VAEClassifier
 from sklearn_vae._data.devices import isolated
 from sklearn_vae._data.sparse_rows import Matrix
 from sklearn_vae._data.table import is_frame
 from sklearn_vae._data.table_column import Column
 from sklearn_vae._image_flattener import ImageFlattener
 from sklearn_vae._model.vae import VAE
+from sklearn_vae._steps import PipelineSteps, check_draws_samples
 from sklearn_vae.displays._drawing import column_names
 from sklearn_vae.displays._images import to_images
 from sklearn_vae.networks import Conv
 from sklearn_vae.networks.conv import check_image_shape
 
-# Transformers whose `inverse_transform` is invalid for decoded means.
-INVALID_FOR_MEANS = (SimpleImputer, OneHotEncoder, OrdinalEncoder, KBinsDiscretizer, CountVectorizer, DictVectorizer)
 
-
-@dataclass(frozen=True)
-class PipelineSteps:
-    """A fitted VAE and the steps before it, split at the last step without a valid inverse.
+class DisplayedSteps(PipelineSteps):
+    """The steps of a pipeline, and what displays show of its data.
 
     Displays show data after the `kept` steps. The inverses of the `undone` steps bring decoded
     rows back to this stage, e.g. to images or original units. A data frame of mixed columns is
-    shown as the matrix that the VAE encodes it as, with a column for each category.
-
-    Attributes
-    ----------
-    vae : BaseVAE
-        Fitted estimator.
-    kept : list of transformers
-        First steps, up to the last one without a valid inverse; all of them before a VAE that was
-        fitted to a frame of mixed columns.
-    undone : list of transformers
-        Remaining steps before the VAE. Their `inverse_transform` is valid for decoded rows.
+    shown as the matrix that the VAE encodes it as, with a column for each category; all steps before
+    the VAE are then kept.
     """
 
-    vae: BaseVAE
-    kept: list[Any]
-    undone: list[Any]
+    @classmethod
+    def of(cls, estimator) -> Self:
+        """Return the steps; see `PipelineSteps.of`."""
+        steps = super().of(estimator)
+        return steps if steps.vae._table is None else cls(steps.vae, [*steps.kept, *steps.undone], [])
 
     def after_kept(self, X) -> Any:
         """Return the data after the kept steps, or X itself without such steps."""
@@ -80,12 +62,13 @@ class PipelineSteps:
     def decode(self, Z: np.ndarray) -> np.ndarray:
         """Return the decoded means of latent codes, at the stage of `shown`."""
         with isolated(self.vae.n_jobs):
-            return self._undo(self.vae._decode(Z))
+            return np.asarray(self.undo(self.vae._decode(Z)))
 
     def reconstruct(self, shown) -> np.ndarray:
         """Return the decoded means of data that `shown` has returned, given the totals of count rows."""
         with isolated(self.vae.n_jobs):
-            return self._undo(self.vae._fitted_model.inference.map(VAE.reconstruct_rows, self._rows(shown)))
+            rows = self.vae._fitted_model.inference.map(VAE.reconstruct_rows, self._rows(shown))
+            return np.asarray(self.undo(rows))
 
     def sample(self, n_samples: int, random_state) -> Any:
         """Draw samples, from all classes of a classifier, at the stage of `after_kept`.
@@ -98,16 +81,11 @@ class PipelineSteps:
         check_draws_samples(self.vae)
         samples = self.vae.sample(n_samples, random_state=random_state)
         samples = samples[0] if isinstance(self.vae, VAEClassifier) else samples
-        return self._undo(samples) if self.vae._table is None else samples
+        return np.asarray(self.undo(samples)) if self.vae._table is None else samples
 
-    def undo(self, samples) -> np.ndarray:
+    def show_samples(self, samples) -> np.ndarray:
         """Transform samples of the VAE back to the stage of `shown`."""
-        return self._undo(samples if self.vae._table is None else self.vae._table.encode(samples))
-
-    def _undo(self, rows: np.ndarray) -> np.ndarray:
-        for step in reversed(self.undone):
-            rows = step.inverse_transform(rows)
-        return np.asarray(rows)
+        return np.asarray(self.undo(samples if self.vae._table is None else self.vae._table.encode(samples)))
 
     def _rows(self, shown) -> Matrix:
         """Return the rows of the VAE for data that `shown` has returned."""
@@ -199,65 +177,6 @@ class PipelineSteps:
         return None
 
 
-def find_steps(estimator) -> PipelineSteps:
-    """Return the VAE step of a fitted estimator, pipeline or search, and the steps before it.
-
-    Of a pipeline that imputes before it encodes, the VAE is that of the encoding.
-
-    Raises
-    ------
-    ValueError
-        If there is no VAE step.
-    NotFittedError
-        If the estimator is not fitted.
-    """
-    steps = list(_flat(estimator))
-    positions = [i for i, step in enumerate(steps) if isinstance(step, BaseVAE)]
-    position = next((i for i in positions if not isinstance(steps[i], VAEImputer)), next(iter(positions), None))
-    if position is None:
-        came = f"data, a {type(estimator).__name__}" if hasattr(estimator, "shape") else repr(estimator)
-        raise ValueError(
-            "expected a VAETransformer, VAEClassifier or VAEImputer, or a pipeline or search with one of them as a "
-            f"step, got {came}; the estimator is the first argument."
-        )
-    vae, before = steps[position], steps[:position]
-    check_is_fitted(vae)
-    n_kept = max((i + 1 for i, step in enumerate(before) if not _is_invertible(step)), default=0)
-    if vae._table is not None:
-        n_kept = position
-    return PipelineSteps(vae, before[:n_kept], before[n_kept:])
-
-
-def check_draws_samples(vae: BaseVAE) -> None:
-    """Raise ValueError if a fitted VAE has no generative model."""
-    if not hasattr(vae, "sample"):
-        raise ValueError(
-            f"expected a model that draws samples, got objective={vae.objective!r} without a generative model; "
-            "use objective='elbo', and for VAEClassifier generative_weight above 0."
-        )
-
-
 def _labels(name: str, column: Column) -> list[str]:
     """Return a label for each column of the matrix that a column of a data frame takes."""
     return [f"{name} = {category}" for category in column.categories] if column.kind == "category" else [name]
-
-
-def _flat(estimator) -> Iterator[Any]:
-    """Yield the steps of an estimator, including those of nested pipelines and of best estimators of searches."""
-    if isinstance(estimator, Pipeline):
-        for _, step in estimator.steps:
-            yield from _flat(step)
-    elif hasattr(estimator, "best_estimator_"):
-        yield from _flat(estimator.best_estimator_)
-    elif hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
-        raise NotFittedError(f"expected a fitted search with refit=True, got {estimator!r}; call fit first.")
-    elif estimator is not None and not isinstance(estimator, str):
-        yield estimator
-
-
-def _is_invertible(step) -> bool:
-    """Return whether `inverse_transform` of a step is valid for decoded rows."""
-    if isinstance(step, FunctionTransformer):
-        # Without an inverse function, its `inverse_transform` returns its input unchanged.
-        return step.func is None or step.inverse_func is not None
-    return hasattr(step, "inverse_transform") and not isinstance(step, INVALID_FOR_MEANS)

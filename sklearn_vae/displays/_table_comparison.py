@@ -10,7 +10,7 @@ from sklearn_vae.displays._column_comparison import compare
 from sklearn_vae.displays._column_pairs import pair_columns
 from sklearn_vae.displays._comparison_panels import draw_column, draw_pairs, explain_columns
 from sklearn_vae.displays._drawing import axes_for, subgrid
-from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._steps import DisplayedSteps
 
 # What is drawn.
 KINDS = ("columns", "pairs", "both")
@@ -142,7 +142,7 @@ class TableComparisonDisplay:
             If the estimator has no VAE step or no generative model, rows are images or sparse, or
             there are no such columns.
         """
-        steps = find_steps(estimator)
+        steps = DisplayedSteps.of(estimator)
         data = steps.after_kept(X)
         n_samples = _num_samples(data) if n_samples is None else n_samples
         samples = steps.sample(n_samples, random_state)

@@ -15,7 +15,7 @@ from sklearn_vae.displays._drawing import (
 )
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic, mosaic_size, value_range
 from sklearn_vae.displays._latent_space import choose_components
-from sklearn_vae.displays._steps import find_steps
+from sklearn_vae.displays._steps import DisplayedSteps
 from sklearn_vae.displays._traversal_panels import draw_lines, draw_panels
 
 # Maximum number of components that are traversed with components=None.
@@ -155,7 +155,7 @@ class TraversalDisplay:
         """
         if n_steps < 2:
             raise ValueError(f"expected n_steps to be at least 2, got {n_steps!r}.")
-        steps = find_steps(estimator)
+        steps = DisplayedSteps.of(estimator)
         shown = steps.shown(X)
         Z = steps.encode(shown)
         components = choose_components(steps.activity(Z), components, MAX_COMPONENTS)
