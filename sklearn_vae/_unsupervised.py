@@ -16,7 +16,7 @@ from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
-from sklearn_vae._training.diagnostics import warn_if_unused
+from sklearn_vae._training.diagnostics import warn_if_improving, warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
@@ -60,6 +60,9 @@ class UnsupervisedVAE(BaseVAE):
         UserWarning
             If no component has a larger KL than it would have in noise, or if a new start
             replaces the model of a warm start.
+        ConvergenceWarning
+            If a `max_iter` other than "auto" ended training while the score of held-out rows was
+            still rising.
         """
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
@@ -79,6 +82,8 @@ class UnsupervisedVAE(BaseVAE):
             progress.end(dict)
         if run.n_epochs_run and hasattr(self, "kl_per_component_"):
             warn_if_unused(self.kl_per_component_, rows)
+        if run.scores and self.max_iter == run.n_epochs_run:
+            warn_if_improving(run.scores, run.n_epochs_run)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -5,10 +5,12 @@ import warnings
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_vae import VAETransformer
-from sklearn_vae._training.diagnostics import kl_of_noise
+from sklearn_vae._training.diagnostics import kl_of_noise, warn_if_improving
 
 
 def fit(X, n_components, **params):
@@ -103,3 +105,25 @@ def test_copied_columns_weigh_as_often_as_they_occur():
     X += 0.1 * rng.normal(size=X.shape)
     codes = fit(X, 1).transform(X)[:, 0]
     assert abs(np.corrcoef(codes, X[:, 0])[0, 1]) > 0.99 and abs(np.corrcoef(codes, X[:, 4])[0, 1]) < 0.2
+
+
+def test_a_run_that_max_iter_ends_too_early_warns():
+    X = load_digits().data[:1000]
+    with pytest.warns(ConvergenceWarning, match="max_iter=10 ended training while the score .* was still") as caught:
+        vae = VAETransformer(max_iter=10, random_state=0).fit(X)
+    assert caught[0].filename == __file__
+    assert vae.n_iter_ == 10 and vae.validation_scores_[-1] == max(vae.validation_scores_)
+
+
+@pytest.mark.parametrize("params", [{"max_iter": "auto"}, {"max_iter": 400}, {"early_stopping": False, "max_iter": 10}])
+def test_other_runs_do_not(params):
+    # Warnings are errors.
+    VAETransformer(**params, random_state=0).fit(load_digits().data[:300, 20:30])
+
+
+def test_a_rise_that_is_small_beside_the_whole_one_is_no_reason_to_warn():
+    warn_if_improving([0.0, 0.05, 0.14], 2)
+    warn_if_improving([0.0, 10.0, 10.9], 2)
+    warn_if_improving([0.0, 5.0, 4.0, 3.0], 3)
+    with pytest.warns(ConvergenceWarning):
+        warn_if_improving([0.0, 10.0, 11.2], 2)

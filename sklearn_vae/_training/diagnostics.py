@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sklearn_vae._data.devices import FLOAT64
@@ -27,6 +28,10 @@ MIN_STD = 0.1
 UNUSED_KL = 0.1
 # Floor for the noise variance that independent columns leave beyond the components, relative to their variance.
 MIN_NOISE_VARIANCE = 0.1
+
+# A run was still improving at its end if its second half has more than this share of the whole gain in the validation
+# score, and more than so many nats per row.
+LATE_SHARE, LATE_GAIN = 0.1, 0.1
 
 
 def check_finite(values: Iterable[Tensor], name: str) -> None:
@@ -61,6 +66,19 @@ def warn_if_unused(kl: np.ndarray, rows: Rows) -> None:
             "If you expect structure, try objective='free_bits', other columns or scales, more rows, or another "
             "n_components; or init='ppca' with a constant beta, which tries KL warm-ups if the fit is long enough.",
             UserWarning,
+            # The callers are `fit`, its two decorators, and the user.
+            stacklevel=5,
+        )
+
+
+def warn_if_improving(scores: Sequence[float], max_iter: int) -> None:
+    """Warn the caller of `fit` if the scores of held-out rows were still rising when `max_iter` ended training."""
+    late = scores[-1] - scores[(len(scores) - 1) // 2]
+    if scores[-1] == max(scores) and late > max(LATE_GAIN, LATE_SHARE * (scores[-1] - scores[0])):
+        warnings.warn(
+            f"max_iter={max_iter} ended training while the score of held-out rows was still rising, by {late:.2g} nats "
+            "per row in the second half of the epochs; use a larger max_iter, or max_iter='auto'.",
+            ConvergenceWarning,
             # The callers are `fit`, its two decorators, and the user.
             stacklevel=5,
         )

@@ -88,8 +88,8 @@ class LatentSpaceDisplay:
             The integer -1 among classes marks unlabelled rows.
         components : array-like of int, default=None
             Indices of the components to draw; at least two. None draws up to four components,
-            those with the largest `kl_per_component_`. Without this attribute, it draws those
-            with the largest variance of the codes.
+            those with the largest `kl_per_component_`, in ascending order. Without this attribute,
+            it draws those with the largest variance of the codes.
         ax : matplotlib Axes, default=None
             Axes to draw on. None creates a new figure.
         scatter_kwargs : dict, default=None
@@ -107,7 +107,7 @@ class LatentSpaceDisplay:
         """
         steps = DisplayedSteps.of(estimator)
         Z = steps.encode(steps.shown(X))
-        components = choose_components(steps.activity(Z), components)
+        components = _components(steps.activity(Z), components)
         return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
 
     @classmethod
@@ -122,7 +122,7 @@ class LatentSpaceDisplay:
             Classes or continuous values, as in `from_estimator`.
         components : array-like of int, default=None
             Indices of the components to draw; at least two. None draws up to four components,
-            those with the largest variance.
+            those with the largest variance, in ascending order.
         ax : matplotlib Axes, default=None
             Axes to draw on. None creates a new figure.
         scatter_kwargs : dict, default=None
@@ -134,7 +134,7 @@ class LatentSpaceDisplay:
             Display with the drawn objects as attributes.
         """
         Z = check_array(Z, input_name="Z")
-        components = choose_components(Z.var(axis=0), components)
+        components = _components(Z.var(axis=0), components)
         return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
 
     def plot(self, ax=None, *, scatter_kwargs=None):
@@ -245,6 +245,12 @@ class Colors:
         place = {"loc": "upper right"} if panels else {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         n_columns = -(-len(lines) // (6 if panels else 12))
         return ax.legend(lines, list(map(str, self.handles)), ncols=n_columns, fontsize="small", **place), None
+
+
+def _components(activity: np.ndarray, components) -> np.ndarray:
+    """Return the given components in their order, or the most active ones in ascending order."""
+    chosen = choose_components(activity, components)
+    return np.sort(chosen) if components is None else chosen
 
 
 def choose_components(activity: np.ndarray, components, most: int = MAX_COMPONENTS) -> np.ndarray:

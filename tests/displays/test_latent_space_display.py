@@ -43,15 +43,15 @@ def test_latent_space_draws_amounts_with_a_colour_bar(y):
 def test_latent_space_draws_pairs_of_the_most_active_components(vae):
     Z = np.random.default_rng(0).normal(size=(50, 6)) * [1, 5, 2, 6, 4, 3]
     display = LatentSpaceDisplay.from_predictions(Z, scatter_kwargs={"s": 7})
-    np.testing.assert_array_equal(display.components, [3, 1, 4, 5])
-    pairs = [(3, 1), (3, 4), (3, 5), (1, 4), (1, 5), (4, 5)]
+    np.testing.assert_array_equal(display.components, [1, 3, 4, 5])
+    pairs = [(1, 3), (1, 4), (1, 5), (3, 4), (3, 5), (4, 5)]
     for scatter, panel, pair in zip(display.scatters_, display.axes_, pairs, strict=True):
         assert scatter.axes is panel and scatter.get_sizes() == [7]
         np.testing.assert_array_equal(scatter.get_offsets(), Z[:, pair])
-    assert [panel.get_xlabel() for panel in display.axes_[[2, 4, 5]]] == ["component 3", "component 1", "component 4"]
-    assert [panel.get_ylabel() for panel in display.axes_[:3]] == ["component 1", "component 4", "component 5"]
+    assert [panel.get_xlabel() for panel in display.axes_[[2, 4, 5]]] == ["component 1", "component 3", "component 4"]
+    assert [panel.get_ylabel() for panel in display.axes_[:3]] == ["component 3", "component 4", "component 5"]
     by_kl = LatentSpaceDisplay.from_estimator(vae, FRAME.to_numpy()).components
-    np.testing.assert_array_equal(by_kl, np.argsort(-vae.kl_per_component_))
+    np.testing.assert_array_equal(by_kl, np.sort(np.argsort(-vae.kl_per_component_)[:4]))
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,21 @@ from sklearn_vae.displays import (
 def test_samples_of_images(images):
     display = SamplesDisplay.from_estimator(images, n_samples=12, random_state=3)
     drawn = tiles(display.image_, 2, 10)
-    expected = images[:2].inverse_transform(images[2].sample(12, random_state=3))
+    expected = images[:2].inverse_transform(images[2].sample(12, random_state=3, noise=False))
     np.testing.assert_allclose(drawn.reshape(20, 8, 8)[:12], expected)
     assert np.isnan(drawn.reshape(20, 8, 8)[12:]).all()
     np.testing.assert_allclose(display.image_.get_clim(), np.percentile(expected, [1, 99]))
     display = SamplesDisplay.from_estimator(images, IMAGES, n_samples=12)
     assert display.image_.get_clim() == (0, 16)
+    display = SamplesDisplay.from_estimator(images, n_samples=12, random_state=3, noise=True)
+    expected = images[:2].inverse_transform(images[2].sample(12, random_state=3))
+    np.testing.assert_allclose(tiles(display.image_, 2, 10).reshape(20, 8, 8)[:12], expected)
 
 
 def test_samples_of_images_by_class(image_classifier):
     vae = image_classifier.best_estimator_[-1]
     display = SamplesDisplay.from_estimator(image_classifier, classes=[1, 0], n_samples=3, random_state=1)
-    expected, labels = vae.sample(y=[1, 1, 1, 0, 0, 0], random_state=1)
+    expected, labels = vae.sample(y=[1, 1, 1, 0, 0, 0], random_state=1, noise=False)
     np.testing.assert_allclose(tiles(display.image_, 2, 3), expected.reshape(2, 3, 8, 8))
     np.testing.assert_array_equal(display.y_sampled, labels)
     assert ticks(display.ax_.yaxis) == ["1", "0"]
