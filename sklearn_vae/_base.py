@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -54,6 +55,7 @@ from sklearn_vae.likelihoods.columns import FROM_DTYPE, from_dtype
 from sklearn_vae.networks import NETWORKS, Network
 from sklearn_vae.networks.mlp import check_sizes
 from sklearn_vae.objectives import OBJECTIVES, Objective
+from sklearn_vae.objectives.base import TermSums
 from sklearn_vae.objectives.joint import Joint
 from sklearn_vae.priors import PRIORS, Prior
 
@@ -540,6 +542,14 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         if self._scales_latents:
             attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
         return attributes
+
+    def _past_run(self) -> TrainingResult:
+        """Return the result of the training so far, with a copy of the model."""
+        curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
+        model = copy.deepcopy(self._fitted_model.model)
+        return TrainingResult(
+            model, self.best_iter_, self.n_steps_, self.n_iter_, [TermSums(*parts) for parts in curves]
+        )
 
     def _sample(self, draw: Callable[[Inference, torch.Generator], np.ndarray], random_state):
         """Return the rows that `draw` returns, in the form of X; None stands for `self.random_state`."""

@@ -18,11 +18,11 @@ from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.diagnostics import warn_if_improving, warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.partial_fit import train_epoch
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
-from sklearn_vae._training.restart import SeenRows, new_start, seen_in
+from sklearn_vae._training.restart import new_start, seen_in
 from sklearn_vae._validation import check_n_samples, check_sample_weight
-from sklearn_vae.objectives.base import TermSums
 
 
 class UnsupervisedVAE(BaseVAE):
@@ -130,23 +130,9 @@ class UnsupervisedVAE(BaseVAE):
             procedure = self._procedure(
                 rows, TransformerRules(n_rows), Progress(self), continues=not first, in_chunks=True
             )
-            before = TrainingResult(procedure.start(rows)) if first else self._past_run()
-            seen = seen_in(rows, state.get("seen") and SeenRows(**state["seen"]))
-            restart = None if first else new_start(procedure, before.model, rows, seen, seen.is_due)
-            model, seen = restart or (before.model, seen)
-            trainer = procedure.trainer(model, rows.device, procedure.n_steps(rows, 1))
-            if state.get("trainer") is not None:
-                trainer.load_state_dict(state["trainer"])
-            n_steps_before, parts = trainer.step, trainer.run_epoch(rows)
-            run = TrainingResult(
-                trainer.average,
-                before.n_epochs + 1,
-                before.n_steps + trainer.step - n_steps_before,
-                before.n_epochs_run + 1,
-                [*before.curve, parts],
-            )
+            run, state = train_epoch(procedure, rows, None if first else self._past_run(), state)
             attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
-            attributes["_training_state"] |= {"trainer": trainer.state_dict(), "seen": seen._asdict()}
+            attributes["_training_state"] |= state
             self._set_fitted(attributes)
         return self
 
@@ -199,14 +185,6 @@ class UnsupervisedVAE(BaseVAE):
             Mean of ``score_samples``, in nats per row.
         """
         return float(np.mean(self.score_samples(X)))
-
-    def _past_run(self) -> TrainingResult:
-        """Return the result of the training so far, with a copy of the model."""
-        curves = zip(self.loss_curve_, self.reconstruction_curve_, self.kl_curve_, strict=True)
-        model = copy.deepcopy(self._fitted_model.model)
-        return TrainingResult(
-            model, self.best_iter_, self.n_steps_, self.n_iter_, [TermSums(*parts) for parts in curves]
-        )
 
     def _run(self, procedure: FitProcedure, rows: Rows, previous: VAE | None) -> TrainingResult:
         """Train the model with the stopping rule for this number of rows."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sklearn_vae._data.devices import FLOAT64
 from sklearn_vae._data.rows import Rows
+from sklearn_vae._data.stacklevel import stacklevel_of_user
 from sklearn_vae._model.vae import VAE
 from sklearn_vae.objectives import draw
 
@@ -66,8 +67,7 @@ def warn_if_unused(kl: np.ndarray, rows: Rows) -> None:
             "If you expect structure, try objective='free_bits', other columns or scales, more rows, or another "
             "n_components; or init='ppca' with a constant beta, which tries KL warm-ups if the fit is long enough.",
             UserWarning,
-            # The callers are `fit`, its two decorators, and the user.
-            stacklevel=5,
+            stacklevel=stacklevel_of_user(),
         )
 
 
@@ -79,8 +79,7 @@ def warn_if_improving(scores: Sequence[float], max_iter: int) -> None:
             f"max_iter={max_iter} ended training while the score of held-out rows was still rising, by {late:.2g} nats "
             "per row in the second half of the epochs; use a larger max_iter, or max_iter='auto'.",
             ConvergenceWarning,
-            # The callers are `fit`, its two decorators, and the user.
-            stacklevel=5,
+            stacklevel=stacklevel_of_user(),
         )
 
 

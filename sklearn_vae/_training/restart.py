@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sklearn_vae._data.rows import CHUNK_SIZE, DenseRows, Rows
+from sklearn_vae._data.stacklevel import stacklevel_of_user
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.evaluate import row_log_likelihoods
 from sklearn_vae._training.fit import FitProcedure
@@ -172,8 +173,7 @@ def new_start(
         f"{float(gain.mean()):.3g} nats per row and {outcome}. Shuffle the rows, or pass more rows in the first "
         "call, to train one model from the start.",
         UserWarning,
-        # The callers are the method, its two decorators, and the user.
-        stacklevel=5,
+        stacklevel=stacklevel_of_user(),
     )
     if not is_due:
         return None

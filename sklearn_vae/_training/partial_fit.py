@@ -1,0 +1,53 @@
+"""Training on one chunk of rows after the other (``partial_fit``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn_vae._data.rows import Rows
+from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.restart import SeenRows, new_start, seen_in
+
+
+def train_epoch(
+    procedure: FitProcedure, rows: Rows, before: TrainingResult | None, state: dict[str, Any]
+) -> tuple[TrainingResult, dict[str, Any]]:
+    """Train a new model, or that of `before`, for one epoch on these rows.
+
+    Parameters
+    ----------
+    procedure : FitProcedure
+    rows : Rows
+    before : TrainingResult or None
+        Result of the earlier calls, with a model that may be changed; None in the first call.
+    state : dict
+        State of training after the earlier calls; without entries in the first one.
+
+    Returns
+    -------
+    run : TrainingResult
+    state : dict
+        State of the trainer and summary of the rows seen, for later calls.
+
+    Warns
+    -----
+    UserWarning
+        As `new_start`.
+    """
+    seen = seen_in(rows, state.get("seen") and SeenRows(**state["seen"]))
+    if before is None:
+        before = TrainingResult(procedure.start(rows))
+    else:
+        before.model, seen = new_start(procedure, before.model, rows, seen, seen.is_due) or (before.model, seen)
+    trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
+    if state.get("trainer") is not None:
+        trainer.load_state_dict(state["trainer"])
+    n_steps_before, sums = trainer.step, trainer.run_epoch(rows)
+    run = TrainingResult(
+        trainer.average,
+        before.n_epochs + 1,
+        before.n_steps + trainer.step - n_steps_before,
+        before.n_epochs_run + 1,
+        [*before.curve, sums],
+    )
+    return run, {"trainer": trainer.state_dict(), "seen": seen._asdict()}
