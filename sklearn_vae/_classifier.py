@@ -15,11 +15,20 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
-from sklearn_vae._data.labels import Labels, encode_labels, refuse_missing, split_labels, warn_of_unlabelled
+from sklearn_vae._data.labels import (
+    Labels,
+    encode_as,
+    encode_labels,
+    is_unlabelled,
+    refuse_missing,
+    split_labels,
+    warn_of_unlabelled,
+)
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._latent import LatentTransformerMixin
 from sklearn_vae._model.architecture import Architecture
@@ -27,8 +36,9 @@ from sklearn_vae._model.class_samples import sample_of_classes
 from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
-from sklearn_vae._semi_supervised.mixture_fit import fit_class_mixture
+from sklearn_vae._semi_supervised.mixture_fit import fit_class_mixture, update_class_mixture
 from sklearn_vae._training.fit import FitProcedure, Seeds, TrainingResult
+from sklearn_vae._training.partial_fit import train_epoch
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import ClassifierRules
 from sklearn_vae._validation import check_n_samples, check_sample_weight, unless_auto
@@ -478,6 +488,78 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
             progress.end(dict)
         return self
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    @isolate
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch on the rows of `X`, continuing from the previous call.
+
+        The first call initialises the model from its rows, and resolves every "auto" from their
+        number, as if all were labelled. Unlabelled rows get no pseudo-labels: they take part in the generative
+        model and the consistency term. The probabilities are not calibrated. `max_iter`, `early_stopping` and
+        `unlabelled` are ignored, and the learning rate does not decay. p(z|y) is one Gaussian for each class,
+        of at least 1000 rows of the class if so many were seen.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows: at least two in the first call, at least one in later calls.
+        y : array-like of shape (n_samples,)
+            Labels. The integer -1 marks an unlabelled row.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that occur in any call. Required in the first call, unless ``fit`` came before.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. None gives each row weight 1. In every call, weights are
+            divided by the mean weight of the first call's rows.
+
+        Returns
+        -------
+        self : object
+            The estimator after one more epoch.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are invalid, `classes` are missing in the first call or differ from those of an
+            earlier one, a label is not among them, or ``class_weight="balanced"``.
+
+        Warns
+        -----
+        UserWarning
+            If the rows differ in means or scales from those that the model started from, and a new start replaces
+            the model, or will do so in a later call.
+        """
+        first = not self.__sklearn_is_fitted__()
+        with self._fitting(continues=not first):
+            if self.class_weight == "balanced":
+                raise ValueError(
+                    "expected class_weight to be None or a dictionary for partial_fit, which does not know how often "
+                    "the classes will occur, got 'balanced'; use sklearn.utils.class_weight.compute_class_weight."
+                )
+            min_rows = 2 if first else 1
+            refuse_missing(y)
+            X, y = self._check_rows(X, reset=first, y=y, min_rows=min_rows)
+            self._check_classes(classes)
+            codes = encode_as(y, self.classes_)
+            state = {} if first else self._training_state
+            weight, unit = check_sample_weight(sample_weight, X, state.get("weight_unit"), min_rows)
+            if weight is not None and not weight.all():
+                X, codes, weight = X[weight > 0], codes[weight > 0], weight[weight > 0]
+            rows = self._rows(X, weight)
+            row_weight = np.ones(len(rows)) if weight is None else weight
+            labels = Labels(codes, self._check_class_weight(codes), row_weight, len(self.classes_))
+            n_rows = state.get("n_rows", len(rows))
+            rules = ClassifierRules(n_rows, n_rows)
+            procedure = self._procedure(rows, rules, Progress(self), continues=not first, in_chunks=True)
+            run, state = train_epoch(procedure, labels.of(rows), None if first else self._past_run(), state)
+            attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
+            attributes["_training_state"] |= state
+            if procedure.architecture.generative:
+                earlier = None if first else self._training_state["statistics"].get("classes")
+                shares, attributes["class_prior_"] = update_class_mixture(run.model, rows, labels, earlier)
+                attributes["_training_state"]["statistics"]["classes"] = shares
+            self._set_fitted(attributes)
+        return self
+
     @isolate
     def predict_log_proba(self, X):
         """Return the log-probability of each class for each row.
@@ -615,7 +697,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
             assert mixture is not None
             index = mixture.sample_classes(n_samples, generator) if codes is None else codes.to(generator.device)
             drawn.append(index.cpu().numpy())
-            return sample_of_classes(inference, index, generator, noise)
+            return sample_of_classes(inference, index, generator, noise=noise)
 
         X = self._sample(draw, random_state)
         return X, self.classes_[drawn[0]]
@@ -648,9 +730,20 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         self.classes_ = classes
         return X, codes, weight, unit
 
+    def _check_classes(self, classes) -> None:
+        """Validate the classes of ``partial_fit``, and set `classes_` in the first call."""
+        _check_partial_fit_first_call(self, classes)
+        if len(self.classes_) < 2 or is_unlabelled(self.classes_).any():
+            raise ValueError(
+                f"expected at least two classes other than -1, which marks unlabelled rows, got {classes!r}; "
+                "use VAETransformer for rows without labels."
+            )
+
     def _check_class_weight(self, codes: np.ndarray) -> np.ndarray:
         """Return the class weight of each row; unlabelled rows have weight 1."""
         weight = np.ones(len(codes))
+        if (codes < 0).all():
+            return weight
         weight[codes >= 0] = compute_sample_weight(self.class_weight, self.classes_[codes[codes >= 0]])
         least, most = CLASS_WEIGHT_RANGE
         if not (weight.min() >= 0 and weight.max() <= most and weight[codes >= 0].max() >= least):
@@ -699,7 +792,9 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         """Return all fitted attributes; with a generative model, fit the class mixtures too."""
         attributes = self._fitted_attributes(rows, weight_unit, procedure, run)
         if procedure.architecture.generative:
-            attributes["class_prior_"] = fit_class_mixture(run.model, rows, labels, procedure.seeds.mixtures)
+            class_prior = fit_class_mixture(run.model, rows, labels, procedure.seeds.mixtures)
+            attributes["_training_state"]["statistics"]["classes"] = float(labels.weight.sum()), class_prior
+            attributes["class_prior_"] = class_prior
         return attributes
 
     def _classifier_procedure(

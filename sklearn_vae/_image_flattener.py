@@ -55,7 +55,7 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
     >>> images = load_digits().images
     >>> images.shape
     (1797, 8, 8)
-    >>> pipeline = make_pipeline(ImageFlattener(), VAETransformer(2, max_iter=3, random_state=0))
+    >>> pipeline = make_pipeline(ImageFlattener(), VAETransformer(2, max_iter=3, early_stopping=False, random_state=0))
     >>> Z = pipeline.fit_transform(images)
     >>> pipeline.inverse_transform(Z).shape
     (1797, 8, 8)

@@ -19,8 +19,9 @@ FLOORS = [
     {"_base"},
     {"_latent", "_unsupervised"},
     {"_transformer", "_classifier", "_imputer"},
-    {"__init__"},
+    {"_steps"},
     {"displays"},
+    {"__init__"},
 ]
 FAMILIES = FLOORS[2]
 FLOOR = {part: i for i, parts in enumerate(FLOORS) for part in parts}

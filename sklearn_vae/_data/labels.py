@@ -125,6 +125,21 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return classes, codes
 
 
+def encode_as(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return each row's index among the classes, -1 for unlabelled rows; raise ValueError for other labels."""
+    labels, unlabelled = split_labels(y)
+    index = {label: code for code, label in enumerate(classes.tolist())}
+    unknown = [label for label in labels.tolist() if label not in index]
+    if unknown:
+        raise ValueError(
+            f"expected labels among the classes of the first call, {classes.tolist()!r}, or -1 for unlabelled rows, "
+            f"got {unknown[0]!r}; pass all classes in the first call of partial_fit."
+        )
+    codes = np.full(len(y), UNLABELLED)
+    codes[~unlabelled] = [index[label] for label in labels.tolist()]
+    return codes
+
+
 def warn_of_unlabelled(n_unlabelled: int, n_rows: int) -> None:
     """Warn that a score counts unlabelled rows as errors."""
     warnings.warn(

@@ -90,6 +90,30 @@ class ClassMixture(nn.Module):
             offset[k, :n] = torch.from_numpy(np.einsum("ji,jik->jk", mixture.means_, precision))
         return self
 
+    def set_gaussians(self, means: np.ndarray, covariances: np.ndarray) -> None:
+        """Set p(z|y) to a Gaussian for each class.
+
+        Parameters
+        ----------
+        means : ndarray of shape (n_classes, n_components)
+        covariances : ndarray of shape (n_classes, n_components, n_components)
+        """
+        whitening = torch.from_numpy(np.linalg.inv(np.linalg.cholesky(covariances)))
+        self.log_weight.fill_(-math.inf)[:, 0] = 0.0
+        shape = (self.n_classes, self.n_mixture_components, self.n_components)
+        self.whitening.view(*shape, self.n_components)[:, 0] = whitening
+        self.offset.view(shape)[:, 0] = (whitening @ torch.from_numpy(means)[..., None])[..., 0]
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the covariance of p(z|y) for each class, in float64."""
+        shape = (self.n_classes, self.n_mixture_components, self.n_components)
+        inverse = torch.linalg.inv(self.whitening.double().view(*shape, self.n_components))
+        means = (inverse @ self.offset.double().view(*shape, 1))[..., 0]
+        weight = self.log_weight.double().exp()
+        mean = torch.einsum("km,kmi->ki", weight, means)
+        square = torch.einsum("km,kmij->kij", weight, inverse @ inverse.mT + means[..., None] * means[..., None, :])
+        return mean.cpu().numpy(), (square - mean[..., None] * mean[:, None]).cpu().numpy()
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) in nats, (..., n_rows), for latent variables (..., n_rows, n_components)."""
         return (self.log_prob_classes(z) + self.log_class).logsumexp(-1)

@@ -15,7 +15,7 @@ N_CANDIDATES = 8
 
 
 def sample_of_classes(
-    inference: Inference, y: Tensor, generator: torch.Generator, noise: bool = True, n: int = N_CANDIDATES
+    inference: Inference, y: Tensor, generator: torch.Generator, n: int = N_CANDIDATES, noise: bool = True
 ) -> np.ndarray:
     r"""Draw a row of each class, approximately from p(x|y), which is proportional to p(x) p(y|x).
 
@@ -35,10 +35,10 @@ def sample_of_classes(
         Class indices.
     generator : torch.Generator
         Source of random numbers.
-    noise : bool
-        Whether the rows that were drawn are returned, or the means of p(x|z) at their latent variables.
     n : int
         Number of candidates. With 1, rows are drawn from p(z|y) p(x|z).
+    noise : bool
+        Whether the rows that were drawn are returned, or the means of p(x|z) at their latent variables.
 
     Returns
     -------
@@ -46,10 +46,10 @@ def sample_of_classes(
         Rows in the data's units, float64.
     """
     n_rows = max(1, CHUNK_SIZE // (n * inference.width))
-    return np.concatenate([_sample(inference, part, generator, noise, n) for part in y.split(n_rows)])
+    return np.concatenate([_sample(inference, part, generator, n, noise) for part in y.split(n_rows)])
 
 
-def _sample(inference: Inference, y: Tensor, generator: torch.Generator, noise: bool, n: int) -> np.ndarray:
+def _sample(inference: Inference, y: Tensor, generator: torch.Generator, n: int, noise: bool) -> np.ndarray:
     """Draw a row of each class, for as many as fit in memory."""
     mixture = inference.model.class_mixture
     assert mixture is not None

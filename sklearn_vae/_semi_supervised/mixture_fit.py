@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sklearn_vae._data.labels import UNLABELLED, Labels
+from sklearn_vae._data.labels import MIN_PROBABILITY, UNLABELLED, Labels
 from sklearn_vae._data.rows import Rows
+from sklearn_vae._model.class_mixture import MIN_VARIANCE
 from sklearn_vae._model.vae import VAE
+from sklearn_vae._training.diagnostics import Statistics
 
 # Minimum predicted probability for a row to enter its class's mixture.
 MIN_CONFIDENCE = 0.99
@@ -17,6 +19,9 @@ MIN_CONFIDENCE = 0.99
 MIN_CONFIDENT_SHARE = 0.9
 # Maximum number of rows that a class's mixture is fitted to.
 MAX_CLASS_ROWS = 6000
+# Number of rows of a class that a mixture is fitted to in ``partial_fit``, if a chunk has fewer: earlier rows count for
+# the others.
+MIN_CLASS_ROWS = 1000
 # Minimum number of posterior draws per class, for each latent variable.
 MIN_DRAWS_PER_LATENT = 5
 
@@ -66,9 +71,7 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
     rng = np.random.RandomState(seed)
     draws = []
     for k in range(labels.n_classes):
-        index, labelled = np.flatnonzero((codes == k) & confident), np.flatnonzero(labels.codes == k)
-        if len(index) <= MIN_CONFIDENT_SHARE * len(labelled):
-            index = np.union1d(index, labelled)
+        index = _rows_of_class(k, codes, confident, labels)
         if (weight != 1).any():
             n_draws = max(len(index), MIN_DRAWS_PER_LATENT * loc.shape[1])
             index = rng.choice(index, n_draws, p=weight[index] / weight[index].sum())
@@ -79,3 +82,63 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
     assert model.class_mixture is not None
     model.class_mixture.fit(draws, class_prior, rng.randint(2**31))
     return class_prior
+
+
+def update_class_mixture(
+    model: VAE, rows: Rows, labels: Labels, earlier: Statistics | None
+) -> tuple[Statistics, np.ndarray]:
+    """Update p(y) and p(z|y), a Gaussian for each class, by the moments of these rows' posteriors.
+
+    If a class has fewer than `MIN_CLASS_ROWS` rows, its earlier distribution counts for the others. A class without
+    rows keeps its distribution; at first, this is the standard normal one.
+
+    Parameters
+    ----------
+    model : VAE
+    rows : Rows
+    labels : Labels
+    earlier : tuple of float and ndarray of shape (n_classes,), or None
+        Total weight of the rows of earlier calls, and the shares of the classes.
+
+    Returns
+    -------
+    total : tuple of float and ndarray of shape (n_classes,)
+        The same with these rows.
+    class_prior : ndarray of shape (n_classes,)
+    """
+    mixture, n_classes = model.class_mixture, labels.n_classes
+    assert mixture is not None
+    assigned = assign_classes(model, rows, labels)
+    old_weight, old_share = earlier or (0.0, np.zeros(n_classes))
+    means, covariances = mixture.moments()
+    for k in range(n_classes):
+        index = _rows_of_class(k, assigned.codes, assigned.confident, labels)
+        weight = float(labels.weight[index].sum())
+        if weight > 0:
+            mean, covariance = _moments(assigned.loc[index], assigned.scale[index], labels.weight[index] / weight)
+            old = min(old_weight * old_share[k], max(MIN_CLASS_ROWS - weight, 0.0))
+            part, shift = weight / (weight + old), mean - means[k]
+            means[k] += part * shift
+            covariances[k] += part * (covariance - covariances[k] + (1 - part) * np.outer(shift, shift))
+    mixture.set_gaussians(means, covariances)
+    new_weight = float(labels.weight.sum())
+    total = old_weight + new_weight
+    share = (old_weight * old_share + new_weight * assigned.class_prior) / total
+    # A class without rows so far stays possible.
+    class_prior = share.clip(MIN_PROBABILITY / n_classes)
+    class_prior /= class_prior.sum()
+    mixture.log_class.copy_(torch.from_numpy(class_prior).log())
+    return (total, share), class_prior
+
+
+def _moments(loc: np.ndarray, scale: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the covariance of draws from Gaussians with these shares, means and standard deviations."""
+    mean = share @ loc
+    noise = np.diag(share @ np.square(scale) + MIN_VARIANCE)
+    return mean, (share * (loc - mean).T) @ (loc - mean) + noise
+
+
+def _rows_of_class(k: int, codes: np.ndarray, confident: np.ndarray, labels: Labels) -> np.ndarray:
+    """Return the indices of the rows that a class's mixture is fitted to."""
+    index, labelled = np.flatnonzero((codes == k) & confident), np.flatnonzero(labels.codes == k)
+    return np.union1d(index, labelled) if len(index) <= MIN_CONFIDENT_SHARE * len(labelled) else index

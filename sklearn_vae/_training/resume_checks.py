@@ -19,7 +19,8 @@ def check_training_state(state: Any, model: VAE, n_features: int) -> None:
     expect(is_count(state["n_rows"], 1), "_training_state['n_rows']", "an integer of at least 1", state["n_rows"])
     unit = state["weight_unit"]
     expect(is_number(unit) and unit > 0, "_training_state['weight_unit']", "a number above 0", unit)
-    shapes, d = {"kl": (model.n_components,), "latent": (3, model.n_components)}, state["statistics"]
+    n_classes, d = 0 if model.class_mixture is None else model.class_mixture.n_classes, state["statistics"]
+    shapes = {"kl": (model.n_components,), "latent": (3, model.n_components), "classes": (n_classes,)}
     is_valid = isinstance(d, dict) and d.keys() <= shapes.keys()
     expect(is_valid, "_training_state['statistics']", f"a dictionary of {list(shapes)}", d)
     for name, value in d.items():
@@ -33,6 +34,7 @@ def check_training_state(state: Any, model: VAE, n_features: int) -> None:
         check_stored_array(label, value[1], shapes[name], "float64")
         expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
         expect(name != "latent" or bool((value[1][1:] >= 0).all()), label, "of mean squares of at least 0", value)
+        expect(name != "classes" or bool((value[1] >= 0).all()), label, "of shares of at least 0", value)
     if state["seen"] is not None:
         check_seen(state["seen"], n_features)
     if state["trainer"] is not None:

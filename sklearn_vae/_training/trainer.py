@@ -245,10 +245,11 @@ class Trainer:
 
 
 def _digest(model: nn.Module) -> str:
-    """Return a digest of the model's parameters and buffers."""
+    """Return a digest of the model, without the class mixture, which has no part in training."""
     digest = hashlib.blake2b(digest_size=16)
-    for tensor in model.state_dict().values():
-        digest.update(_array(tensor).tobytes())
+    for name, tensor in model.state_dict().items():
+        if not name.startswith("class_mixture."):
+            digest.update(_array(tensor).tobytes())
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Convolutional networks for images as encoder and decoder."""
+"""Convolutional networks for images and series as encoder and decoder."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ class Conv(Network):
     Each row is a flattened image. ``images.reshape(len(images), -1)`` makes such rows from images
     of shape (n_images, height, width) or (n_images, channels, height, width). Any height and
     width is possible: the encoder pads images with zeros to a multiple of its total stride, and
-    the decoder crops its output.
+    the decoder crops its output. An axis of length 1 is left as it is, so that a series has
+    convolutions in one dimension.
 
     Parameters
     ----------
-    image_shape : "auto", (height, width) or (channels, height, width), default="auto"
-        Shape of an image. "auto": a square grey image if the number of columns is a square
-        number, otherwise a square image with three channels.
+    image_shape : "auto", (length,), (height, width) or (channels, height, width), default="auto"
+        Shape of an image, or the length of a series; (channels, 1, length) for a series of several
+        channels. "auto": the shape that an `ImageFlattener` right before the estimator saw.
+        Without it, a square grey image if the number of columns is a square number, otherwise
+        a square image with three channels.
     channels : sequence of int or "auto", default="auto"
         Numbers of channels of the encoder's stages, starting at the image. "auto": 16 channels
         in the first stage, and twice as many in each further stage. Stages are added until at
@@ -46,7 +49,7 @@ class Conv(Network):
         Widths of the dense layers between the coarsest stage and the latent variables. The
         decoder has them in reverse order. The estimator's parameter of this name is ignored.
     kernel_size : int, default=4
-        Height and width of the kernels. An even number, so that every pixel is covered by
+        Height and width of the kernels, 1 along an axis of length 1. An even number, so that every pixel is covered by
         equally many kernel positions.
     activation : {"relu", "elu", "gelu", "leaky_relu", "logistic", "silu", "tanh"}, default="leaky_relu"
         Activation in the encoder.
@@ -123,9 +126,10 @@ class Conv(Network):
         self, shape: Shape, widths: Sequence[int], sizes: Sequence[int], generator: torch.Generator
     ) -> nn.Sequential:
         activation, layer = ACTIVATIONS[self.activation], partial(linear, generator=generator)
-        layers: list[nn.Module] = [ToImages(shape, 2 ** len(widths))]
+        layers: list[nn.Module] = [ToImages(shape, len(widths))]
+        kernel = self._kernel(shape)
         for n_in, n_out in itertools.pairwise((shape[0], *widths)):
-            layers += [convolution(nn.Conv2d, n_in, n_out, self.kernel_size, generator), activation()]
+            layers += [convolution(nn.Conv2d, n_in, n_out, kernel, generator), activation()]
         n_features = widths[-1] * math.prod(coarsest(shape, len(widths)))
         return nn.Sequential(*layers, ToFeatures(), *hidden_layers((n_features, *sizes), activation, layer))
 
@@ -134,20 +138,26 @@ class Conv(Network):
     ) -> nn.Sequential:
         activation, grid = ACTIVATIONS[self.decoder_activation], coarsest(shape, len(widths))
         dense = hidden_layers((*sizes, widths[0] * math.prod(grid)), activation, partial(linear, generator=generator))
-        layers = [*dense, FromFeatures((widths[0], *grid))]
+        layers, kernel = [*dense, FromFeatures((widths[0], *grid))], self._kernel(shape)
         for n_in, n_out in itertools.pairwise(widths):
-            layers += [convolution(nn.ConvTranspose2d, n_in, n_out, self.kernel_size, generator), activation()]
-        output = convolution(nn.ConvTranspose2d, widths[-1], shape[0], self.kernel_size, generator, zero_output)
+            layers += [convolution(nn.ConvTranspose2d, n_in, n_out, kernel, generator), activation()]
+        output = convolution(nn.ConvTranspose2d, widths[-1], shape[0], kernel, generator, zero_output)
         return nn.Sequential(*layers, output, ToRows(shape))
+
+    def _kernel(self, shape: Shape) -> tuple[int, int]:
+        """Return the height and width of the kernels."""
+        height, width = (self.kernel_size if size > 1 else 1 for size in shape[1:])
+        return height, width
 
 
 class ToImages(nn.Module):
-    """Reshape rows to images, padded with zeros to multiples of `factor`, in channels-last memory format."""
+    """Reshape rows to images, padded with zeros for `n_stages` halvings, in channels-last memory format."""
 
-    def __init__(self, shape: Shape, factor: int):
+    def __init__(self, shape: Shape, n_stages: int):
         super().__init__()
         self.shape = shape
-        self.padding = (0, -shape[2] % factor, 0, -shape[1] % factor)
+        height, width = (-size % factor for size, factor in zip(shape[1:], factors(shape, n_stages), strict=True))
+        self.padding = (0, width, 0, height)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n_rows, n_columns) to (n_rows, channels, height, width)."""
@@ -194,17 +204,19 @@ def convolution(
     cls: type[nn.Conv2d] | type[nn.ConvTranspose2d],
     n_in: int,
     n_out: int,
-    kernel_size: int,
+    kernel: tuple[int, int],
     generator: torch.Generator,
     zero: bool = False,
 ) -> nn.Conv2d | nn.ConvTranspose2d:
     """Make a convolution that halves height and width, or a transposed convolution that doubles them.
 
-    Weights are drawn from `generator`, or are zero. The distribution is torch's default, with the number of inputs
-    that each output position has as fan-in.
+    An axis along which the kernel has size 1 is left as it is. Weights are drawn from `generator`, or are zero. The
+    distribution is torch's default, with the number of inputs that each output position has as fan-in.
     """
-    layer = empty(cls, n_in, n_out, kernel_size, stride=2, padding=kernel_size // 2 - 1)
-    n_positions = kernel_size**2 if cls is nn.Conv2d else (kernel_size // 2) ** 2
+    stride = tuple(min(size, 2) for size in kernel)
+    padding = tuple(max(size // 2 - 1, 0) for size in kernel)
+    layer = empty(cls, n_in, n_out, kernel, stride=stride, padding=padding)
+    n_positions = math.prod(kernel) // (1 if cls is nn.Conv2d else math.prod(stride))
     bound = 0.0 if zero else 1 / math.sqrt(n_in * n_positions)
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
@@ -226,17 +238,17 @@ def check_image_shape(image_shape: Any, n_columns: int) -> Shape:
         sizes = check_sizes(image_shape, "image_shape")
     except ValueError:
         sizes = ()
-    if len(sizes) not in (2, 3):
+    if len(sizes) not in (1, 2, 3):
         raise ValueError(
-            f"network Conv: expected image_shape to be (height, width) or (channels, height, width), integers of at "
-            f"least 1, got {image_shape!r}."
+            f"network Conv: expected image_shape to be (length,), (height, width) or (channels, height, width), "
+            f"integers of at least 1, got {image_shape!r}."
         )
     if math.prod(sizes) != n_columns:
         raise ValueError(
             f"network Conv: image_shape={sizes} makes {math.prod(sizes)} columns, got {n_columns}; expected rows to be "
             "flattened images of this shape, as images.reshape(len(images), -1) makes them."
         )
-    channels, height, width = (1, *sizes)[-3:]
+    channels, height, width = (1, 1, *sizes)[-3:]
     return channels, height, width
 
 
@@ -260,5 +272,11 @@ def automatic_depth(shape: Shape) -> int:
 
 def coarsest(shape: Shape, n_stages: int) -> tuple[int, int]:
     """Return height and width after this number of halvings, rounded up."""
-    factor = 2**n_stages
-    return -(-shape[1] // factor), -(-shape[2] // factor)
+    height, width = (-(-size // factor) for size, factor in zip(shape[1:], factors(shape, n_stages), strict=True))
+    return height, width
+
+
+def factors(shape: Shape, n_stages: int) -> tuple[int, int]:
+    """Return the factors by which this number of halvings divides height and width; an axis of length 1 stays."""
+    height, width = (2**n_stages if size > 1 else 1 for size in shape[1:])
+    return height, width

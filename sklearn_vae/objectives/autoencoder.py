@@ -27,7 +27,7 @@ class Autoencoder(Objective):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn_vae import VAETransformer
-    >>> ae = VAETransformer(2, objective="autoencoder", max_iter=10, random_state=0)
+    >>> ae = VAETransformer(2, objective="autoencoder", max_iter=10, early_stopping=False, random_state=0)
     >>> ae.fit_transform(load_iris().data).shape
     (150, 2)
     >>> hasattr(ae, "sample")

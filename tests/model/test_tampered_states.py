@@ -151,7 +151,7 @@ def use(estimator, goes_on=True):
     pickle.loads(pickle.dumps(estimator)).transform(rows)
     if hasattr(estimator, "partial_fit"):
         try:
-            estimator.partial_fit(rows)
+            estimator.partial_fit(rows[:2], *([["ant", "bee"]] if hasattr(estimator, "predict") else []))
         except (ValueError, TypeError):
             assert not goes_on
 
