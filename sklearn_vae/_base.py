@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
 from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device
+from sklearn_vae._data.image_rows import ImageRows
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.sparse_rows import Matrix, as_rows
 from sklearn_vae._data.table import Table, is_frame, is_table
@@ -80,7 +82,7 @@ SWITCHES = {"linear": ("'random'", "'ppca'"), "generative": ("0", "above 0")}
 # Private fitted attributes; public ones end in an underscore.
 PRIVATE_STATE = ("_architecture", "_fitted_model", "_training_state")
 # Fitted attributes set by data validation; all others describe the fitted model.
-DATA_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_table")
+DATA_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "classes_", "_table", "_image_shape")
 # Estimator parameters that take a component, with the classes that their string values stand for.
 FAMILIES: dict[str, dict[str, Any]] = {
     "likelihood": LIKELIHOODS,
@@ -146,6 +148,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
 
     # Columns of the data frames that the estimator was fitted to; None for arrays, and for frames of numbers.
     _table: Table | None = None
+    # Shape of the images that the rows are, if they came from an ImageFlattener; None otherwise.
+    _image_shape: tuple[int, ...] | None = None
     # Whether rows may be sparse matrices.
     _accepts_sparse = True
 
@@ -279,7 +283,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
 
     def _forget(self) -> dict[str, Any]:
         """Remove all fitted attributes and return them as a dict."""
-        private = (*PRIVATE_STATE, "_table")
+        private = (*PRIVATE_STATE, "_table", "_image_shape")
         fitted = [name for name in self.__dict__ if name in private or (name[0] != "_" and name[-1] == "_")]
         return {name: self.__dict__.pop(name) for name in fitted}
 
@@ -312,6 +316,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         refuse_images(X)
         if reset:
             self._learn_table(X)
+            if isinstance(X, ImageRows):
+                self._image_shape = X.image_shape
         checked = self._validate(X, y, reset, ensure_min_samples=min_rows)
         X = checked if isinstance(y, str) else checked[0]
         refuse_overflow(X)
@@ -407,6 +413,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
     def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, rules: Rules) -> Architecture:
         likelihood = self._likelihood()
         network = self._component("network")
+        if self._image_shape is not None and math.prod(self._image_shape) == n_features:
+            network = network.for_images(self._image_shape)
         linear = self.init == "ppca"
         n_components = self._n_components(n_features, rules)
         n_coordinates = max(network.principal_coordinates or n_features, MIN_COORDINATES_PER_COMPONENT * n_components)

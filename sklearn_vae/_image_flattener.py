@@ -12,6 +12,8 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_vae._data.image_rows import ImageRows
+
 
 class ImageFlattener(TransformerMixin, BaseEstimator):
     """Flatten images to rows of pixels, and restore images from rows.
@@ -111,7 +113,8 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
         Returns
         -------
         X_rows : ndarray of shape (n_samples, n_channels * height * width)
-            Pixels in C order of `image_shape_`, with the dtype of `X`; a view of `X` if possible.
+            Pixels in C order of `image_shape_`, with the dtype of `X`; a view of `X` if possible. The array has the
+            attribute `image_shape`, from which a following VAE with network="conv" takes the shape.
         """
         check_is_fitted(self)
         X = self._check_images(X)
@@ -122,7 +125,7 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
                 f"expected images of shape {fitted}, as ImageFlattener was fitted to, got an array of shape {X.shape}; "
                 "the first axis must be n_samples."
             )
-        return images.reshape(len(images), -1)
+        return ImageRows.of(images.reshape(len(images), -1), self.image_shape_)
 
     def inverse_transform(self, X):
         """Restore images from rows.

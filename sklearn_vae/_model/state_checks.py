@@ -78,6 +78,10 @@ def check_fitted_state(estimator: Any) -> None:
     check_architecture(architecture, is_classifier(estimator))
     n, d, k = architecture.n_features, architecture.n_components, architecture.n_classes
     width = n
+    if "_image_shape" in state:
+        shape = state["_image_shape"]
+        is_valid = isinstance(shape, tuple) and len(shape) in (2, 3) and all(is_count(size, 1) for size in shape)
+        expect(is_valid, "_image_shape", "a tuple of two or three integers of at least 1", shape)
     if "_table" in state:
         check_table(state["_table"], n)
         width = len(state["_table"].columns)

@@ -173,7 +173,9 @@ class DisplayedSteps(PipelineSteps):
                 return step.image_shape_
         architecture = self.vae._architecture
         if isinstance(architecture.network, Conv) and architecture.n_features == n_columns:
-            return check_image_shape(architecture.network.image_shape, n_columns)
+            shape = check_image_shape(architecture.network.image_shape, n_columns)
+            # A series has height 1 and is no image.
+            return shape if shape[1] > 1 else None
         return None
 
 

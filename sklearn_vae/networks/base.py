@@ -37,6 +37,10 @@ class Network(BaseEstimator, ABC):
     principal_coordinates: int | None = None
     uses_global_generator: bool = False
 
+    def for_images(self, image_shape: tuple[int, ...]) -> Network:
+        """Return the network for rows that are images of this shape, by default itself."""
+        return self
+
     @abstractmethod
     def build(
         self,
@@ -157,7 +161,7 @@ def linear(
     return layer
 
 
-def empty(layer: Callable[..., nn.Module], *sizes: int, **arguments: int) -> Any:
+def empty(layer: Callable[..., nn.Module], *sizes: int | tuple[int, ...], **arguments: int | tuple[int, ...]) -> Any:
     """Make a layer with uninitialised weights, on torch's default device, which may be "meta"."""
     return nn.utils.skip_init(layer, *sizes, **arguments, **FLOAT32, device=torch.empty(0).device)
 

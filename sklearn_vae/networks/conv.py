@@ -10,6 +10,7 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
+from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
@@ -100,6 +101,10 @@ class Conv(Network):
         self.kernel_size = kernel_size
         self.activation = activation
         self.decoder_activation = decoder_activation
+
+    def for_images(self, image_shape: tuple[int, ...]) -> Conv:
+        """Return a copy with this shape, or the network itself if its shape is given."""
+        return clone(self).set_params(image_shape=image_shape) if isinstance(self.image_shape, str) else self
 
     def build(
         self,

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from sklearn_vae import VAEClassifier, VAETransformer
+from sklearn_vae import ImageFlattener, VAEClassifier, VAETransformer
 from sklearn_vae.networks import Conv
 
 SHAPES = [(1, 1), (1, 2, 9), (7, 5), (8, 8), (5, 64), (28, 28), (3, 9, 11), (3, 32, 32)]
@@ -84,7 +84,7 @@ def test_conv_depth(network, n_stages):
         ((3, 8, 8), r"image_shape=\(3, 8, 8\) makes 192 columns, got 64"),
         ("square", "image_shape"),
         (64, "image_shape"),
-        ((64,), "expected image_shape to be"),
+        ((60,), r"image_shape=\(60,\) makes 60 columns, got 64"),
         ((1, 1, 8, 8), "expected image_shape to be"),
         ((0, 64), "expected image_shape to be"),
         ((8.0, 8.0), "expected image_shape to be"),
@@ -182,3 +182,69 @@ def test_conv_in_a_classifier():
     model = VAEClassifier(network=Conv((8, 8)), max_iter=5, random_state=0).fit(X[:600], y[:600])
     assert model.score(X[600:1000], y[600:1000]) > 0.85
     assert model.sample(4, y=3)[0].shape == (4, 64)
+
+
+@pytest.mark.parametrize("length", [1, 5, 24, 100, 513])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_conv_of_a_series_has_one_dimension(length, channels):
+    n_columns = channels * length
+    encoder, decoder = built(Conv((channels, 1, length)), n_columns)
+    kernels = [layer.kernel_size for net in (encoder, decoder) for layer in net if hasattr(layer, "kernel_size")]
+    assert kernels and all(kernel == (1, 4 if length > 1 else 1) for kernel in kernels)
+    x = torch.zeros(1, n_columns).requires_grad_()
+    encoder(x).square().sum().backward()
+    assert (x.grad != 0).all()
+    assert decoder(torch.ones(4, 3)).shape == (4, n_columns)
+    if channels == 1:
+        same, _ = built(Conv((length,)), n_columns)
+        torch.testing.assert_close(same(torch.ones(2, n_columns)), encoder(torch.ones(2, n_columns)))
+
+
+def test_conv_of_a_series_is_torchs_convolution_in_one_dimension():
+    encoder, _ = built(Conv((12,), channels=(5,)), 12)
+    layer = next(module for module in encoder if isinstance(module, nn.Conv2d))
+    x = torch.randn(7, 12, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.conv1d(x[:, None], layer.weight[:, :, 0], layer.bias, stride=2, padding=1)
+    torch.testing.assert_close(layer(x[:, None, None])[:, :, 0], expected)
+
+
+def test_conv_learns_series():
+    rng = np.random.default_rng(0)
+    phase, rate = rng.uniform(0, 6, (600, 1)), rng.uniform(0.1, 0.3, (600, 1))
+    series = np.sin(phase + rate * np.arange(24)) + 0.1 * rng.standard_normal((600, 24))
+    vae = VAETransformer(3, network=Conv((24,)), max_iter=100, random_state=0).fit(series[:500])
+    assert vae.score(series[500:]) > PCA(3).fit(series[:500]).score(series[500:]) + 5
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (3, 4, 6)], ids=str)
+def test_conv_takes_the_shape_from_an_image_flattener(shape):
+    images = np.random.default_rng(0).random((40, *shape))
+    pipe = make_pipeline(ImageFlattener(), small()).fit(images)
+    vae = pipe[-1]
+    assert vae._architecture.network.image_shape == shape
+    expected = small(network=Conv(shape)).fit(images.reshape(40, -1))
+    np.testing.assert_array_equal(pipe.transform(images), expected.transform(images.reshape(40, -1)))
+    # The shape stays known, also where rows come without it.
+    again = pickle.loads(pickle.dumps(vae)).partial_fit(images.reshape(40, -1))
+    assert again._architecture.network.image_shape == shape
+    # A shape that is given is not replaced.
+    with pytest.raises(ValueError, match="makes 4 columns"):
+        make_pipeline(ImageFlattener(), small(network=Conv((2, 2)))).fit(images)
+
+
+def test_flattened_images_know_their_shape(tmp_path):
+    images = np.arange(5 * 4 * 3.0).reshape(5, 4, 3)
+    rows = ImageFlattener().fit_transform(images)
+    for same in (rows, rows[1:3], rows.copy(), pickle.loads(pickle.dumps(rows))):
+        assert same.image_shape == (4, 3)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(rows)), images.reshape(5, -1))
+    assert np.shares_memory(rows, images)
+    # Other columns than all of one image are not taken for images.
+    assert small(network="mlp").fit(rows[:, :4]).n_features_in_ == 4
+
+
+def test_the_shape_passes_through_a_cached_step(tmp_path):
+    images = np.random.default_rng(0).random((20, 8, 6))
+    for _ in range(2):
+        pipe = make_pipeline(ImageFlattener(), small(), memory=str(tmp_path)).fit(images)
+        assert pipe[-1]._architecture.network.image_shape == (8, 6)
