@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_X_y
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
 from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device
 from sklearn_vae._data.image_rows import ImageRows
+from sklearn_vae._data.ppca import fit_moments, n_components_of
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.sparse_rows import Matrix, as_rows
 from sklearn_vae._data.table import Table, is_frame, is_table
@@ -117,7 +118,11 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
     """Base class of the estimators, which define the constructors."""
 
     _parameter_constraints: ClassVar[dict] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            None,
+        ],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "likelihood": [StrOptions({FROM_DTYPE, *LIKELIHOODS}), Likelihood],
         "prior": [StrOptions(set(PRIORS)), Prior],
@@ -410,13 +415,14 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             component._validate_params()
         return component
 
-    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, rules: Rules) -> Architecture:
+    def _new_architecture(
+        self, n_rows: int, n_features: int, n_components: int, rotates: bool, rules: Rules
+    ) -> Architecture:
         likelihood = self._likelihood()
         network = self._component("network")
         if self._image_shape is not None and math.prod(self._image_shape) == n_features:
             network = network.for_images(self._image_shape)
         linear = self.init == "ppca"
-        n_components = self._n_components(n_features, rules)
         n_coordinates = max(network.principal_coordinates or n_features, MIN_COORDINATES_PER_COMPONENT * n_components)
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = unless_auto(self.hidden_layer_sizes, rules.hidden_layer_sizes)
@@ -438,17 +444,25 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             objective=objective,
         )
 
-    def _n_components(self, n_features: int, rules: Rules) -> int:
-        """Return the number of latent variables as a Python int."""
-        return int(self.n_components)
+    def _n_components(self, rows: Rows, rules: Rules) -> int:
+        """Return the number of latent variables for these rows."""
+        if self.n_components is None:
+            return min(len(rows), rows.n_features)
+        if isinstance(self.n_components, Integral):
+            return int(self.n_components)
+        module = self._likelihood().for_data(rows).build(rows.n_features, None)
+        features = module.features(rows, fit_moments(rows)) if module.has_features else rows
+        return n_components_of(features, self.n_components)
 
     def _same_architecture(self, rules: Rules) -> Architecture:
         """Return the fitted architecture with the current objective; raise ValueError if other parameters differ."""
         fitted = self._architecture
-        new = self._new_architecture(2, fitted.n_features, False, rules)
+        is_given = isinstance(self.n_components, Integral)
+        n_components = int(self.n_components) if is_given else fitted.n_components
+        new = self._new_architecture(2, fitted.n_features, n_components, False, rules)
         if type(new.likelihood) is type(fitted.likelihood):
             new = replace(new, likelihood=new.likelihood.resolved_as(fitted.likelihood))
-        auto = {name for name in ("n_components", "hidden_layer_sizes") if isinstance(getattr(self, name), str)}
+        auto = {"hidden_layer_sizes"} if isinstance(self.hidden_layer_sizes, str) else set()
         for name, parameter in STRUCTURE.items():
             requested, current = getattr(new, name), getattr(fitted, name)
             if name not in auto and not same(requested, current):
@@ -482,7 +496,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         if continues:
             architecture = self._same_architecture(rules)
         else:
-            architecture = self._new_architecture(len(rows), rows.n_features, not in_chunks, rules)
+            n_components = self._n_components(rows, rules)
+            architecture = self._new_architecture(len(rows), rows.n_features, n_components, not in_chunks, rules)
             architecture = replace(architecture, likelihood=architecture.likelihood.for_data(rows))
         recipe = self._recipe(rules, in_chunks)
         batch_size = min(recipe.batch_size, len(rows))

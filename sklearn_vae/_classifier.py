@@ -69,9 +69,10 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
     Parameters
     ----------
-    n_components : int or "auto", default="auto"
+    n_components : int, float, None or "auto", default="auto"
         Number of latent variables. "auto" is 16, but at most half the number of columns and a
-        quarter of the number of rows.
+        quarter of the number of rows. A float in (0, 1) is a share of the variance, and None the
+        smaller one of the numbers of rows and columns, as in scikit-learn's `PCA`.
 
     generative_weight : float, default=1e-3
         Weight of the generative loss, the negative ELBO in nats per row. The cross-entropy has
@@ -358,7 +359,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseVAE._parameter_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "n_components": [*BaseVAE._parameter_constraints["n_components"], StrOptions({"auto"})],
         "generative_weight": [Interval(Real, 0, None, closed="left")],
         "consistency_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "consistency_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
@@ -767,11 +768,14 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
             raise ValueError(f"expected y to be of the classes {self.classes_.tolist()!r}, got {unknown[0]!r}.")
         return torch.tensor([index[label] for label in wanted.tolist()], dtype=torch.int64, device="cpu")
 
-    def _n_components(self, n_features: int, rules: Any) -> int:
-        return int(unless_auto(self.n_components, rules.n_components(n_features)))
+    def _n_components(self, rows: Rows, rules: Any) -> int:
+        is_auto = isinstance(self.n_components, str)
+        return rules.n_components(rows.n_features) if is_auto else super()._n_components(rows, rules)
 
-    def _new_architecture(self, n_rows: int, n_features: int, rotates: bool, rules: Any) -> Architecture:
-        architecture = super()._new_architecture(n_rows, n_features, rotates, rules)
+    def _new_architecture(
+        self, n_rows: int, n_features: int, n_components: int, rotates: bool, rules: Any
+    ) -> Architecture:
+        architecture = super()._new_architecture(n_rows, n_features, n_components, rotates, rules)
         joint = Joint(
             architecture.objective,
             self.generative_weight,

@@ -42,8 +42,10 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
 
     Parameters
     ----------
-    n_components : int, default=16
-        Number of latent variables. Probabilistic PCA, from which training starts, leaves out those that the observed
+    n_components : int, float or None, default=16
+        Number of latent variables. A float in (0, 1) is a share of the variance: the number is that of the principal
+        components that explain more, as in scikit-learn's `PCA`. None is the smaller one of the numbers of rows and
+        columns. Probabilistic PCA, from which training starts, leaves out those that the observed
         cells do not support.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"

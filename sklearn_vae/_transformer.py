@@ -19,8 +19,10 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
 
     Parameters
     ----------
-    n_components : int, default=8
-        Number of latent variables.
+    n_components : int, float or None, default=8
+        Number of latent variables. A float in (0, 1) is a share of the variance: the number is that of the principal
+        components that explain more, as in scikit-learn's `PCA`. None is the smaller one of the numbers of rows and
+        columns.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. By default, the decoder has the same widths in

@@ -254,7 +254,7 @@ def test_sample_before_fit():
         "n_neighbors": [0, 2.5, "auto", None],
         "class_weight": ["auto", 2.0, [1, 2]],
         "n_mixture_components": [0, 1.5, None],
-        "n_components": [0, "2", None],
+        "n_components": [0, "2", 1.5, 0.0],
         "max_iter": [-1, "none"],
         "early_stopping": ["yes"],
         "validation_fraction": [0.0, 1.0],

@@ -37,7 +37,7 @@ def test_component_of_another_kind(iris, family, value):
 @pytest.mark.parametrize(
     ("name", "values"),
     {
-        "n_components": [0, -1, 2.0, "2", None],
+        "n_components": [0, -1, 2.0, "2", 0.0, 1.0],
         "beta": [-0.1, "1", None],
         "init": ["pca", None],
         "whiten": ["yes", 2],

@@ -164,6 +164,17 @@ def fit_ppca(rows: Rows, moments: Moments, n_components: int, n_axes: int = 0) -
     return PPCA(moments, axes, np.pad(variances[:k], (0, n_components - k)), noise_variance)
 
 
+def n_components_of(rows: Rows, share: float) -> int:
+    """Return the smallest number of principal components that explain more than this share of the variance."""
+    n = min(len(rows), rows.n_features)
+    variances = fit_ppca(rows, fit_moments(rows), n).variances
+    explained = variances.cumsum()
+    if not explained[-1]:
+        return 1
+    # The count is that of scikit-learn's PCA, where rounding may leave the last component out.
+    return min(int(np.searchsorted(explained, share * explained[-1], side="right")) + 1, n)
+
+
 def _principal_axes(rows: Rows, moments: Moments, k: int, n_axes: int) -> Eigen:
     """Return the covariance's `n_axes` largest eigenvalues, its eigenvectors (n_features, n_axes), and its trace.
 

@@ -38,7 +38,18 @@ class Network(BaseEstimator, ABC):
     uses_global_generator: bool = False
 
     def for_images(self, image_shape: tuple[int, ...]) -> Network:
-        """Return the network for rows that are images of this shape, by default itself."""
+        """Return the network for rows that are images of a known shape.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            (height, width) or (channels, height, width), as an `ImageFlattener` saw it.
+
+        Returns
+        -------
+        network : Network
+            By default, the network itself.
+        """
         return self
 
     @abstractmethod
