@@ -546,6 +546,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
                 "seen": None,
                 "trainer": None,
             },
+            "n_components_": model.n_components,
             "n_iter_": run.n_epochs_run,
             "best_iter_": run.n_epochs,
             "n_steps_": run.n_steps,

@@ -283,6 +283,8 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         rows count with their predicted probabilities. Defined only with a generative model.
     module_ : torch.nn.Module
         The fitted model.
+    n_components_ : int
+        Number of latent variables.
     n_iter_ : int
         Number of epochs run.
     best_iter_ : int

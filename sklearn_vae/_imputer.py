@@ -212,6 +212,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
     ----------
     module_ : torch.nn.Module
         The fitted model.
+    n_components_ : int
+        Number of latent variables.
     n_iter_ : int
         Number of epochs run. If folds were held out, the number of epochs of the longest run
         with a held-out fold.

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count, takewhile
+from typing import ClassVar
+
+from sklearn.utils._param_validation import StrOptions
+
+from sklearn_vae._data.rows import Rows
 from sklearn_vae._latent import LatentTransformerMixin
+from sklearn_vae._training.fit import FitProcedure
+from sklearn_vae._training.progress import Progress
+from sklearn_vae._training.recipe import Rules
 from sklearn_vae._unsupervised import UnsupervisedVAE
 
 
@@ -19,10 +29,11 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
 
     Parameters
     ----------
-    n_components : int, float or None, default=8
+    n_components : int, float, None or "auto", default=8
         Number of latent variables. A float in (0, 1) is a share of the variance: the number is that of the principal
         components that explain more, as in scikit-learn's `PCA`. None is the smaller one of the numbers of rows and
-        columns.
+        columns. With "auto", the numbers 1, 2, 4, 8, ... are tried in short runs, and the one with the largest
+        log-likelihood of held-out rows is used; the search ends after two numbers in a row that are no better.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. By default, the decoder has the same widths in
@@ -180,6 +191,8 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
     ----------
     module_ : torch.nn.Module
         The fitted model.
+    n_components_ : int
+        Number of latent variables.
     n_iter_ : int
         Number of epochs run. If folds were held out, the number of epochs of the longest run
         with a held-out fold.
@@ -249,6 +262,11 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
     (3, 4)
     """
 
+    _parameter_constraints: ClassVar[dict] = {
+        **UnsupervisedVAE._parameter_constraints,
+        "n_components": [*UnsupervisedVAE._parameter_constraints["n_components"], StrOptions({"auto"})],
+    }
+
     def __init__(
         self,
         n_components=8,
@@ -307,3 +325,25 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    def _n_components(self, rows: Rows, rules: Rules) -> int:
+        return 1 if isinstance(self.n_components, str) else super()._n_components(rows, rules)
+
+    def _procedure(
+        self, rows: Rows, rules: Rules, progress: Progress, continues: bool = False, in_chunks: bool = False
+    ) -> FitProcedure:
+        procedure = super()._procedure(rows, rules, progress, continues, in_chunks)
+        if continues or not isinstance(self.n_components, str):
+            return procedure
+        if in_chunks or not procedure.architecture.generative:
+            raise ValueError(
+                "n_components='auto' compares log-likelihoods of held-out rows: partial_fit holds out none, and "
+                "objective='autoencoder' has none; use fit and another objective, or a number."
+            )
+        n_most = max(2, min(len(rows), rows.n_features))
+        likelihood = procedure.architecture.likelihood
+        architectures = [
+            replace(self._new_architecture(len(rows), rows.n_features, n, True, rules), likelihood=likelihood)
+            for n in takewhile(lambda n: n < n_most, (2**i for i in count()))
+        ]
+        return replace(procedure, sizes=tuple(architectures))

@@ -189,6 +189,8 @@ class UnsupervisedVAE(BaseVAE):
     def _run(self, procedure: FitProcedure, rows: Rows, previous: VAE | None) -> TrainingResult:
         """Train the model with the stopping rule for this number of rows."""
         n_rows = len(rows)
+        if procedure.sizes and n_rows >= N_SPLITS:
+            procedure = procedure.with_best_size(rows, N_SPLITS, TransformerRules(n_rows).n_folds)
         if not self.early_stopping or procedure.stopping.max_epochs == 0:
             return procedure.fit(rows, previous)
         rules = TransformerRules(n_rows)

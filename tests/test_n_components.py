@@ -22,7 +22,20 @@ ROWS = {
 
 
 def n_components(estimator):
-    return estimator._architecture.n_components
+    assert estimator.n_components_ == estimator.module_.n_components
+    return estimator.n_components_
+
+
+def surface(n_rows, rng):
+    """Rows near a curved surface of two dimensions, in ten columns."""
+    t = 3 * rng.random((n_rows, 2))
+    curved = np.c_[np.sin(t), np.cos(t), t[:, :1] * t[:, 1:], np.sin(t.sum(1, keepdims=True))]
+    return curved @ rng.standard_normal((6, 10)) + 0.1 * rng.standard_normal((n_rows, 10))
+
+
+def plane(n_rows, rng):
+    """Rows near a subspace of four dimensions, in twelve columns."""
+    return rng.standard_normal((n_rows, 4)) @ rng.standard_normal((4, 12)) + 0.3 * rng.standard_normal((n_rows, 12))
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -71,3 +84,47 @@ def test_later_calls_keep_the_number(make):
     assert n_components(estimator) == 2
     with pytest.raises(ValueError, match="n_components as in the first call, 2, got 3"):
         estimator.set_params(n_components=3).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("make", "n_rows", "expected"),
+    [(surface, 800, 2), (plane, 400, 4)],
+    ids=["surface", "plane"],
+)
+def test_auto_finds_the_dimension_of_the_rows(make, n_rows, expected):
+    X = make(n_rows, np.random.default_rng(0))
+    vae = VAETransformer("auto", random_state=0).fit(X)
+    assert n_components(vae) == expected
+    same = VAETransformer(expected, random_state=0).fit(X)
+    np.testing.assert_array_equal(vae.transform(X), same.transform(X))
+
+
+def test_auto_finds_next_to_nothing_in_noise():
+    assert n_components(VAETransformer("auto", random_state=0).fit(np.random.default_rng(0).random((60, 6)))) <= 2
+
+
+def test_auto_takes_weights_gaps_frames_and_few_rows():
+    X = plane(150, np.random.default_rng(1))
+    quick = {"hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0}
+    weight = np.arange(150) % 3
+    weighted = VAETransformer("auto", **quick).fit(X, sample_weight=weight)
+    kept = VAETransformer("auto", **quick).fit(X[weight > 0], sample_weight=weight[weight > 0])
+    assert n_components(weighted) == n_components(kept)
+    X[::7, 3] = np.nan
+    assert n_components(VAETransformer("auto", **quick).fit(X)) >= 2
+    frame = pd.DataFrame(X).add_prefix("x").assign(sign=np.where(X[:, 0] > 0, "plus", "minus"))
+    assert n_components(VAETransformer("auto", **quick).fit(frame)) >= 1
+    assert VAETransformer("auto", **quick).fit_transform(X[:3]).shape[0] == 3
+    assert n_components(VAETransformer("auto", **quick).fit(X[:, :1])) == 1
+    assert n_components(VAETransformer("auto", **quick | {"max_iter": 0}).fit(X[:, :6])) >= 2
+
+
+def test_auto_needs_held_out_rows_and_a_density():
+    X = WINE / WINE.std(0)
+    with pytest.raises(ValueError, match="partial_fit holds out none"):
+        VAETransformer("auto").partial_fit(X)
+    with pytest.raises(ValueError, match="use fit and another objective, or a number"):
+        VAETransformer("auto", objective="autoencoder").fit(X)
+    vae = VAETransformer("auto", max_iter=2, random_state=0).fit(X)
+    n = n_components(vae)
+    assert n_components(vae.partial_fit(X)) == n_components(vae.set_params(warm_start=True).fit(X)) == n

@@ -87,6 +87,7 @@ def check_fitted_state(estimator: Any) -> None:
         width = len(state["_table"].columns)
     checks: dict[str, tuple[bool, str, Callable[[Any], bool]]] = {
         "n_features_in_": (True, f"{width}, as in the architecture", lambda v: is_count(v) and v == width),
+        "n_components_": (True, f"{d}, as in the architecture", lambda v: is_count(v) and v == d),
         **dict.fromkeys(("n_iter_", "best_iter_", "n_steps_"), (True, "an integer of at least 0", is_count)),
         **dict.fromkeys(CURVES, (True, "a list of numbers", is_curve)),
         **dict.fromkeys(("validation_scores_", "validation_iter_"), (False, "a list of numbers", is_curve)),

@@ -21,7 +21,7 @@ from sklearn_vae._data.rows import RowBatch, Rows
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.column_noise import measure_columns
-from sklearn_vae._training.evaluate import choose, evaluate
+from sklearn_vae._training.evaluate import choose, evaluate, row_log_likelihoods
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import (
     CHOICE_SHARE,
@@ -36,6 +36,8 @@ from sklearn_vae._training.trainer import Trainer
 from sklearn_vae.objectives.base import TermSums
 
 T = TypeVar("T")
+# Maximum number of held-out rows of each fold whose log-likelihoods choose the number of latent variables.
+MAX_COMPARED = 1000
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,8 @@ class FitProcedure:
         Architectures that held-out rows choose from, besides `architecture`.
     choose : callable
         Chooses between trained models of the candidates on held-out rows, as `evaluate.choose`.
+    sizes : tuple of Architecture
+        Architectures with increasing numbers of latent variables, of which `with_best_size` chooses one.
     """
 
     architecture: Architecture
@@ -200,6 +204,7 @@ class FitProcedure:
     progress: Progress
     alternatives: tuple[Architecture, ...] = ()
     choose: Callable[[Sequence[Sequence[VAE]], Sequence[Rows]], int] = choose
+    sizes: tuple[Architecture, ...] = ()
 
     def start(self, rows: Rows) -> VAE:
         """Build the initial model for these rows, without training it."""
@@ -323,6 +328,42 @@ class FitProcedure:
         stopping = replace(self.stopping, max_epochs=self.stopping.warmup_epochs)
         return replace(self, recipe=replace(self.recipe, kl_warmup=warmup), stopping=stopping)
 
+    def with_best_size(self, rows: Rows, n_splits: int, n_folds: int) -> FitProcedure:
+        """Return the procedure with that of `sizes` that has the largest log-likelihood of held-out rows.
+
+        They are tried in their order, until two in a row are no better than an earlier one. Each is trained for `CHOICE_SHARE` of the epochs, on `n_folds` of `n_splits` folds.
+        """
+        parts = self._parts(rows, n_splits, n_folds)
+        # The runs of the fit itself: at most three candidates, and one on all rows.
+        self.progress.begin((len(self.sizes) + 3) * n_folds + 1)
+        best, best_score, n_worse = self, -math.inf, 0
+        for architecture in self.sizes:
+            candidate = replace(self, architecture=architecture, sizes=())
+            score = candidate._short_score(parts)
+            if score > best_score:
+                best, best_score, n_worse = candidate, score, 0
+            elif (n_worse := n_worse + 1) == 2:
+                break
+        return best
+
+    def _short_score(self, parts: Sequence[tuple[Rows, Rows]]) -> float:
+        """Return the mean log-likelihood of held-out rows after short runs."""
+        total, total_weight = 0.0, 0.0
+        for training, held_out in parts:
+            start, compared = self.start(training), held_out.evenly_spaced(MAX_COMPARED)
+            procedure = self._with_warmup(SHORT_WARMUP) if self._needs_warmup(start, training) else self
+            n_epochs = math.ceil(CHOICE_SHARE * procedure.stopping.max_epochs)
+            name = f"{self.architecture.n_components} components"
+            run = procedure.train(training, n_epochs, held_out, start, name)
+            total += float(row_log_likelihoods(run.model, compared).mean()) * held_out.total_weight
+            total_weight += held_out.total_weight
+        return total / total_weight
+
+    def _parts(self, rows: Rows, n_splits: int, n_folds: int) -> list[tuple[Rows, Rows]]:
+        """Return training and held-out rows of the first `n_folds` of `n_splits` folds."""
+        folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
+        return [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
+
     def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
         """Train on all rows for the maximum number of epochs."""
         start = self.start(rows) if model is None else model
@@ -365,8 +406,7 @@ class FitProcedure:
         Gaussian's scale) are set to their optimum on the held-out rows of all folds, because overfitting makes
         training errors too small. The optimum on the training rows replaces it where that is larger.
         """
-        folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
-        parts = [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
+        parts = self._parts(rows, n_splits, n_folds)
         start = self.start(rows)
         procedures = self.candidates(start, rows)
         self.progress.begin(len(procedures) * n_folds + 1)

@@ -57,8 +57,11 @@ class Progress:
         self._table = _Table(int(estimator.verbose)) if estimator.verbose else None
 
     def begin(self, n_subtasks: int) -> Any:
-        """Begin a fit and return its callback context; `n_subtasks` is its number of runs, or of epochs in one run."""
-        if getattr(self._estimator, "_skl_callbacks", None):
+        """Begin a fit, unless it has begun, and return its callback context.
+
+        `n_subtasks` is its number of runs, or of epochs in one run.
+        """
+        if self._root is None and getattr(self._estimator, "_skl_callbacks", None):
             self._root = self._begin(self._estimator._init_callback_context(max_subtasks=n_subtasks))
         return self._root
 
