@@ -20,7 +20,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
 from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device
-from sklearn_vae._data.image_rows import ImageRows
+from sklearn_vae._data.image_rows import image_shape_of
 from sklearn_vae._data.ppca import fit_moments, n_components_of
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._data.sparse_rows import Matrix, as_rows
@@ -321,8 +321,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         refuse_images(X)
         if reset:
             self._learn_table(X)
-            if isinstance(X, ImageRows):
-                self._image_shape = X.image_shape
+            if (image_shape := image_shape_of(X)) is not None:
+                self._image_shape = image_shape
         checked = self._validate(X, y, reset, ensure_min_samples=min_rows)
         X = checked if isinstance(y, str) else checked[0]
         refuse_overflow(X)

@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 from sklearn_vae._base import BaseVAE, check_generative
 from sklearn_vae._data.devices import isolate
 from sklearn_vae._data.labels import (
+    TO_NUMBERS,
     Labels,
     encode_as,
     encode_labels,
@@ -41,7 +42,7 @@ from sklearn_vae._training.fit import FitProcedure, Seeds, TrainingResult
 from sklearn_vae._training.partial_fit import train_epoch
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import ClassifierRules
-from sklearn_vae._validation import check_n_samples, check_sample_weight, unless_auto
+from sklearn_vae._validation import check_n_samples, check_noise, check_sample_weight, unless_auto
 from sklearn_vae.objectives.joint import Joint
 
 # Bounds on the largest class weight: outside them, squared gradients underflow or overflow in float32.
@@ -72,7 +73,8 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
     n_components : int, float, None or "auto", default="auto"
         Number of latent variables. "auto" is 16, but at most half the number of columns and a
         quarter of the number of rows. A float in (0, 1) is a share of the variance, and None the
-        smaller one of the numbers of rows and columns, as in scikit-learn's `PCA`.
+        smaller one of the numbers of rows and columns, as in scikit-learn's `PCA`; a category
+        counts as a column.
 
     generative_weight : float, default=1e-3
         Weight of the generative loss, the negative ELBO in nats per row. The cross-entropy has
@@ -499,8 +501,8 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         The first call initialises the model from its rows, and resolves every "auto" from their
         number, as if all were labelled. Unlabelled rows get no pseudo-labels: they take part in the generative
         model and the consistency term. The probabilities are not calibrated. `max_iter`, `early_stopping` and
-        `unlabelled` are ignored, and the learning rate does not decay. p(z|y) is one Gaussian for each class,
-        of at least 1000 rows of the class if so many were seen.
+        `unlabelled` are ignored, and the learning rate does not decay. p(z|y) is one Gaussian for each class, also
+        after a ``fit``, with the moments of about the last 1000 of its rows.
 
         Parameters
         ----------
@@ -509,7 +511,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         y : array-like of shape (n_samples,)
             Labels. The integer -1 marks an unlabelled row.
         classes : array-like of shape (n_classes,), default=None
-            All classes that occur in any call. Required in the first call, unless ``fit`` came before.
+            All classes that occur in any call, without -1. Required in the first call, unless ``fit`` came before.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows. None gives each row weight 1. In every call, weights are
             divided by the mean weight of the first call's rows.
@@ -524,6 +526,8 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         ValueError
             If parameters or data are invalid, `classes` are missing in the first call or differ from those of an
             earlier one, a label is not among them, or ``class_weight="balanced"``.
+        TypeError
+            If labels have several types, or are neither strings, booleans nor numbers.
 
         Warns
         -----
@@ -539,17 +543,20 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
                     "the classes will occur, got 'balanced'; use sklearn.utils.class_weight.compute_class_weight."
                 )
             min_rows = 2 if first else 1
-            refuse_missing(y)
+            if y is not None:
+                refuse_missing(y)
             X, y = self._check_rows(X, reset=first, y=y, min_rows=min_rows)
             self._check_classes(classes)
-            codes = encode_as(y, self.classes_)
             state = {} if first else self._training_state
             weight, unit = check_sample_weight(sample_weight, X, state.get("weight_unit"), min_rows)
             if weight is not None and not weight.all():
-                X, codes, weight = X[weight > 0], codes[weight > 0], weight[weight > 0]
+                X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
             rows = self._rows(X, weight)
+            codes, n_classes = encode_as(y, self.classes_), len(self.classes_)
+            class_weight = np.append(self._check_class_weight(np.arange(n_classes)), 1.0)
             row_weight = np.ones(len(rows)) if weight is None else weight
-            labels = Labels(codes, self._check_class_weight(codes), row_weight, len(self.classes_))
+            # The last class weight is that of unlabelled rows, whose index is -1.
+            labels = Labels(codes, class_weight[codes], row_weight, n_classes)
             n_rows = state.get("n_rows", len(rows))
             rules = ClassifierRules(n_rows, n_rows)
             procedure = self._procedure(rows, rules, Progress(self), continues=not first, in_chunks=True)
@@ -690,7 +697,7 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         """
         check_is_fitted(self)
         self._validate_params()
-        n_samples = check_n_samples(n_samples)
+        n_samples, noise = check_n_samples(n_samples), check_noise(noise)
         codes = None if y is None else self._codes(y, n_samples)
         drawn = []
 
@@ -736,17 +743,19 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
     def _check_classes(self, classes) -> None:
         """Validate the classes of ``partial_fit``, and set `classes_` in the first call."""
         _check_partial_fit_first_call(self, classes)
-        if len(self.classes_) < 2 or is_unlabelled(self.classes_).any():
+        if is_unlabelled(self.classes_).any():
             raise ValueError(
-                f"expected at least two classes other than -1, which marks unlabelled rows, got {classes!r}; "
-                "use VAETransformer for rows without labels."
+                f"expected classes without -1, which marks unlabelled rows, got {classes!r}; if -1 is meant as a "
+                f"class, convert the labels: {TO_NUMBERS}."
+            )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"expected at least two classes, got {classes!r}; use VAETransformer for rows without labels."
             )
 
     def _check_class_weight(self, codes: np.ndarray) -> np.ndarray:
         """Return the class weight of each row; unlabelled rows have weight 1."""
         weight = np.ones(len(codes))
-        if (codes < 0).all():
-            return weight
         weight[codes >= 0] = compute_sample_weight(self.class_weight, self.classes_[codes[codes >= 0]])
         least, most = CLASS_WEIGHT_RANGE
         if not (weight.min() >= 0 and weight.max() <= most and weight[codes >= 0].max() >= least):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_vae._data.image_rows import ImageRows
+from sklearn_vae._data.image_rows import ImageRows, pixel_names
 
 
 class ImageFlattener(TransformerMixin, BaseEstimator):
@@ -113,8 +112,9 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
         Returns
         -------
         X_rows : ndarray of shape (n_samples, n_channels * height * width)
-            Pixels in C order of `image_shape_`, with the dtype of `X`; a view of `X` if possible. The array has the
-            attribute `image_shape`, from which a following VAE with network="conv" takes the shape.
+            Pixels in C order of `image_shape_`, with the dtype of `X`; a view of `X` if possible. A VAE with
+            network="conv" takes the shape of the images from this array, or from the names of its columns in a data
+            frame (`set_output`), if it is the next step.
         """
         check_is_fitted(self)
         X = self._check_images(X)
@@ -164,8 +164,7 @@ class ImageFlattener(TransformerMixin, BaseEstimator):
             Names `pixel_<row>_<column>` or `pixel_<channel>_<row>_<column>`.
         """
         check_is_fitted(self)
-        indices = itertools.product(*map(range, self.image_shape_))
-        return np.array(["_".join(["pixel", *map(str, index)]) for index in indices], dtype=object)
+        return np.array(pixel_names(self.image_shape_), dtype=object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -45,8 +45,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
     n_components : int, float or None, default=16
         Number of latent variables. A float in (0, 1) is a share of the variance: the number is that of the principal
         components that explain more, as in scikit-learn's `PCA`. None is the smaller one of the numbers of rows and
-        columns. Probabilistic PCA, from which training starts, leaves out those that the observed
-        cells do not support.
+        columns; a category counts as a column. Probabilistic PCA, from which training starts, leaves out those that the
+        observed cells do not support.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. By default, the decoder has the same widths in
@@ -114,8 +114,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. With 0, the model keeps its initial weights. "auto" is 400
         epochs, but at most 2000 steps, for up to 5000 rows. For more rows, it is 30 epochs,
-        but at most 2800 steps, and at least 1500 if the components explain hardly more than the
-        noise at the start. Steps are rounded to whole epochs; the minimum is one epoch.
+        but at most 2800 steps, and about 1500 or more if the components explain hardly more
+        than the noise at the start. Steps are rounded to whole epochs; the minimum is one epoch.
 
     batch_size : int or "auto", default="auto"
         Number of rows per training step. "auto" is 64 for up to 5000 rows and 256 for more.

@@ -93,7 +93,10 @@ def sample(estimator, n_samples=1, *, y=None, random_state=None, noise=True):
     Returns
     -------
     X : ndarray of shape (n_samples, ...), or data frame
-        Samples, as the first step takes them. If the estimator was fitted to a data frame, a data frame.
+        Samples, as the first step takes them; columns that a selector has dropped are 0, as in its
+        ``inverse_transform``. If the first step was fitted to a data frame with names that are strings, a data frame:
+        of the same library if the VAE took mixed columns, otherwise of pandas, or of polars if that is scikit-learn's
+        `transform_output`.
     y : ndarray of shape (n_samples,)
         Labels. Only if the VAE is a `VAEClassifier`.
 

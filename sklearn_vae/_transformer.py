@@ -32,8 +32,9 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
     n_components : int, float, None or "auto", default=8
         Number of latent variables. A float in (0, 1) is a share of the variance: the number is that of the principal
         components that explain more, as in scikit-learn's `PCA`. None is the smaller one of the numbers of rows and
-        columns. With "auto", the numbers 1, 2, 4, 8, ... are tried in short runs, and the one with the largest
-        log-likelihood of held-out rows is used; the search ends after two numbers in a row that are no better.
+        columns; a category counts as a column. With "auto", the numbers 1, 2, 4, 8, ... are tried in short runs, and
+        the one with the largest log-likelihood of held-out rows is used. The search ends after two numbers in a row
+        that are no better.
 
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
         Widths of the encoder's hidden layers. By default, the decoder has the same widths in
@@ -107,8 +108,8 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
     max_iter : int or "auto", default="auto"
         Maximum number of epochs. With 0, the model keeps its initial weights. "auto" is 400
         epochs, but at most 2000 steps, for up to 5000 rows. For more rows, it is 30 epochs,
-        but at most 2800 steps, and at least 1500 if the components explain hardly more than the
-        noise at the start. Steps are rounded to whole epochs; the minimum is one epoch.
+        but at most 2800 steps, and about 1500 or more if the components explain hardly more
+        than the noise at the start. Steps are rounded to whole epochs; the minimum is one epoch.
 
     batch_size : int or "auto", default="auto"
         Number of rows per training step. "auto" is 64 for up to 5000 rows and 256 for more.

@@ -22,7 +22,7 @@ from sklearn_vae._training.partial_fit import train_epoch
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
 from sklearn_vae._training.restart import new_start, seen_in
-from sklearn_vae._validation import check_n_samples, check_sample_weight
+from sklearn_vae._validation import check_n_samples, check_noise, check_sample_weight
 
 
 class UnsupervisedVAE(BaseVAE):
@@ -159,7 +159,7 @@ class UnsupervisedVAE(BaseVAE):
         """
         check_is_fitted(self)
         self._validate_params()
-        n_samples = check_n_samples(n_samples)
+        n_samples, noise = check_n_samples(n_samples), check_noise(noise)
 
         def draw(inference: Inference, generator: torch.Generator) -> np.ndarray:
             """Draw latent variables from p(z), and their rows."""

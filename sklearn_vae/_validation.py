@@ -171,6 +171,13 @@ def check_n_samples(n_samples) -> int:
     return int(n_samples)
 
 
+def check_noise(noise) -> bool:
+    """Return whether samples have noise; raise ValueError if this is not a boolean."""
+    if not isinstance(noise, bool | np.bool_):
+        raise ValueError(f"expected noise to be True or False, got {noise!r}.")
+    return bool(noise)
+
+
 def new_seed(random_state) -> int:
     """Draw a seed; for None, from the operating system instead of numpy's global generator."""
     if random_state is None:

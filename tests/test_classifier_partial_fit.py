@@ -59,7 +59,7 @@ def test_fit_is_continued():
     clf = small_classifier().fit(X, Y)
     before = clf.predict_log_proba(X)
     clf.partial_fit(X[::5], Y[::5])
-    assert clf.n_iter_ == 4 + 1 and np.abs(clf.predict_log_proba(X) - before).max() < 3
+    assert clf.n_iter_ == 4 + 1 and np.abs(clf.predict_log_proba(X) - before).mean() < 0.3
     total, shares = clf._training_state["statistics"]["classes"]
     assert total == 180
     assert_allclose(shares, 1 / 3)
@@ -108,12 +108,13 @@ def test_rows_with_gaps():
     [
         (Y, None, "classes must be passed on the first call"),
         (Y, [0, 1], "labels among the classes of the first call, .0, 1., .* got 2; pass all classes"),
-        (Y, [0, 1, 2, -1], "at least two classes other than -1, which marks unlabelled rows"),
-        (np.zeros(150, int), [0], "at least two classes other than -1"),
+        (Y, [0, 1, 2, -1], "classes without -1, which marks unlabelled rows"),
+        (np.zeros(150, int), [0], "at least two classes, got"),
+        (None, [0, 1, 2], "requires y to be passed"),
         (NAMES[Y], [0, 1, 2], "labels among the classes of the first call, .* got 'ant'"),
         (np.where(Y == 0, np.nan, Y), [0, 1, 2], "expected the integer -1 for unlabelled rows, got nan"),
     ],
-    ids=["none", "too few", "unlabelled", "one", "names", "missing"],
+    ids=["no classes", "too few", "unlabelled", "one", "no labels", "names", "missing"],
 )
 def test_wrong_labels(y, classes, match):
     clf = small_classifier()
@@ -138,7 +139,23 @@ def test_a_call_that_is_refused_changes_nothing():
 def test_balanced_class_weights_are_refused():
     with pytest.raises(ValueError, match="class_weight to be None or a dictionary for partial_fit"):
         in_chunks(small_classifier(class_weight="balanced"))
-    assert in_chunks(small_classifier(class_weight={0: 2.0})).n_iter_ == 5
+
+
+@pytest.mark.parametrize("class_weight", [{0: 2.0}, {0: 0.0, 1: 1.0, 2: 1.0}])
+def test_class_weights_hold_in_chunks_without_these_classes(class_weight):
+    clf = small_classifier(class_weight=class_weight)
+    for index in (CHUNKS[0], CHUNKS[1][:10], CHUNKS[2][10:]):
+        clf.partial_fit(X[index], Y[index], classes=[0, 1, 2])
+    assert clf.n_iter_ == 3
+    with pytest.raises(ValueError, match="expected class_weight to be finite numbers"):
+        in_chunks(small_classifier(class_weight={0: -1.0}))
+
+
+def test_rows_of_weight_0_are_ignored():
+    y, weight = np.where(np.arange(150) == 7, 9, Y), np.where(np.arange(150) == 7, 0.0, 1.0)
+    clf = small_classifier().partial_fit(X, y, classes=[0, 1, 2], sample_weight=weight)
+    kept = weight > 0
+    same(clf, small_classifier().partial_fit(X[kept], Y[kept], classes=[0, 1, 2]))
 
 
 def test_a_classifier_without_a_generative_model():
@@ -178,6 +195,45 @@ def test_gaussians_have_the_given_moments():
     assert_allclose(mixture.log_prob_classes(z)[:, 0], expected.log_prob(z.double()), rtol=1e-4)
 
 
+def test_rows_that_no_class_was_fitted_to_do_not_count():
+    """Unlabelled rows of which the model is not sure, and then a few labelled ones."""
+    clf = small_classifier().partial_fit(X[CHUNKS[0]], np.full(30, -1), classes=[0, 1, 2])
+    assert (clf.module_.class_mixture.n_rows == 0).all()
+    clf.partial_fit(X[CHUNKS[1]], Y[CHUNKS[1]])
+    loc = clf.module_.posterior(torch.from_numpy(X[CHUNKS[1]]).float()).loc.detach().numpy()
+    means = clf.module_.class_mixture.moments()[0]
+    for k in range(3):
+        assert_allclose(means[k], loc[Y[CHUNKS[1]] == k].mean(0), atol=1e-4)
+
+
+def test_a_new_start_forgets_the_classes_of_the_old_model():
+    clf = small_classifier()
+    for index in CHUNKS[:2]:
+        clf.partial_fit(1e-3 * X[index], Y[index], classes=[0, 1, 2])
+    with pytest.warns(UserWarning, match="a new start .* replaces the model"):
+        clf.partial_fit(X[CHUNKS[2]], Y[CHUNKS[2]])
+    assert_allclose(clf.module_.class_mixture.n_rows, 10)
+    assert clf._training_state["statistics"]["classes"][0] == 90
+
+
+def test_sure_rows_without_labels_count_and_old_rows_are_forgotten():
+    clf = small_classifier(max_iter=60).fit(X, Y)
+    model = copy.deepcopy(clf.module_)
+    index = np.flatnonzero(clf.predict_proba(X).max(1) > 0.99)
+    assert len(index) > 30
+    rows = DenseRows(torch.from_numpy(np.tile(X[index], (40, 1))))
+    codes = np.full(len(rows), -1)
+    model.class_mixture.set_gaussians(np.full((3, 2), 7.0), np.tile(np.eye(2), (3, 1, 1)))
+    model.class_mixture.n_rows.fill_(1e6)
+    update_class_mixture(model, rows, Labels(codes, np.ones(len(codes)), np.ones(len(codes)), 3), None)
+    loc = model.posterior(torch.from_numpy(X[index]).float()).loc.detach().numpy()
+    for k, n in enumerate(np.bincount(clf.predict(X[index]), minlength=3)):
+        if n:
+            share = min(40 * n / 1000, 1.0)
+            expected = share * loc[clf.predict(X[index]) == k].mean(0) + (1 - share) * 7.0
+            assert_allclose(model.class_mixture.moments()[0][k], expected, atol=1e-3)
+
+
 def test_class_moments_of_chunks_are_those_of_all_rows():
     clf = small_classifier().fit(X, Y)
     chunks = [np.arange(0, 40), np.arange(40, 110), np.arange(110, 150)]
@@ -186,6 +242,7 @@ def test_class_moments_of_chunks_are_those_of_all_rows():
         """Return the moments and the shares of the classes after these parts, for a model that stays the same."""
         model, statistics = copy.deepcopy(clf.module_), None
         model.class_mixture.set_gaussians(np.full((3, 2), 7.0), np.tile(np.eye(2), (3, 1, 1)))
+        model.class_mixture.n_rows.zero_()
         for index in parts:
             labels = Labels(Y[index], np.ones(len(index)), np.ones(len(index)), 3)
             statistics, _ = update_class_mixture(model, DenseRows(torch.from_numpy(X[index])), labels, statistics)

@@ -45,6 +45,7 @@ class ClassMixture(nn.Module):
     log_weight: Tensor
     offset: Tensor
     whitening: Tensor
+    n_rows: Tensor
 
     def __init__(self, n_classes: int, n_mixture_components: int, n_components: int):
         super().__init__()
@@ -59,6 +60,8 @@ class ClassMixture(nn.Module):
         self.register_buffer("offset", torch.zeros(n * n_components, **FLOAT32))
         self.register_buffer("whitening", torch.zeros(n * n_components, n_components, **FLOAT32))
         self.whitening.view(n, n_components, n_components).diagonal(dim1=1, dim2=2).fill_(1.0)
+        # Weight of the rows that each class's distribution stands for; 0 for the standard normal one of the start.
+        self.register_buffer("n_rows", torch.zeros(n_classes, **FLOAT32))
 
     def fit(self, z: list[np.ndarray], class_prior: np.ndarray, seed: int) -> ClassMixture:
         """Fit each class's mixture, with as many Gaussians as `best_mixture` chooses.

@@ -66,12 +66,14 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
     -------
     class_prior : ndarray of shape (n_classes,)
     """
-    weight = labels.weight
+    weight, mixture = labels.weight, model.class_mixture
+    assert mixture is not None
     loc, scale, codes, confident, class_prior = assign_classes(model, rows, labels)
     rng = np.random.RandomState(seed)
     draws = []
     for k in range(labels.n_classes):
         index = _rows_of_class(k, codes, confident, labels)
+        mixture.n_rows[k] = float(weight[index].sum())
         if (weight != 1).any():
             n_draws = max(len(index), MIN_DRAWS_PER_LATENT * loc.shape[1])
             index = rng.choice(index, n_draws, p=weight[index] / weight[index].sum())
@@ -79,8 +81,7 @@ def fit_class_mixture(model: VAE, rows: Rows, labels: Labels, seed: int) -> np.n
         # Enough draws per row for covariances of full rank.
         index = np.repeat(index, -(-MIN_DRAWS_PER_LATENT * loc.shape[1] // len(index)))
         draws.append(loc[index] + scale[index] * rng.standard_normal((len(index), loc.shape[1])))
-    assert model.class_mixture is not None
-    model.class_mixture.fit(draws, class_prior, rng.randint(2**31))
+    mixture.fit(draws, class_prior, rng.randint(2**31))
     return class_prior
 
 
@@ -89,8 +90,9 @@ def update_class_mixture(
 ) -> tuple[Statistics, np.ndarray]:
     """Update p(y) and p(z|y), a Gaussian for each class, by the moments of these rows' posteriors.
 
-    If a class has fewer than `MIN_CLASS_ROWS` rows, its earlier distribution counts for the others. A class without
-    rows keeps its distribution; at first, this is the standard normal one.
+    If a class has fewer than `MIN_CLASS_ROWS` rows, its earlier distribution counts for the others, at most for as many
+    as it was fitted to. A class without rows keeps the mean and covariance of its distribution; at first, this is the
+    standard normal one.
 
     Parameters
     ----------
@@ -116,7 +118,8 @@ def update_class_mixture(
         weight = float(labels.weight[index].sum())
         if weight > 0:
             mean, covariance = _moments(assigned.loc[index], assigned.scale[index], labels.weight[index] / weight)
-            old = min(old_weight * old_share[k], max(MIN_CLASS_ROWS - weight, 0.0))
+            old = min(float(mixture.n_rows[k]), max(MIN_CLASS_ROWS - weight, 0.0))
+            mixture.n_rows[k] = old + weight
             part, shift = weight / (weight + old), mean - means[k]
             means[k] += part * shift
             covariances[k] += part * (covariance - covariances[k] + (1 - part) * np.outer(shift, shift))

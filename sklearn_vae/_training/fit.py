@@ -300,8 +300,10 @@ class FitProcedure:
         They are those of the alternatives, and this one, or three with KL warm-ups of decreasing length if it needs
         one. A longer warm-up makes more use of the components, with maps that are more curved and overfit more.
         """
-        others = [replace(self, architecture=architecture, alternatives=()) for architecture in self.alternatives]
-        if not self._needs_warmup(start, rows):
+        needs_warmup = self._needs_warmup(start, rows)
+        own = self._with_warmup(NO_WARMUP) if needs_warmup else self
+        others = [replace(own, architecture=architecture, alternatives=()) for architecture in self.alternatives]
+        if not needs_warmup:
             return [*others, self]
         return [*others, *(self._with_warmup(warmup) for warmup in (LONG_WARMUP, SHORT_WARMUP, NO_WARMUP))]
 
@@ -331,7 +333,8 @@ class FitProcedure:
     def with_best_size(self, rows: Rows, n_splits: int, n_folds: int) -> FitProcedure:
         """Return the procedure with that of `sizes` that has the largest log-likelihood of held-out rows.
 
-        They are tried in their order, until two in a row are no better than an earlier one. Each is trained for `CHOICE_SHARE` of the epochs, on `n_folds` of `n_splits` folds.
+        They are tried in their order, until two in a row are no better than an earlier one. Each is trained for
+        `CHOICE_SHARE` of the epochs, on `n_folds` of `n_splits` folds.
         """
         parts = self._parts(rows, n_splits, n_folds)
         # The runs of the fit itself: at most three candidates, and one on all rows.

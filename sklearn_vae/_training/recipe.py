@@ -72,7 +72,8 @@ class SizeRules:
     def warmup_epochs(self, batch_size: int) -> int:
         """Return the maximum number of epochs after a degenerate start."""
         n_epochs = self.max_epochs(batch_size)
-        return n_epochs if self.is_small else max(n_epochs, math.ceil(STEPS_OF_WARMUP * batch_size / self.n_rows))
+        n_rows = STEPS_OF_WARMUP * min(batch_size, self.batch_size)
+        return n_epochs if self.is_small else max(n_epochs, math.ceil(n_rows / self.n_rows))
 
     def target_weight(self, n_steps: int) -> Callable[[int], float]:
         """Return the weight of the pseudo-labels as a function of the step."""
@@ -291,8 +292,8 @@ class Recipe:
     target_weight : callable
         Number of steps of a run -> weight of the pseudo-labels as a function of the step.
     kl_warmup : tuple of two floats
-        Fraction of a run's steps in which the weight of the KL term is 0, at most `MAX_FREE_TRAINING`, and fraction in
-        which it then rises linearly to `beta`.
+        Fraction of a run's steps in which the weight of the KL term is 0, of at most `MAX_FREE_TRAINING` /
+        `learning_rate` steps, and fraction in which it then rises linearly to `beta`.
     """
 
     batch_size: int

@@ -10,9 +10,11 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 from torch import nn
 
 from sklearn_vae import ImageFlattener, VAEClassifier, VAETransformer
+from sklearn_vae._data.image_rows import image_shape_of
 from sklearn_vae.networks import Conv
 
 SHAPES = [(1, 1), (1, 2, 9), (7, 5), (8, 8), (5, 64), (28, 28), (3, 9, 11), (3, 32, 32)]
@@ -239,8 +241,21 @@ def test_flattened_images_know_their_shape(tmp_path):
         assert same.image_shape == (4, 3)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(rows)), images.reshape(5, -1))
     assert np.shares_memory(rows, images)
-    # Other columns than all of one image are not taken for images.
-    assert small(network="mlp").fit(rows[:, :4]).n_features_in_ == 4
+    # Other columns than all of one image, and results of arithmetic, are not taken for images.
+    assert small().fit(rows[:, :4])._architecture.network.image_shape == "auto"
+    for plain in (rows + 1, rows.mean(0), np.sqrt(rows)):
+        assert type(plain) is np.ndarray
+    assert isinstance(rows.mean(), float) and rows.max() == 59.0
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (3, 2, 8)], ids=str)
+def test_the_shape_passes_in_a_data_frame(shape):
+    images = np.random.default_rng(0).random((20, *shape))
+    pipe = make_pipeline(ImageFlattener(), MinMaxScaler(), small()).set_output(transform="pandas").fit(images)
+    assert pipe[-1]._architecture.network.image_shape == shape
+    frame = pipe[:-1].transform(images)
+    for other in (frame.iloc[:, :-1], frame.iloc[:, ::-1], frame.add_prefix("my_")):
+        assert image_shape_of(other) is None
 
 
 def test_the_shape_passes_through_a_cached_step(tmp_path):
