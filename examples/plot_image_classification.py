@@ -87,14 +87,14 @@ for labels, rows in results.items():
 # %%
 # Images
 # ------
-# `inverse_transform` decodes latent variables to images. `sample` draws new images, with the noise of the likelihood;
+# `inverse_transform` decodes latent variables to images. `sample` draws new images, here without the noise of pixels;
 # with ``y`` they are images of the given digit. The reconstructions of the joint model show the information in its
 # components beyond the class. `score_samples` separates digits from other images.
 
 originals = X_test[[np.flatnonzero(y_test == digit)[0] for digit in range(10)]]
 of_transformer = latents[0].inverse_transform(latents[0].transform(originals))
 of_joint = joint.inverse_transform(joint.transform(originals))
-X_drawn, _ = joint.sample(y=np.tile(np.arange(10), 3), random_state=0)
+X_drawn, _ = joint.sample(y=np.tile(np.arange(10), 3), random_state=0, noise=False)
 
 shuffled = np.random.default_rng(0).permuted(X_test, axis=1)
 margin = np.median(joint.score_samples(X_test)) - np.median(joint.score_samples(shuffled))

@@ -74,7 +74,7 @@ display.figure_.savefig(output / "images_reconstructions.png", dpi=110)
 # %%
 # Samples
 # -------
-# `sample` draws latent variables from the prior, decodes them and adds the noise of the likelihood.
+# `SamplesDisplay` draws latent variables from the prior, and decodes them without the noise of the likelihood.
 
 display = SamplesDisplay.from_estimator(search, train, n_samples=40, random_state=0, image_kwargs=ink)
 display.figure_.savefig(output / "images_samples.png", dpi=110)
