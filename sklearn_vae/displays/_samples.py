@@ -10,7 +10,6 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from sklearn_vae._classifier import VAEClassifier
 from sklearn_vae._steps import check_draws_samples
-from sklearn_vae._validation import unless_auto
 from sklearn_vae.displays._drawing import (
     as_numbers,
     axes_for,
@@ -178,7 +177,8 @@ class SamplesDisplay:
             n_samples = N_ROWS if is_table else N_IMAGES
         elif n_samples is None:
             n_samples = N_ROWS_PER_CLASS if is_table else N_IMAGES_PER_CLASS
-        X_sampled, y_sampled = _draw(vae, classes, n_samples, random_state, unless_auto(noise, is_table))
+        noise = is_table if isinstance(noise, str) and noise == "auto" else noise
+        X_sampled, y_sampled = _draw(vae, classes, n_samples, random_state, noise)
         display = cls(
             X_sampled=steps.as_images(steps.show_samples(X_sampled), image_shape),
             y_sampled=y_sampled,
