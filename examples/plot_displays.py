@@ -46,7 +46,7 @@ digits = load_digits()
 train, test, y_train, y_test = train_test_split(
     digits.images, digits.target, train_size=1000, stratify=digits.target, random_state=0
 )
-plane = make_pipeline(ImageFlattener(), VAETransformer(n_components=2, max_iter=50, random_state=0)).fit(train)
+plane = make_pipeline(ImageFlattener(), VAETransformer(n_components=2, random_state=0)).fit(train)
 
 figure, axes = plt.subplots(2, 2, figsize=(11, 9), height_ratios=[1, 2], layout="constrained")
 LossCurveDisplay.from_estimator(plane, ax=axes[0, 0])

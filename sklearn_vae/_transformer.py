@@ -338,8 +338,8 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
             return procedure
         if in_chunks or not procedure.architecture.generative:
             raise ValueError(
-                "n_components='auto' compares log-likelihoods of held-out rows: partial_fit holds out none, and "
-                "objective='autoencoder' has none; use fit and another objective, or a number."
+                "expected n_components to be a number in partial_fit and with objective='autoencoder', got 'auto', "
+                "which compares log-likelihoods of held-out rows; use fit and another objective, or a number."
             )
         n_most = max(2, min(len(rows), rows.n_features))
         likelihood = procedure.architecture.likelihood

@@ -87,8 +87,7 @@ def choose(candidates: Sequence[Sequence[VAE]], held_out: Sequence[Rows]) -> int
         )
         for models in candidates
     ]
-    batches = (batch for rows in held_out for batch in rows.chunks())
-    weight = torch.cat([batch.get("weight", torch.ones(len(batch["x"]))) for batch in batches]).to(estimates[0])
+    weight = torch.cat([row_weights(rows) for rows in held_out]).to(estimates[0])
     weight /= weight.sum()
     best = max(estimates, key=lambda values: float(weight @ values))
     losses = [best - values for values in estimates]
@@ -100,6 +99,11 @@ def _is_as_good(loss: Tensor, weight: Tensor) -> bool:
     mean = weight @ loss
     error = torch.linalg.vector_norm(weight * (loss - mean))
     return bool(mean <= error) and bool(weight @ (loss < 0).double() > 0.5)
+
+
+def row_weights(rows: Rows) -> Tensor:
+    """Return the weights of the rows, (n_rows,)."""
+    return torch.cat([batch.get("weight", torch.ones(len(batch["x"]))) for batch in rows.chunks()])
 
 
 @torch.no_grad()

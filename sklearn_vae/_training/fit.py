@@ -21,7 +21,7 @@ from sklearn_vae._data.rows import RowBatch, Rows
 from sklearn_vae._model.architecture import Architecture
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.column_noise import measure_columns
-from sklearn_vae._training.evaluate import choose, evaluate, row_log_likelihoods
+from sklearn_vae._training.evaluate import choose, evaluate, row_log_likelihoods, row_weights
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import (
     CHOICE_SHARE,
@@ -351,16 +351,17 @@ class FitProcedure:
 
     def _short_score(self, parts: Sequence[tuple[Rows, Rows]]) -> float:
         """Return the mean log-likelihood of held-out rows after short runs."""
-        total, total_weight = 0.0, 0.0
+        values, weights = [], []
         for training, held_out in parts:
             start, compared = self.start(training), held_out.evenly_spaced(MAX_COMPARED)
             procedure = self._with_warmup(SHORT_WARMUP) if self._needs_warmup(start, training) else self
             n_epochs = math.ceil(CHOICE_SHARE * procedure.stopping.max_epochs)
             name = f"{self.architecture.n_components} components"
             run = procedure.train(training, n_epochs, held_out, start, name)
-            total += float(row_log_likelihoods(run.model, compared).mean()) * held_out.total_weight
-            total_weight += held_out.total_weight
-        return total / total_weight
+            values.append(row_log_likelihoods(run.model, compared))
+            weights.append(row_weights(compared).to(values[-1]))
+        weight = torch.cat(weights)
+        return float(weight @ torch.cat(values) / weight.sum())
 
     def _parts(self, rows: Rows, n_splits: int, n_folds: int) -> list[tuple[Rows, Rows]]:
         """Return training and held-out rows of the first `n_folds` of `n_splits` folds."""

@@ -107,7 +107,7 @@ class LatentSpaceDisplay:
         """
         steps = DisplayedSteps.of(estimator)
         Z = steps.encode(steps.shown(X))
-        components = _components(steps.activity(Z), components)
+        components = choose_components(steps.activity(Z), components)
         return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
 
     @classmethod
@@ -134,7 +134,7 @@ class LatentSpaceDisplay:
             Display with the drawn objects as attributes.
         """
         Z = check_array(Z, input_name="Z")
-        components = _components(Z.var(axis=0), components)
+        components = choose_components(Z.var(axis=0), components)
         return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
 
     def plot(self, ax=None, *, scatter_kwargs=None):
@@ -247,14 +247,8 @@ class Colors:
         return ax.legend(lines, list(map(str, self.handles)), ncols=n_columns, fontsize="small", **place), None
 
 
-def _components(activity: np.ndarray, components) -> np.ndarray:
-    """Return the given components in their order, or the most active ones in ascending order."""
-    chosen = choose_components(activity, components)
-    return np.sort(chosen) if components is None else chosen
-
-
 def choose_components(activity: np.ndarray, components, most: int = MAX_COMPONENTS) -> np.ndarray:
-    """Return the indices of the components to draw; for None, the `most` most active ones first.
+    """Return the indices of the components to draw; for None, the `most` most active ones in ascending order.
 
     Raises
     ------
@@ -263,7 +257,7 @@ def choose_components(activity: np.ndarray, components, most: int = MAX_COMPONEN
     """
     n_components = len(activity)
     if components is None:
-        return np.argsort(-np.asarray(activity), kind="stable")[:most]
+        return np.sort(np.argsort(-np.asarray(activity), kind="stable")[:most])
     chosen = np.asarray(components)
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not ((chosen >= 0) & (chosen < n_components)).all():
         raise ValueError(

@@ -124,8 +124,8 @@ class TraversalDisplay:
         components : array-like of int, default=None
             Indices of the components to traverse. Two components span a plane; other numbers of
             components change one at a time. None takes up to eight components, those with the
-            largest `kl_per_component_`. Without this attribute, it takes those with the largest
-            variance of the codes.
+            largest `kl_per_component_`, in ascending order. Without this attribute, it takes those
+            with the largest variance of the codes.
         n_steps : int, default=11
             Number of values of each component. Must be at least 2.
         index : int, default=None
