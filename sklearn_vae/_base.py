@@ -39,6 +39,7 @@ from sklearn_vae._training.diagnostics import (
     latent_statistics,
 )
 from sklearn_vae._training.fit import FitProcedure, Seeds, Stopping, TrainingResult
+from sklearn_vae._training.partial_fit import train_epoch
 from sklearn_vae._training.progress import CallbackSupportMixin, Progress
 from sklearn_vae._training.recipe import STEPS_BETWEEN_VALIDATIONS, Recipe, Rules
 from sklearn_vae._training.resume_checks import check_training_state
@@ -565,6 +566,21 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             attributes["kl_per_component_"] = statistics["kl"][1]
         if self._scales_latents:
             attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
+        return attributes
+
+    def _train_chunk(
+        self, rows: Rows, weight_unit: float, rules: Callable[[int], Rules], state: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Train for one epoch on a chunk of rows (``partial_fit``), and return all fitted attributes.
+
+        `rules` takes the number of rows of the first chunk. `state` is that of training, without entries in the first
+        call.
+        """
+        first, n_rows = not state, state.get("n_rows", len(rows))
+        procedure = self._procedure(rows, rules(n_rows), Progress(self), continues=not first, in_chunks=True)
+        run, resumable = train_epoch(procedure, rows, None if first else self._past_run(), state)
+        attributes = self._fitted_attributes(rows, weight_unit, procedure, run, None if first else n_rows)
+        attributes["_training_state"] |= resumable
         return attributes
 
     def _past_run(self) -> TrainingResult:

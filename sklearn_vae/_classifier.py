@@ -39,7 +39,6 @@ from sklearn_vae._model.vae import VAE
 from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
 from sklearn_vae._semi_supervised.mixture_fit import fit_class_mixture, update_class_mixture
 from sklearn_vae._training.fit import FitProcedure, Seeds, TrainingResult
-from sklearn_vae._training.partial_fit import train_epoch
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import ClassifierRules
 from sklearn_vae._validation import check_n_samples, check_noise, check_sample_weight, unless_auto
@@ -557,15 +556,10 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
             row_weight = np.ones(len(rows)) if weight is None else weight
             # The last class weight is that of unlabelled rows, whose index is -1.
             labels = Labels(codes, class_weight[codes], row_weight, n_classes)
-            n_rows = state.get("n_rows", len(rows))
-            rules = ClassifierRules(n_rows, n_rows)
-            procedure = self._procedure(rows, rules, Progress(self), continues=not first, in_chunks=True)
-            run, state = train_epoch(procedure, labels.of(rows), None if first else self._past_run(), state)
-            attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
-            attributes["_training_state"] |= state
-            if procedure.architecture.generative:
-                earlier = None if first else self._training_state["statistics"].get("classes")
-                shares, attributes["class_prior_"] = update_class_mixture(run.model, rows, labels, earlier)
+            attributes = self._train_chunk(labels.of(rows), unit, lambda n: ClassifierRules(n, n), state)
+            if attributes["_architecture"].generative:
+                model, earlier = attributes["_fitted_model"].model, state.get("statistics", {}).get("classes")
+                shares, attributes["class_prior_"] = update_class_mixture(model, rows, labels, earlier)
                 attributes["_training_state"]["statistics"]["classes"] = shares
             self._set_fitted(attributes)
         return self

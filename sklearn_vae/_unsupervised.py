@@ -18,7 +18,6 @@ from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.diagnostics import warn_if_improving, warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
-from sklearn_vae._training.partial_fit import train_epoch
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
 from sklearn_vae._training.restart import new_start, seen_in
@@ -125,15 +124,7 @@ class UnsupervisedVAE(BaseVAE):
             X = self._check_rows(X, reset=first, min_rows=min_rows)
             state = {} if first else self._training_state
             weight, unit = check_sample_weight(sample_weight, X, state.get("weight_unit"), min_rows)
-            rows = self._rows(X, weight)
-            n_rows = state.get("n_rows", len(rows))
-            procedure = self._procedure(
-                rows, TransformerRules(n_rows), Progress(self), continues=not first, in_chunks=True
-            )
-            run, state = train_epoch(procedure, rows, None if first else self._past_run(), state)
-            attributes = self._fitted_attributes(rows, unit, procedure, run, None if first else n_rows)
-            attributes["_training_state"] |= state
-            self._set_fitted(attributes)
+            self._set_fitted(self._train_chunk(self._rows(X, weight), unit, TransformerRules, state))
         return self
 
     @available_if(check_generative)

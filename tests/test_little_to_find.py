@@ -115,12 +115,13 @@ def test_a_run_that_max_iter_ends_too_early_warns():
     assert vae.n_iter_ == 10 and vae.validation_scores_[-1] == max(vae.validation_scores_)
 
 
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("params", [{"max_iter": "auto"}, {"max_iter": 400}, {"early_stopping": False, "max_iter": 10}])
 def test_other_runs_do_not(params):
-    # Warnings are errors.
     VAETransformer(**params, random_state=0).fit(load_digits().data[:300, 20:30])
 
 
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 def test_a_rise_that_is_small_beside_the_whole_one_is_no_reason_to_warn():
     warn_if_improving([0.0, 0.05, 0.14], 2)
     warn_if_improving([0.0, 10.0, 10.9], 2)
