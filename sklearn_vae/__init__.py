@@ -1,6 +1,7 @@
 """Variational autoencoders behind scikit-learn's API."""
 
-from sklearn_vae import displays
+import importlib
+
 from sklearn_vae._classifier import VAEClassifier
 from sklearn_vae._image_flattener import ImageFlattener
 from sklearn_vae._imputer import VAEImputer
@@ -19,3 +20,10 @@ __all__ = [
     "displays",
     "sample",
 ]
+
+
+def __getattr__(name: str):
+    # The displays are imported when they are first used, because they take a tenth of the time of the package.
+    if name == "displays":
+        return importlib.import_module("sklearn_vae.displays")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,6 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn import get_config
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_vae._base import BaseVAE
@@ -161,6 +160,8 @@ def _as_frame(rows, first) -> Any:
 
 def _flat(estimator) -> Iterator[Any]:
     """Yield the steps of an estimator, including those of nested pipelines and of best estimators of searches."""
+    from sklearn.pipeline import Pipeline
+
     if isinstance(estimator, Pipeline):
         for _, step in estimator.steps:
             yield from _flat(step)

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import sklearn_vae
+
 REQUIREMENTS = "sklearn, torch, skorch"
 CODE = f"""
 import sys, {REQUIREMENTS}
@@ -31,3 +33,12 @@ def test_import_adds_no_other_package(added):
 def test_import_leaves_slow_parts_of_scikit_learn_for_later(added, name):
     """They take longer to load than all of this package."""
     assert name not in added
+
+
+def test_displays_come_with_the_package_when_they_are_used(added):
+    assert "sklearn_vae.displays" not in added
+    code = "import sklearn_vae; print(sklearn_vae.displays.KLDisplay.__name__)"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed == "KLDisplay\n"
+    with pytest.raises(AttributeError, match="module 'sklearn_vae' has no attribute 'plots'"):
+        sklearn_vae.plots  # noqa: B018
