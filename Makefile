@@ -59,6 +59,7 @@ bench:
 	$(BENCHMARKS)/panel.py --sets wine glass sonar ionosphere vowel --components 2 8 --splits 1 \
 		--methods VAETransformer PCA FactorAnalysis
 	$(BENCHMARKS)/anomalies.py --sets wine thyroid glass ionosphere --cheap --splits 1
+	$(BENCHMARKS)/imbalance.py --sets haberman glass ecoli
 	$(BENCHMARKS)/memory.py --parts peers --tasks fit --rows 20000 --repeats 1
 	$(BENCHMARKS)/scaling.py --max-size 1e6
 

@@ -169,7 +169,8 @@ def _flat(estimator) -> Iterator[Any]:
         yield from _flat(estimator.best_estimator_)
     elif hasattr(estimator, "estimator") and hasattr(estimator, "refit"):
         raise NotFittedError(f"expected a fitted search with refit=True, got {estimator!r}; call fit first.")
-    elif estimator is not None and not isinstance(estimator, str):
+    elif estimator is not None and not isinstance(estimator, str) and not hasattr(estimator, "fit_resample"):
+        # Samplers of imbalanced-learn change only the rows of a fit.
         yield estimator
 
 

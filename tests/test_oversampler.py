@@ -19,9 +19,10 @@ from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks as scikit_learn_checks
 from small_estimators import small_classifier
 
-from sklearn_vae import VAEOverSampler
+from sklearn_vae import VAEOverSampler, sample
 from sklearn_vae._model import posterior_samples
 from sklearn_vae.likelihoods import Poisson
 
@@ -41,6 +42,11 @@ def imbalanced(n=200, seed=0):
 
 @parametrize_with_checks([small_sampler()])
 def test_check_of_imbalanced_learn(estimator, check):
+    check(estimator)
+
+
+@scikit_learn_checks([small_sampler()])
+def test_check_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -212,6 +218,21 @@ def test_labels_may_be_of_any_kind(labels):
     assert y_new.dtype == labels.dtype and len(set(Counter(y_new).values())) == 1
 
 
+def test_balanced_classes_get_no_rows():
+    X, y = table()
+    X, y = X.iloc[80:], pd.Series(y[80:], index=X.index[80:])
+    X_new, y_new = small_sampler().fit_resample(X, y)
+    pd.testing.assert_frame_equal(X_new, X.reset_index(drop=True))
+    pd.testing.assert_series_equal(y_new, y.reset_index(drop=True))
+
+
+def test_rows_are_drawn_in_chunks(monkeypatch):
+    X, y = imbalanced()
+    monkeypatch.setattr(posterior_samples, "CHUNK_SIZE", 7 * X.shape[1])
+    X_new, y_new = small_sampler().fit_resample(X, y)
+    assert len(X_new) == len(y_new) == 2 * np.bincount(y).max() and len(np.unique(X_new, axis=0)) == len(X_new)
+
+
 # Randomness
 
 
@@ -243,6 +264,16 @@ def test_search_over_a_pipeline_of_imbalanced_learn():
     assert len(search.predict(X)) == len(X) and search.best_score_ > y.mean()
 
 
+def test_samples_of_a_pipeline_with_a_sampler():
+    X, y = imbalanced()
+    steps = [("scale", StandardScaler()), ("sample", small_sampler()), ("classify", small_classifier())]
+    pipeline = Pipeline(steps).fit(X, y)
+    drawn, labels = sample(pipeline, 5, random_state=0)
+    rows, expected = pipeline[-1].sample(5, random_state=0)
+    np.testing.assert_array_equal(drawn, pipeline[0].inverse_transform(rows))
+    np.testing.assert_array_equal(labels, expected)
+
+
 # Wrong input
 
 
@@ -253,6 +284,7 @@ def test_search_over_a_pipeline_of_imbalanced_learn():
         ({"sampling_strategy": {1: 5}}, "number of samples"),
         ({"sampling_strategy": 2.0}, "'sampling_strategy' parameter"),
         ({"vae_estimator": small_classifier(generative_weight=0)}, r"with a model p\(x\), got VAEClassifier"),
+        ({"vae_estimator": small_classifier(objective="none")}, "'objective' parameter of VAEClassifier"),
         ({"vae_estimator": LogisticRegression()}, "'vae_estimator' parameter"),
     ],
 )

@@ -148,7 +148,12 @@ def test_package_declares_what_it_always_imports():
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("sklearn_vae", ["plot", "progress"]), ("tests", ["test"]), ("examples", ["docs"]), ("docs", ["docs", "bench"])],
+    [
+        ("sklearn_vae", ["imbalance", "plot", "progress"]),
+        ("tests", ["test"]),
+        ("examples", ["docs"]),
+        ("docs", ["docs", "bench"]),
+    ],
 )
 def test_every_import_is_declared(folder, extras):
     assert imported(folder, ast.walk) <= set(distributions(*extras))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_vae._data.rows import CHUNK_SIZE
 from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 
@@ -64,6 +65,12 @@ class RowsOfClass:
         X : ndarray of shape (n_samples, n_features)
             Rows in the data's units. Categories are one-hot columns plus changes of their probabilities.
         """
+        chunk = max(1, CHUNK_SIZE // self.residual.shape[1])
+        sizes = [min(chunk, n_samples - start) for start in range(0, n_samples, chunk)]
+        return np.concatenate([self._sample(size, limits, rng) for size in sizes])
+
+    def _sample(self, n_samples: int, limits: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+        """Draw as many rows as fit in memory."""
         kept = np.empty((n_samples, self.residual.shape[1]), self.residual.dtype)
         best = np.full(n_samples, -np.inf)
         for _ in range(N_CANDIDATES):
