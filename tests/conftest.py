@@ -1,6 +1,7 @@
 """Small data and fitted models that several test modules share."""
 
 import importlib.util
+import inspect
 import os
 import pickle
 import random
@@ -31,12 +32,23 @@ def pytest_configure(config):
     config.pluginmanager.register(Figures())
 
 
+def lacking(page):
+    """Return what a page of the documentation needs and this environment lacks, or None."""
+    if page == "progress.rst" and importlib.util.find_spec("sklearn.callback") is None:
+        return "scikit-learn before 1.9 has no callbacks"
+    if page == "onnx.rst":
+        if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript")):
+            return "the extra onnx is not installed"
+        if not inspect.signature(torch.onnx.export).parameters["dynamo"].default:
+            return "torch before 2.9 exports to ONNX differently"
+    return None
+
+
 def pytest_collection_modifyitems(items):
-    """Leave out the page on callbacks where scikit-learn has none (before 1.9)."""
-    if importlib.util.find_spec("sklearn.callback") is None:
-        for item in items:
-            if item.path.name == "progress.rst":
-                item.add_marker(pytest.mark.skip(reason="scikit-learn before 1.9 has no callbacks"))
+    """Leave out the pages that cannot run here."""
+    for item in items:
+        if reason := lacking(item.path.name):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

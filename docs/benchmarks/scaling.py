@@ -33,12 +33,15 @@ AXES: dict[str, list[tuple[int, int]]] = {
 }
 
 
-def curved_rows(n_rows: int, n_features: int) -> np.ndarray:
-    """Return noisy float32 rows on a curved manifold, generated in blocks without large temporary arrays."""
+def curved_rows(n_rows: int, n_features: int, X: np.ndarray | None = None) -> np.ndarray:
+    """Return noisy float32 rows on a curved manifold, generated in blocks without large temporary arrays.
+
+    They are written to the array `X`, if one is given.
+    """
     rng = np.random.default_rng(0)
     inner = rng.standard_normal((N_LATENTS, N_UNITS), dtype=np.float32)
     outer = rng.standard_normal((N_UNITS, n_features), dtype=np.float32) / np.float32(np.sqrt(N_UNITS))
-    X = np.empty((n_rows, n_features), dtype=np.float32)
+    X = np.empty((n_rows, n_features), dtype=np.float32) if X is None else X
     for block in np.split(X, range(N_BLOCK_ROWS, n_rows, N_BLOCK_ROWS)):
         rng.standard_normal(dtype=np.float32, out=block)
         block *= NOISE
