@@ -166,10 +166,14 @@ def test_oldest_versions_tested_are_those_declared():
 # Files for readers and hosts
 
 
-def test_readme_reads_alike_on_a_package_index():
-    text = ROOT.joinpath(PROJECT["readme"]).read_text()
-    links = re.findall(r"\]\(([^)]*)\)|(?:src|href)=[\"']([^\"']*)|^\[[^]]*\]:\s*(\S+)", text, flags=re.MULTILINE)
-    assert not links
+def test_readme_links_only_to_small_pictures():
+    """A package index shows their alternative texts as long as the repository has no address."""
+    text, picture = ROOT.joinpath(PROJECT["readme"]).read_text(), r"!\[([^]]+)\]\((docs/_static/[\w.]+)\)"
+    link = r"\]\(([^)]*)\)|(?:src|href)=[\"']([^\"']*)|^\[[^]]*\]:\s*(\S+)"
+    assert not re.findall(link, re.sub(picture, "", text), flags=re.MULTILINE)
+    pictures = re.findall(picture, text)
+    assert len(pictures) == 3
+    assert all(0 < ROOT.joinpath(path).stat().st_size < 150_000 for _, path in pictures)
 
 
 def test_no_file_names_an_address_that_is_not_published():
