@@ -2,7 +2,7 @@
 Displays of a fitted model
 ==========================
 
-:mod:`sklearn_vae.displays` draws the loss curve of a fitted model, its latent space, reconstructions, samples,
+``sklearn_vae.displays`` draws the loss curve of a fitted model, its latent space, reconstructions, samples,
 traversals and the KL per component. The displays follow scikit-learn's: ``from_estimator`` takes an estimator, a
 pipeline or a search, computes the data and draws them, on your axes if you give any. This example draws images and then
 a table.
