@@ -11,7 +11,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check --constraint $(CONS
 # One thread per process: searches run several processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-oldest coverage lint docs build bench clean
+.PHONY: demo test test-oldest coverage lint docs pictures build bench clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python examples/plot_digits_pipeline.py
@@ -40,6 +40,13 @@ lint: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "pages: docs/_build/html/index.html"
+
+# The pictures of README.md.
+PICTURES = displays_map.png images_samples.png missing_cells_table.png
+pictures: $(VENV)/.docs
+	for name in displays images missing_cells; do \
+		OUTPUT_DIR=build/pictures $(BIN)/python examples/plot_$$name.py || exit 1; done
+	cd build/pictures && cp $(PICTURES) ../../docs/_static
 
 build: $(VENV)/.build
 	rm -rf dist

@@ -20,8 +20,10 @@ version = release = sklearn_vae.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
     "myst_parser",
     "numpydoc",
+    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "benchmarks/README.md", "benchmarks/results"]
@@ -41,7 +43,7 @@ html_theme_options = {
     "header_links_before_dropdown": 8,
     "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -52,6 +54,11 @@ html_sidebars = {page: [] for page in ("index", "install", "quickstart", "benchm
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+
+# A copied example has neither prompts nor output. What the gallery's scripts print has no button.
+copybutton_selector = "div:not(.sphx-glr-script-out) > div.highlight > pre"
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 
 # From the first to read to the longest; what is not named comes last.
 examples_order = [
@@ -99,6 +106,17 @@ def visit_displaymath(self, node):
     raise docutils.nodes.SkipNode
 
 
+def issues(name, rawtext, text, *args, **options):
+    """Link each owner/name#number to its thread on GitHub; a lone #number belongs to the repository before it."""
+    nodes, repository = [], None
+    for separator, named, number in re.findall(r"([,;]?\s*)([\w.-]+/[\w.-]+)?(#\d+)", text):
+        repository = named or repository
+        address = f"https://github.com/{repository}/issues/{number[1:]}"
+        nodes += [docutils.nodes.Text(separator), docutils.nodes.reference("", named + number, refuri=address)]
+    return nodes, []
+
+
 def setup(app):
-    """Register what writes formulas."""
+    """Register what writes formulas and links to issues."""
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
+    app.add_role("issues", issues)

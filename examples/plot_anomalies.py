@@ -15,6 +15,8 @@ As a script, this example saves the figure in the folder ``outputs``, or in the 
 # -------
 # The area under the ROC curve is the probability that an unknown digit gets a lower score than a known one.
 
+# sphinx_gallery_dummy_images=1
+
 import os
 from pathlib import Path
 

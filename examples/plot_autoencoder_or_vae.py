@@ -16,6 +16,8 @@ As a script, this example saves the figure in the folder ``outputs``, or in the 
 # Reconstructions are compared with the noisy test rows and with the clean waves, which no model has seen. The noise has
 # a variance of 0.09: a smaller error to the noisy rows means that the model has encoded some of the noise.
 
+# sphinx_gallery_dummy_images=1
+
 import os
 from pathlib import Path
 

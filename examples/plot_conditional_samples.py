@@ -17,6 +17,8 @@ As a script, this example saves the figure in the folder ``outputs``, or in the 
 # mixture of Gaussians is fitted to the latent variables of each class. A sample decodes a draw from this mixture and
 # adds the noise of the likelihood. ``inverse_transform`` returns images without noise.
 
+# sphinx_gallery_dummy_images=1
+
 import os
 from pathlib import Path
 

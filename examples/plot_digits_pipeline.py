@@ -17,6 +17,8 @@ environment variable ``OUTPUT_DIR`` names.
 # step. Pixels share one scale and are not standardised; the components are standardised before the classifier. One
 # split of the training rows keeps the search short; ``cv=5`` takes five times as long.
 
+# sphinx_gallery_dummy_images=1
+
 import os
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 Displays of a fitted model
 ==========================
 
-:mod:`sklearn_vae.displays` draws the loss curve of a fitted model, its latent space, reconstructions, samples,
+``sklearn_vae.displays`` draws the loss curve of a fitted model, its latent space, reconstructions, samples,
 traversals and the KL per component. The displays follow scikit-learn's: ``from_estimator`` takes an estimator, a
 pipeline or a search, computes the data and draws them, on your axes if you give any. This example draws images and then
 a table.
@@ -15,13 +15,13 @@ As a script, this example saves the figures in the folder ``outputs``, or in the
 # Images
 # ------
 # The pipeline starts with images, so the displays know their shape. For rows of pixels, pass ``image_shape=(8, 8)``.
-# With two components the latent space is a plane. At the bottom right, each decoded image is drawn at its position in
-# this plane.
+# The first display is the loss.
+
+# sphinx_gallery_dummy_images=12
 
 import os
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import train_test_split
@@ -47,16 +47,25 @@ train, test, y_train, y_test = train_test_split(
     digits.images, digits.target, train_size=1000, stratify=digits.target, random_state=0
 )
 plane = make_pipeline(ImageFlattener(), VAETransformer(n_components=2, random_state=0)).fit(train)
+loss = LossCurveDisplay.from_estimator(plane)
+loss.figure_.savefig(output / "displays_loss.png", dpi=110)
 
-figure, axes = plt.subplots(2, 2, figsize=(11, 9), height_ratios=[1, 2], layout="constrained")
-LossCurveDisplay.from_estimator(plane, ax=axes[0, 0])
-ReconstructionDisplay.from_estimator(plane, test[:10], ax=axes[0, 1], image_kwargs=ink)
-LatentSpaceDisplay.from_estimator(plane, test, y_test, ax=axes[1, 0])
-TraversalDisplay.from_estimator(plane, train, n_steps=15, ax=axes[1, 1], image_kwargs=ink)
-titles = ["loss", "test images and reconstructions", "posterior means of test images", "decoded grid"]
-for ax, title in zip(axes.flat, titles, strict=True):
-    ax.set_title(title)
-figure.savefig(output / "displays_images.png", dpi=110)
+# %%
+# Test images are above their reconstructions from two numbers.
+
+pairs = ReconstructionDisplay.from_estimator(plane, test[:10], image_kwargs=ink)
+pairs.figure_.savefig(output / "displays_reconstructions.png", dpi=110)
+
+# %%
+# With two components the latent space is a plane. The grid has decoded images at their positions in this plane.
+
+latents = LatentSpaceDisplay.from_estimator(plane, test, y_test)
+latents.figure_.savefig(output / "displays_map.png", dpi=110)
+
+# %%
+
+grid = TraversalDisplay.from_estimator(plane, train, n_steps=15, image_kwargs=ink)
+grid.figure_.savefig(output / "displays_grid.png", dpi=110)
 
 # %%
 # More components, and classes
@@ -81,19 +90,26 @@ traversal.figure_.savefig(output / "displays_traversal.png", dpi=110)
 # %%
 # A table
 # -------
-# Thirteen measurements of wines have different units, so a scaler comes first; the displays invert it. The
-# reconstruction error of each column is relative to the error of the column's mean. The traversal shows which columns
-# rise (red) and fall (blue) with a component.
+# Thirteen measurements of wines have different units, so a scaler comes first; the displays invert it. The first figure
+# has the KL divergence of each component, in nats.
 
 X, cultivar = load_wine(return_X_y=True, as_frame=True)
 wine = make_pipeline(StandardScaler(), VAEClassifier(n_components=4, random_state=0)).fit(X, cultivar)
 
-figure, axes = plt.subplots(2, 2, figsize=(13, 9), width_ratios=[1, 1.2], layout="constrained")
-KLDisplay.from_estimator(wine, ax=axes[0, 0])
-LatentSpaceDisplay.from_estimator(wine, X, cultivar, components=[0, 1], ax=axes[0, 1])
-ReconstructionDisplay.from_estimator(wine, X, ax=axes[1, 0])
-TraversalDisplay.from_estimator(wine, X, ax=axes[1, 1])
-figure.savefig(output / "displays_table.png", dpi=110)
+activity = KLDisplay.from_estimator(wine)
+activity.figure_.savefig(output / "displays_activity.png", dpi=110)
+
+# %%
+# The reconstruction error of each column is relative to the error of the column's mean.
+
+errors = ReconstructionDisplay.from_estimator(wine, X)
+errors.figure_.savefig(output / "displays_table_errors.png", dpi=110)
+
+# %%
+# The traversal shows which columns rise (red) and fall (blue) with a component.
+
+traversal = TraversalDisplay.from_estimator(wine, X)
+traversal.figure_.savefig(output / "displays_table_traversal.png", dpi=110)
 
 # %%
 # Samples of a table are compared with the data by column, here within each class.

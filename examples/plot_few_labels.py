@@ -17,6 +17,8 @@ As a script, this example saves the figure in the folder ``outputs``, or in the 
 # with one row of each digit. The first rows keep their label, so every digit has one. The label of the other rows
 # becomes -1.
 
+# sphinx_gallery_dummy_images=1
+
 import os
 import warnings
 from pathlib import Path

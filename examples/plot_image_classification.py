@@ -16,6 +16,8 @@ As a script, this example saves the figure in the folder ``outputs``, or in the 
 # ------------------------------------------
 # :class:`~sklearn_vae.VAETransformer` is a transformer like `PCA`. It uses the images only.
 
+# sphinx_gallery_dummy_images=1
+
 import os
 from pathlib import Path
 

@@ -19,6 +19,8 @@ As a script, this example saves the figures in the folder ``outputs``, or in the
 # ``cv=5`` takes five times as long. The prior "vamp" is a mixture of posteriors; its samples resemble digits more than
 # those of one normal distribution.
 
+# sphinx_gallery_dummy_images=4
+
 import os
 from pathlib import Path
 

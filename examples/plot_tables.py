@@ -15,7 +15,7 @@ As a script, this example saves the figures in the folder ``outputs``, or in the
 # The 442 patients of scikit-learn's diabetes data, with units and categories in place of codes. One cell in twenty is
 # removed.
 
-# sphinx_gallery_dummy_images=1
+# sphinx_gallery_dummy_images=5
 
 import os
 from pathlib import Path

@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.metadata
+import itertools
 import re
 import shutil
 import subprocess
@@ -171,10 +172,25 @@ def test_oldest_versions_tested_are_those_declared():
 # Files for readers and hosts
 
 
-def test_readme_reads_alike_on_a_package_index():
-    text = ROOT.joinpath(PROJECT["readme"]).read_text()
-    links = re.findall(r"\]\(([^)]*)\)|(?:src|href)=[\"']([^\"']*)|^\[[^]]*\]:\s*(\S+)", text, flags=re.MULTILINE)
-    assert not links
+def test_readme_links_only_to_small_pictures():
+    """A package index shows their alternative texts as long as the repository has no address."""
+    text, picture = ROOT.joinpath(PROJECT["readme"]).read_text(), r"!\[([^]]+)\]\((docs/_static/[\w.]+)\)"
+    link = r"\]\(([^)]*)\)|(?:src|href)=[\"']([^\"']*)|^\[[^]]*\]:\s*(\S+)"
+    assert not re.findall(link, re.sub(picture, "", text), flags=re.MULTILINE)
+    pictures = re.findall(picture, text)
+    assert len(pictures) == 3
+    assert all(0 < ROOT.joinpath(path).stat().st_size < 150_000 for _, path in pictures)
+
+
+def test_pages_show_figures_that_examples_draw():
+    pages = [*ROOT.glob("docs/*.rst"), *ROOT.glob("docs/guide/*.rst")]
+    figures = [re.findall(r"images/sphx_glr_(plot_\w+)_(\d{3})\.png", page.read_text()) for page in pages]
+    assert any(figures)
+    for name, number in itertools.chain(*figures):
+        text = ROOT.joinpath("examples", f"{name}.py").read_text()
+        # A build that does not run the examples puts this number of images in place of the figures.
+        declared = re.search(r"^# sphinx_gallery_dummy_images=(\d+)$", text, flags=re.MULTILINE)
+        assert declared and int(number) <= int(declared[1]) == text.count("savefig("), name
 
 
 def test_no_file_names_an_address_that_is_not_published():
