@@ -6,6 +6,7 @@ from sklearn_vae._classifier import VAEClassifier
 from sklearn_vae._image_flattener import ImageFlattener
 from sklearn_vae._imputer import VAEImputer
 from sklearn_vae._labelled_kfold import LabelledKFold
+from sklearn_vae._outliers import VAEOutlierDetector
 from sklearn_vae._oversampler import VAEOverSampler
 from sklearn_vae._steps import sample
 from sklearn_vae._transformer import VAETransformer
@@ -16,6 +17,7 @@ __all__ = [
     "LabelledKFold",
     "VAEClassifier",
     "VAEImputer",
+    "VAEOutlierDetector",
     "VAEOverSampler",
     "VAETransformer",
     "__version__",

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted, validate_data
 
-from sklearn_vae._data.devices import FLOAT64, isolate, isolated, resolve_device
+from sklearn_vae._data.devices import isolate, isolated, resolve_device
 from sklearn_vae._data.image_rows import image_shape_of
 from sklearn_vae._data.ppca import fit_moments, n_components_of
 from sklearn_vae._data.rows import Rows
@@ -30,7 +29,7 @@ from sklearn_vae._model.inference import FittedModel, Inference
 from sklearn_vae._model.persistence import rebuild, to_arrays, versions, warn_of_other_versions
 from sklearn_vae._model.same import same
 from sklearn_vae._model.state_checks import check_fitted_state, check_stored, check_versions, expect
-from sklearn_vae._model.vae import MAX_DRAWS, VAE
+from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.diagnostics import (
     blend,
     check_finite,
@@ -216,13 +215,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         """
         X = self._check_new_rows(X)
         self._validate_params()
-        n_draws = int(self.n_draws)
-        noise = torch.randn(
-            (n_draws, 1, self._architecture.n_components),
-            generator=torch.Generator("cpu").manual_seed(0),
-            **FLOAT64,
-        )
-        return self._fitted_model.inference.map(partial(VAE.log_likelihood, noise=noise), X, min(n_draws, MAX_DRAWS))
+        return self._fitted_model.inference.log_likelihoods(X, int(self.n_draws))
 
     @property
     def module_(self) -> VAE:

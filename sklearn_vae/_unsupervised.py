@@ -63,6 +63,15 @@ class UnsupervisedVAE(BaseVAE):
             If a `max_iter` other than "auto" ended training while the score of held-out rows was
             still rising.
         """
+        run, rows = self._fit(X, y, sample_weight)
+        if run.n_epochs_run and hasattr(self, "kl_per_component_"):
+            warn_if_unused(self.kl_per_component_, rows)
+        if run.scores and self.max_iter == run.n_epochs_run:
+            warn_if_improving(run.scores, run.n_epochs_run)
+        return self
+
+    def _fit(self, X, y=None, sample_weight=None, n_folds: int | None = None) -> tuple[TrainingResult, Rows]:
+        """Fit the model, and return the result of its training, and the rows; `n_folds` is as in `_run`."""
         continues = self.warm_start and self.__sklearn_is_fitted__()
         with self._fitting(continues):
             checked = self._check_rows(X, reset=not continues)
@@ -74,16 +83,12 @@ class UnsupervisedVAE(BaseVAE):
             previous = copy.deepcopy(self._fitted_model.model) if continues else None
             if previous is not None and new_start(procedure, previous, rows, seen) is not None:
                 previous = None
-            run = self._run(procedure, rows, previous)
+            run = self._run(procedure, rows, previous, n_folds)
             attributes = self._fitted_attributes(rows, unit, procedure, run)
             attributes["_training_state"]["seen"] = seen._asdict()
             self._set_fitted(attributes)
             progress.end(dict)
-        if run.n_epochs_run and hasattr(self, "kl_per_component_"):
-            warn_if_unused(self.kl_per_component_, rows)
-        if run.scores and self.max_iter == run.n_epochs_run:
-            warn_if_improving(run.scores, run.n_epochs_run)
-        return self
+        return run, rows
 
     @_fit_context(prefer_skip_nested_validation=True)
     @isolate
@@ -177,8 +182,13 @@ class UnsupervisedVAE(BaseVAE):
         """
         return float(np.mean(self.score_samples(X)))
 
-    def _run(self, procedure: FitProcedure, rows: Rows, previous: VAE | None) -> TrainingResult:
-        """Train the model with the stopping rule for this number of rows."""
+    def _run(
+        self, procedure: FitProcedure, rows: Rows, previous: VAE | None, n_folds: int | None = None
+    ) -> TrainingResult:
+        """Train the model with the stopping rule for this number of rows.
+
+        With `n_folds`, so many folds of a small data set are held out in turn, instead of the number for stopping.
+        """
         n_rows = len(rows)
         if procedure.sizes and n_rows >= N_SPLITS:
             procedure = procedure.with_best_size(rows, N_SPLITS, TransformerRules(n_rows).n_folds)
@@ -188,6 +198,6 @@ class UnsupervisedVAE(BaseVAE):
         if previous is None and n_rows < N_SPLITS:
             return procedure.train(rows, 0)
         if previous is None and rules.is_small:
-            return procedure.fit_cross_validated(rows, N_SPLITS, rules.n_folds)
+            return procedure.fit_cross_validated(rows, N_SPLITS, n_folds or rules.n_folds)
         n_held_out = min(max(round(self.validation_fraction * n_rows), 1), MAX_HELD_OUT, n_rows - 1)
         return procedure.fit_held_out(rows, n_held_out, previous)

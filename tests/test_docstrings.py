@@ -12,7 +12,14 @@ from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
 
-from sklearn_vae import ImageFlattener, VAEClassifier, VAEImputer, VAEOverSampler, VAETransformer
+from sklearn_vae import (
+    ImageFlattener,
+    VAEClassifier,
+    VAEImputer,
+    VAEOutlierDetector,
+    VAEOverSampler,
+    VAETransformer,
+)
 
 PUBLIC = public_objects()
 CLASSES = [value for _, value in PUBLIC if inspect.isclass(value)]
@@ -69,12 +76,15 @@ def fitted_to_all(iris):
         VAETransformer: VAETransformer(2, **params).fit(frame),
         VAEClassifier: VAEClassifier(2, **params).fit(frame, np.arange(150) % 3),
         VAEImputer: VAEImputer(2, **params).fit(frame),
+        VAEOutlierDetector: VAEOutlierDetector(vae_estimator=VAETransformer(2, **params)).fit(frame),
         VAEOverSampler: VAEOverSampler(vae_estimator=VAEClassifier(2, **params)).fit(frame, np.arange(150) % 3),
         ImageFlattener: ImageFlattener().fit(iris.reshape(-1, 2, 2)),
     }
 
 
-@pytest.mark.parametrize("cls", [VAETransformer, VAEClassifier, VAEImputer, VAEOverSampler, ImageFlattener])
+@pytest.mark.parametrize(
+    "cls", [VAETransformer, VAEClassifier, VAEImputer, VAEOutlierDetector, VAEOverSampler, ImageFlattener]
+)
 def test_fitted_attributes_are_those_of_the_docstring(fitted_to_all, cls):
     documented = [name for name, _, _ in NumpyDocString(inspect.getdoc(cls))["Attributes"]]
     fitted = {name for name in vars(fitted_to_all[cls]) if name.endswith("_") and not name.startswith("_")}

@@ -19,7 +19,7 @@ FLOORS = [
     {"_base"},
     {"_latent", "_unsupervised"},
     {"_transformer", "_classifier", "_imputer"},
-    {"_oversampler", "_steps"},
+    {"_outliers", "_oversampler", "_steps"},
     {"displays"},
     {"__init__"},
 ]

@@ -68,22 +68,27 @@ SETS = [*ANOMALY_SETS, "mnist"]
 PIXELS = ("digits", "optdigits", "mnist")  # sets of pixels, whose columns share a unit
 
 
-def anomaly_split(name: str, seed: int) -> common.Split:
-    """Return a split with 70% of the normal rows for training; the test rows are the others and all anomalies.
+def anomaly_split(name: str, seed: int, contamination: float = 0.0) -> common.Split:
+    """Return a split with 70% of the normal rows for training; the test rows are the others and the anomalies.
 
-    Anomalies have y = 1. Columns are standardised by the training rows, and pixels by a common mean and standard
-    deviation. The anomalies of MNIST are one digit of its test set.
+    Anomalies have y = 1. `contamination` is their share among the training rows; at most half of them are there.
+    Columns are standardised by the training rows, and pixels by a common mean and standard deviation. The anomalies of
+    MNIST are one digit of its test set.
     """
     if name == "mnist":
         data = common.split(name, seed)
-        parts = [data.X_train[data.y_train != MNIST_DIGIT], data.X_test, data.y_test == MNIST_DIGIT]
+        X_train, X_test, is_anomaly = data.X_train[data.y_train != MNIST_DIGIT], data.X_test, data.y_test == MNIST_DIGIT
     else:
         X, is_anomaly = ANOMALY_SETS[name]()
         X_train, X_normal = train_test_split(X[~is_anomaly], test_size=0.3, random_state=seed)
-        parts = [X_train, np.concatenate([X_normal, X[is_anomaly]])]
-        parts.append(np.arange(len(parts[1])) >= len(X_normal))
-    X_train, X_test = scaled(*parts[:2], by_column=not name.startswith(PIXELS))
-    return common.Split(X_train, X_test, np.zeros(len(X_train), int), parts[2].astype(int))
+        X_test = np.concatenate([X_normal, X[is_anomaly]])
+        is_anomaly = np.arange(len(X_test)) >= len(X_normal)
+    n_moved = min(round(contamination / (1 - contamination) * len(X_train)), is_anomaly.sum() // 2)
+    moved = np.random.RandomState(seed).permutation(np.flatnonzero(is_anomaly))[:n_moved]
+    y_train = np.repeat([0, 1], [len(X_train), n_moved])
+    X_train, X_test = np.concatenate([X_train, X_test[moved]]), np.delete(X_test, moved, axis=0)
+    X_train, X_test = scaled(X_train, X_test, by_column=not name.startswith(PIXELS))
+    return common.Split(X_train, X_test, y_train, np.delete(is_anomaly, moved).astype(int))
 
 
 def scaled(X_train: np.ndarray, X_test: np.ndarray, by_column: bool) -> tuple[np.ndarray, np.ndarray]:

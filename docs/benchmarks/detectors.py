@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_vae import VAETransformer
+from sklearn_vae import VAEOutlierDetector, VAETransformer
 from sklearn_vae.likelihoods import Gaussian
 
 N_COMPONENTS = 8  # default of VAETransformer
@@ -63,6 +63,11 @@ def vae(X: np.ndarray, seed: int, n_components: int = N_COMPONENTS, **params) ->
     return Detector(VAETransformer(**{"n_components": k, "random_state": seed, **params}), minus_score_samples)
 
 
+def outlier_detector(X: np.ndarray, seed: int, contamination: float | str = "auto") -> Detector:
+    """Return a VAEOutlierDetector, which is told the share of anomalies among the training rows."""
+    return Detector(VAEOutlierDetector(contamination=contamination, random_state=seed), minus_score_samples)
+
+
 def linear(X: np.ndarray, seed: int, cls: type, score: Callable = minus_score_samples) -> Detector:
     """Return a linear model with the default number of components, or fewer for few columns."""
     return Detector(cls(min(N_COMPONENTS, X.shape[1] - 1), random_state=seed), score)
@@ -87,6 +92,7 @@ def pyod(X: np.ndarray, seed: int, name: str) -> Detector:
 
 
 OURS = "VAETransformer"
+DETECTOR = "VAEOutlierDetector"
 PYOD = [
     "VAE",
     "AutoEncoder",
@@ -103,6 +109,7 @@ PYOD = [
     "INNE",
 ]
 DETECTORS: dict[str, Callable[..., Detector]] = {
+    DETECTOR: outlier_detector,
     OURS: vae,
     f"{OURS}, per_column": partial(vae, likelihood=Gaussian(per_column=True)),
     f"{OURS}, 2 components": partial(vae, n_components=2),

@@ -13,11 +13,11 @@ from numpy.typing import DTypeLike
 from scipy import sparse
 from torch import Tensor, nn
 
-from sklearn_vae._data.devices import to_tensor
+from sklearn_vae._data.devices import FLOAT64, to_tensor
 from sklearn_vae._data.rows import CHUNK_SIZE
 from sklearn_vae._data.sparse_rows import Matrix, to_dense
 from sklearn_vae._model.layers import Layer, Layers
-from sklearn_vae._model.vae import VAE
+from sklearn_vae._model.vae import MAX_DRAWS, VAE
 
 # Largest number of array elements in a chunk with several draws per row, so that successive arrays stay in the cache.
 CHUNK_SIZE_OF_DRAWS = 2**18
@@ -140,6 +140,12 @@ class Inference:
         model = self.double if X.dtype == np.float64 else self.model
         chunk = max(1, (CHUNK_SIZE if n_draws == 1 else CHUNK_SIZE_OF_DRAWS) // (n_draws * max(self.width, X.shape[1])))
         return map_rows(partial(function, model), X, self.device, chunk)
+
+    def log_likelihoods(self, X: Matrix, n_draws: int) -> np.ndarray:
+        """Return estimates of log p(x) in nats, (n_rows,), with `n_draws` draws that are the same for all rows."""
+        generator = torch.Generator("cpu").manual_seed(0)
+        noise = torch.randn((n_draws, 1, self.model.n_components), generator=generator, **FLOAT64)
+        return self.map(partial(VAE.log_likelihood, noise=noise), X, min(n_draws, MAX_DRAWS))
 
     def sample(self, z: Tensor, generator: torch.Generator) -> np.ndarray:
         """Draw a row from p(x|z) for each row of `z`, in float64 and in chunks.

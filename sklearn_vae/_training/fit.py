@@ -131,6 +131,8 @@ class TrainingResult:
         Sufficient statistics of the likelihood's closed-form parameters on the held-out rows, at each validation.
     architecture : Architecture or None
         That of `model`, which held-out rows may have chosen; None for that of the procedure.
+    held_out : list of tuple of VAE and ndarray
+        Models, and the indices of the rows that were held out of their training.
     """
 
     model: VAE
@@ -144,6 +146,7 @@ class TrainingResult:
     counts: list[bool] = field(default_factory=list)
     optima: list[tuple[Tensor, ...]] = field(default_factory=list)
     architecture: Architecture | None = None
+    held_out: list[tuple[VAE, np.ndarray]] = field(default_factory=list)
 
     @property
     def best_score(self) -> float:
@@ -365,8 +368,13 @@ class FitProcedure:
 
     def _parts(self, rows: Rows, n_splits: int, n_folds: int) -> list[tuple[Rows, Rows]]:
         """Return training and held-out rows of the first `n_folds` of `n_splits` folds."""
-        folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(len(rows)))
-        return [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in islice(folds, n_folds)]
+        folds = self._folds(len(rows), n_splits, n_folds)
+        return [(rows.select(rows.tensor(a)), rows.select(rows.tensor(b))) for a, b in folds]
+
+    def _folds(self, n_rows: int, n_splits: int, n_folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Return the indices of training and held-out rows of the first `n_folds` of `n_splits` folds."""
+        folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(n_rows))
+        return islice(folds, n_folds)
 
     def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
         """Train on all rows for the maximum number of epochs."""
@@ -381,7 +389,8 @@ class FitProcedure:
         """
         order = torch.randperm(len(rows), generator=_generator(self.seeds.split)).to(rows.device)
         # Sorted indices make memory access sequential.
-        held_out, training = (rows.select(part.sort().values) for part in (order[:n_held_out], order[n_held_out:]))
+        index, others = (part.sort().values for part in (order[:n_held_out], order[n_held_out:]))
+        held_out, training = rows.select(index), rows.select(others)
         start = self.start(training) if model is None else model
         procedures = self.candidates(start, training) if model is None else [self]
         procedure = procedures[0]
@@ -401,6 +410,7 @@ class FitProcedure:
         start = self._start_of(start, procedure, training)
         run = procedure.train(training, procedure.stopping.max_epochs, held_out, start)
         measure_columns(run.model, training, [(run.model, training, held_out)])
+        run.held_out = [(run.model, index.cpu().numpy())]
         return run
 
     def fit_cross_validated(self, rows: Rows, n_splits: int, n_folds: int) -> TrainingResult:
@@ -434,7 +444,10 @@ class FitProcedure:
             held_out = torch.stack(values).sum(0)
             is_scored = held_out[1] + trained[1] > 0
             target.copy_(torch.where(is_scored, _normalised(held_out).maximum(_normalised(trained)), target))
-        measure_columns(final.model, rows, [(run.model, *part) for run, part in zip(runs, parts, strict=True)])
+        measured = [(run.model, *part) for run, part in zip(runs, parts, strict=True)]
+        measure_columns(final.model, rows, measured)
+        indices = [b for _, b in self._folds(len(rows), n_splits, n_folds)]
+        final.held_out = [(run.model, b) for run, b in zip(runs, indices, strict=True)]
         final.scores, final.counts = scores.tolist(), runs[longest].counts
         final.epochs = [step / n_batches for step in steps]
         final.n_epochs_run = max(run.n_epochs_run for run in runs)

@@ -1,6 +1,7 @@
 """Display classes that plot fitted estimators; they require matplotlib."""
 
 from sklearn_vae.displays._column_comparison import ColumnComparison
+from sklearn_vae.displays._explanation import ExplanationDisplay
 from sklearn_vae.displays._kl import KLDisplay
 from sklearn_vae.displays._latent_space import LatentSpaceDisplay
 from sklearn_vae.displays._loss_curve import LossCurveDisplay
@@ -11,6 +12,7 @@ from sklearn_vae.displays._traversal import TraversalDisplay
 
 __all__ = [
     "ColumnComparison",
+    "ExplanationDisplay",
     "KLDisplay",
     "LatentSpaceDisplay",
     "LossCurveDisplay",

@@ -1,0 +1,379 @@
+"""VAEOutlierDetector: rows that differ from the others, with the interface of scikit-learn's outlier detectors."""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2b
+from numbers import Integral, Real
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _num_features,
+    _num_samples,
+    check_is_fitted,
+)
+
+from sklearn_vae._data.devices import isolated
+from sklearn_vae._data.sparse_rows import Matrix, to_dense
+from sklearn_vae._model.inference import Inference
+from sklearn_vae._model.outlier_scores import MAX_REFERENCES, References, TailProbabilities
+from sklearn_vae._training.recipe import N_SPLITS
+from sklearn_vae._transformer import VAETransformer
+from sklearn_vae._validation import new_seed
+
+# Share of the rows without outliers that are below the threshold with contamination="auto".
+AUTO_SHARE = 0.01
+# Largest number of components of the default model.
+MAX_COMPONENTS = 8
+
+
+class Comparison(NamedTuple):
+    """A fitted model, the training rows as it compares them, and their scores.
+
+    Attributes
+    ----------
+    vae : VAETransformer
+    references : References
+    tails : TailProbabilities
+    keys : ndarray of uint64 of shape (n_rows,)
+        Digests of the training rows.
+    statistics : ndarray of shape (n_rows, 3)
+    scores : ndarray of shape (n_rows,)
+    is_reference, is_held_out : ndarray of bool of shape (n_rows,)
+        Rows among `references`, and rows that were scored by a model that had not seen them.
+    """
+
+    vae: VAETransformer
+    references: References
+    tails: TailProbabilities
+    keys: np.ndarray
+    statistics: np.ndarray
+    scores: np.ndarray
+    is_reference: np.ndarray
+    is_held_out: np.ndarray
+
+
+class VAEOutlierDetector(OutlierMixin, BaseEstimator):
+    r"""Outlier and novelty detection by a variational autoencoder.
+
+    A row is compared with the training rows in three ways: by log p(x) of a `VAETransformer`, by the distances to the
+    nearest training rows, and by the distance to the nearest one in the latent variables and residuals of the model.
+    The score is the mean logarithm of the three shares of training rows that are at least as unusual.
+
+    Training rows are scored by models that have not seen them. The threshold is a quantile of these scores, so that
+    the same share of new rows falls below it. Rows that are unusual themselves are left out, and the model is trained
+    again.
+
+    Parameters
+    ----------
+    contamination : "auto" or float, default="auto"
+        Share of outliers among the training rows, in (0, 0.5]. So many training rows are left out of the model, and so
+        many have a negative ``decision_function``. So many of the nearest rows do not count as neighbours, because
+        outliers may be similar to each other. With "auto", the rows are left out of which less than one is expected
+        among all rows, by the estimated tail of the scores. One percent of the others have a negative
+        ``decision_function``.
+
+    vae_estimator : VAETransformer or None, default=None
+        Model, which is cloned. None is a `VAETransformer` with 8 components, or one less than columns if there are
+        fewer. The parameters of an instance can be searched as ``vae_estimator__n_components``. Its `random_state` is
+        replaced.
+
+    n_neighbors : int, default=5
+        Number of nearest training rows whose distances count.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of all random numbers. Pass an int for reproducible results. None takes a new seed from the operating
+        system.
+
+    Attributes
+    ----------
+    offset_ : float
+        Threshold: ``decision_function`` is ``score_samples`` minus `offset_`.
+    contamination_ : float
+        Share of the training rows that were left out of the model.
+    vae_ : VAETransformer
+        The fitted model.
+    n_features_in_ : int
+        Number of columns seen in ``fit``; a column of categories counts as one.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns seen in ``fit``. Defined only if all names are strings.
+
+    See Also
+    --------
+    VAETransformer : The model, whose ``score_samples`` is log p(x).
+    sklearn.ensemble.IsolationForest : Outlier detection by random trees.
+    sklearn.neighbors.LocalOutlierFactor : Outlier detection by local densities.
+
+    Notes
+    -----
+    Up to 5000 rows, the rows are split into five folds. The scores of a fold's rows are those of a model trained on the
+    other folds. Above that, the threshold is estimated on the rows that were held out for early stopping, a tenth of
+    all, and the other training rows have seen the model. In ``score_samples`` and the methods based on it, rows that
+    are equal to a training row get the score of ``fit``.
+
+    Let :math:`s_k` be the negative log-density or one of the mean logarithms of distances. The tail probability
+    :math:`P(S_k \geq s_k)` is the share of training rows up to their 0.9 quantile, and exponential above it. The mean
+    of logarithms over k is Fisher's combination of tests [1]_.
+
+    References
+    ----------
+    .. [1] R. A. Fisher (1925). Statistical methods for research workers. Oliver and Boyd.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_vae import VAEOutlierDetector
+    >>> X = load_wine().data / load_wine().data.std(0)
+    >>> detector = VAEOutlierDetector(random_state=0).fit(X)
+    >>> strange = X[:1] + np.array([0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0])
+    >>> detector.predict(strange)
+    array([-1])
+    >>> int(detector.explain(strange).argmin())
+    4
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "vae_estimator": [VAETransformer, None],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, *, contamination="auto", vae_estimator=None, n_neighbors=5, random_state=None):
+        self.contamination = contamination
+        self.vae_estimator = vae_estimator
+        self.n_neighbors = n_neighbors
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None):
+        """Fit the model, and determine the threshold.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows; at least five. Data frames may have categories, booleans, integers and missing cells.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are invalid, or the model has no held-out rows or no log p(x).
+        """
+        vae = self._new_vae(X)
+        with isolated(vae.n_jobs):
+            fitted = self._compare(vae, X, np.array([], int))
+            if len(left_out := self._left_out(fitted)):
+                fitted = self._compare(clone(vae), X, left_out)
+        self._check_columns(X, reset=True)
+        self.vae_ = fitted.vae
+        self.contamination_ = len(left_out) / len(fitted.scores)
+        self.offset_ = self._threshold(fitted, left_out)
+        self._references, self._tails = fitted.references, fitted.tails
+        order = np.argsort(fitted.keys)
+        self._keys, self._scores, self._is_reference = (
+            values[order] for values in (fitted.keys, fitted.scores, fitted.is_reference)
+        )
+        return self
+
+    def _new_vae(self, X) -> VAETransformer:
+        """Return the unfitted model."""
+        if self.vae_estimator is None:
+            try:
+                n_components = min(MAX_COMPONENTS, max(1, _num_features(X) - 1))
+            except TypeError:
+                # The model's own checks say what is wrong with X.
+                n_components = MAX_COMPONENTS
+            vae = VAETransformer(n_components)
+        else:
+            vae = clone(self.vae_estimator)
+        if not vae.early_stopping:
+            raise ValueError(
+                "expected vae_estimator with early_stopping=True, got False; the threshold is estimated on the rows "
+                "that early stopping holds out."
+            )
+        if not hasattr(vae, "score_samples"):
+            raise ValueError(
+                f"expected vae_estimator with a generative model, got objective={vae.objective!r} without log p(x); "
+                "use objective='elbo'."
+            )
+        return vae.set_params(random_state=new_seed(self.random_state))
+
+    def _compare(self, vae: VAETransformer, X, left_out: np.ndarray) -> Comparison:
+        """Fit the model to all rows but some, and score all of them."""
+        n_rows = _num_samples(X)
+        weight = np.ones(n_rows)
+        weight[left_out] = 0
+        run, _ = vae._fit(X, sample_weight=weight, n_folds=N_SPLITS)
+        if not run.held_out:
+            raise ValueError(
+                f"expected at least {N_SPLITS} rows and max_iter above 0, got {n_rows} rows and "
+                f"max_iter={vae.max_iter!r}; the threshold is estimated on held-out rows."
+            )
+        matrix = vae._check_new_rows(X)
+        kept = np.flatnonzero(weight)
+        # Evenly spaced, because rows may be sorted.
+        reference = kept[np.linspace(0, len(kept) - 1, min(len(kept), MAX_REFERENCES)).astype(int)]
+        is_reference = np.isin(np.arange(n_rows), reference)
+        share = 0.0 if self.contamination == "auto" else self.contamination
+        sizes = self.n_neighbors, math.ceil(share * len(reference))
+        references = References(vae._fitted_model.inference, matrix[reference], *sizes)
+        statistics = references.statistics(matrix, is_reference, vae.n_draws)
+        is_held_out = np.zeros(n_rows, bool)
+        for model, index in run.held_out:
+            held_out = kept[index]
+            is_held_out[held_out] = True
+            if model is not run.model:
+                others = References(Inference(model.eval()), matrix[reference], *sizes)
+                statistics[held_out] = others.statistics(matrix[held_out], is_reference[held_out], vae.n_draws)
+        tails = TailProbabilities.of(statistics[is_held_out])
+        scores = tails.log(statistics).mean(1)
+        return Comparison(vae, references, tails, _keys(matrix), statistics, scores, is_reference, is_held_out)
+
+    def _left_out(self, fitted: Comparison) -> np.ndarray:
+        """Return the indices of the training rows that count as outliers."""
+        n_rows = len(fitted.scores)
+        if self.contamination != "auto":
+            n_outliers = max(min(int(self.contamination * n_rows), n_rows - N_SPLITS), 0)
+            return np.sort(np.argsort(fitted.scores, kind="stable")[:n_outliers])
+        kept, scores = np.ones(n_rows, bool), fitted.scores
+        # The tails are estimated again without the outliers, which had made them heavier.
+        while (is_outlier := kept & (scores < -np.log(n_rows))).any():
+            kept &= ~is_outlier
+            scores = TailProbabilities.of(fitted.statistics[kept & fitted.is_held_out]).log(fitted.statistics).mean(1)
+        return np.flatnonzero(~kept)
+
+    def _threshold(self, fitted: Comparison, left_out: np.ndarray) -> float:
+        """Return the quantile of the scores of rows that the model has not seen."""
+        held_out = fitted.scores[fitted.is_held_out]
+        if self.contamination == "auto":
+            return float(np.quantile(held_out, AUTO_SHARE))
+        # Of the rows that were left out, the same share counts as of the others.
+        step = max(1, round((len(fitted.scores) - len(left_out)) / len(held_out)))
+        return float(np.quantile(np.r_[held_out, fitted.scores[left_out[::step]]], self.contamination))
+
+    def score_samples(self, X):
+        """Return the score of each row; lower scores are more unusual.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Means over the three comparisons of the logarithm of the share of training rows that are at least as
+            unusual. They are at most 0.
+        """
+        matrix = self._check_new_rows(X)
+        place, is_known = self._find(matrix)
+        scores = self._scores[place]
+        if not is_known.all():
+            new = matrix[~is_known]
+            with isolated(self.vae_.n_jobs):
+                statistics = self._references.statistics(new, np.zeros(new.shape[0], bool), self.vae_.n_draws)
+            scores[~is_known] = self._tails.log(statistics).mean(1)
+        return scores
+
+    def decision_function(self, X):
+        """Return the score of each row above the threshold; it is negative for outliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            ``score_samples`` minus `offset_`.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Return whether each row is an outlier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
+
+        Returns
+        -------
+        is_inlier : ndarray of int of shape (n_samples,)
+            -1 for outliers, 1 for other rows.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def explain(self, X):
+        """Return each column's part in the scores.
+
+        The log-density's part is divided in proportion to the columns' squared residuals, as far as they exceed their
+        means; those of the distances in proportion to the columns' squared differences.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, with the columns that ``fit`` saw.
+
+        Returns
+        -------
+        parts : ndarray of shape (n_samples, n_features)
+            Parts, at most 0, whose sums over the columns are ``score_samples``. The lowest part is that of the most
+            unusual column.
+        """
+        matrix, scores = self._check_new_rows(X), self.score_samples(X)
+        place, is_known = self._find(matrix)
+        is_member = is_known & self._is_reference[place]
+        with isolated(self.vae_.n_jobs):
+            statistics = self._references.statistics(matrix, is_member, self.vae_.n_draws)
+            shares = self._references.shares(matrix, is_member)
+        parts = self._tails.log(statistics)
+        columns = (parts[:, :, None] * shares).sum(1) * (scores / parts.sum(1))[:, None]
+        table = self.vae_._table
+        # A category is one column, and a block of columns of the matrix.
+        return columns if table is None else np.add.reduceat(columns, [c.start for c in table.columns], axis=1)
+
+    def _check_columns(self, X, reset: bool) -> None:
+        """Learn or check the names and the number of the columns."""
+        _check_feature_names(self, X, reset=reset)
+        _check_n_features(self, X, reset=reset)
+
+    def _check_new_rows(self, X) -> Matrix:
+        """Validate rows for a fitted detector."""
+        check_is_fitted(self)
+        return self.vae_._check_new_rows(X)
+
+    def _find(self, X: Matrix) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of rows among the training rows, and whether they are there."""
+        keys = _keys(X)
+        place = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
+        return place, self._keys[place] == keys
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = VAETransformer().__sklearn_tags__().input_tags
+        return tags
+
+
+def _keys(X: Matrix) -> np.ndarray:
+    """Return a digest of each row, (n_rows,), which does not depend on its dtype."""
+    keys = np.empty(X.shape[0], np.uint64)
+    for i in range(X.shape[0]):
+        # The sum turns -0.0 into 0.0.
+        row = to_dense(X[[i]]).astype(np.float64) + 0.0
+        keys[i] = int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little")
+    return keys

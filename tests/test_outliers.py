@@ -1,0 +1,216 @@
+"""VAEOutlierDetector: scores, threshold, explanations, tables, wrong input, and scikit-learn's checks."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse, stats
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_vae import VAEOutlierDetector, VAETransformer
+from sklearn_vae._model.outlier_scores import Space, TailProbabilities
+
+BRIEF = VAETransformer(2, hidden_layer_sizes=(8,), max_iter=3)
+
+
+def brief(**params):
+    return VAEOutlierDetector(vae_estimator=clone(BRIEF), random_state=0, **params)
+
+
+def gaussian_rows(n_rows, seed=0):
+    """Rows of five correlated normal columns."""
+    rng = np.random.RandomState(seed)
+    mixing = np.random.RandomState(9).normal(size=(3, 5))
+    return rng.normal(size=(n_rows, 3)) @ mixing + 0.3 * rng.normal(size=(n_rows, 5))
+
+
+@parametrize_with_checks([VAEOutlierDetector(vae_estimator=BRIEF, random_state=0)])
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("contamination", [0.05, 0.2])
+def test_share_of_new_rows_below_the_threshold_is_the_nominal_one(contamination):
+    detector = brief(contamination=contamination).fit(gaussian_rows(600))
+    n_new = 4000
+    share = np.mean(detector.predict(gaussian_rows(n_new, seed=1)) == -1)
+    # Both the threshold, from 600 rows, and the share are binomial.
+    error = np.sqrt(contamination * (1 - contamination) * (1 / 600 + 1 / n_new))
+    assert abs(share - contamination) < 4 * error
+
+
+def test_auto_flags_one_percent_of_clean_rows_and_leaves_next_to_none_out():
+    detector = brief().fit(gaussian_rows(600))
+    share = np.mean(detector.predict(gaussian_rows(4000, seed=1)) == -1)
+    assert detector.contamination_ <= 0.01
+    assert 0 < share < 0.01 + 4 * np.sqrt(0.01 * (1 / 600 + 1 / 4000))
+
+
+def test_auto_leaves_gross_outliers_out():
+    X = gaussian_rows(300)
+    X[:6] += 50 * np.random.RandomState(1).normal(size=(6, 5))
+    detector = brief().fit(X)
+    assert detector.contamination_ >= 6 / 300
+    assert (detector.predict(X[:6]) == -1).all()
+    # The model does not know them: its noise is that of the other rows.
+    clean = brief().fit(X[6:])
+    assert np.max(detector.vae_.noise_variance_) < 2 * np.max(clean.vae_.noise_variance_)
+
+
+def test_a_cluster_of_outliers_in_training_is_found_if_its_share_is_given():
+    X = gaussian_rows(400)
+    cluster = X[:20] * 0.05 + [4, -4, 4, -4, 4]
+    rows = np.vstack([X, cluster])
+    found = brief(contamination=20 / 420).fit(rows).predict(rows[400:]) == -1
+    assert found.mean() > 0.9
+
+
+def test_scores_rank_malignant_cells_below_benign_ones():
+    X, y = load_breast_cancer(return_X_y=True)
+    train, benign, malignant = X[y == 1][:250], X[y == 1][250:], X[y == 0]
+    detector = make_pipeline(StandardScaler(), VAEOutlierDetector(random_state=0)).fit(train)
+    scores = detector.score_samples(np.vstack([benign, malignant]))
+    assert roc_auc_score(np.arange(len(scores)) < len(benign), scores) > 0.93
+
+
+def test_training_rows_have_scores_of_models_that_have_not_seen_them():
+    X = gaussian_rows(200)
+    assert np.mean(brief(contamination=0.1).fit_predict(X) == -1) == 0.1
+    detector = brief().fit(X)
+    # A row next to a training row has a near neighbour. A training row does not count as its own.
+    assert detector.score_samples(X + 1e-9).mean() > detector.score_samples(X).mean() + 0.5
+
+
+def test_above_5000_rows_the_threshold_is_that_of_held_out_rows():
+    detector = brief(contamination=0.05).fit(gaussian_rows(6000))
+    share = np.mean(detector.predict(gaussian_rows(6000, seed=1)) == -1)
+    assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 * (1 / 600 + 1 / 6000))
+
+
+def test_scores_do_not_depend_on_units_and_positions_of_all_columns():
+    X = gaussian_rows(150)
+    new = gaussian_rows(20, seed=1)
+    detector, scaled = brief().fit(X), brief().fit(1000 * X + 5)
+    np.testing.assert_allclose(scaled.score_samples(1000 * new + 5), detector.score_samples(new), rtol=2e-2, atol=2e-2)
+
+
+def test_explain_sums_to_the_score_and_finds_the_column():
+    X = gaussian_rows(300)
+    detector = brief().fit(X)
+    new = gaussian_rows(50, seed=1)
+    new[np.arange(50), np.arange(50) % 5] += 6
+    parts = detector.explain(new)
+    assert parts.shape == new.shape and (parts <= 0).all()
+    np.testing.assert_allclose(parts.sum(1), detector.score_samples(new))
+    assert np.mean(parts.argmin(1) == np.arange(50) % 5) > 0.9
+    np.testing.assert_allclose(detector.explain(X).sum(1), detector.score_samples(X))
+
+
+def mixed_frame(n_rows, seed=0):
+    """A frame of floats, integers, categories and booleans, with gaps."""
+    rng = np.random.RandomState(seed)
+    size = rng.normal(size=n_rows)
+    frame = pd.DataFrame(
+        {
+            "size": size,
+            "count": rng.poisson(np.exp(size)),
+            "kind": pd.Categorical(np.where(size + 0.3 * rng.normal(size=n_rows) > 0, "large", "small")),
+            "flag": rng.uniform(size=n_rows) < 0.5,
+        }
+    )
+    frame.loc[rng.uniform(size=n_rows) < 0.1, "size"] = np.nan
+    return frame
+
+
+def test_mixed_frames_with_gaps():
+    detector = VAEOutlierDetector(vae_estimator=VAETransformer(2, max_iter=40), random_state=0).fit(mixed_frame(300))
+    new = mixed_frame(100, seed=1)
+    new.loc[0, ["size", "count", "kind"]] = [2.5, 12, "small"]
+    parts = detector.explain(new)
+    assert parts.shape == (100, 4) and list(detector.feature_names_in_) == ["size", "count", "kind", "flag"]
+    np.testing.assert_allclose(parts.sum(1), detector.score_samples(new))
+    assert detector.score_samples(new).argmin() == 0 and parts[0].argmin() == 2
+    assert (parts[1:, 2].sum() / parts[1:].sum()) < 0.5
+
+
+@pytest.mark.parametrize("convert", [sparse.csr_array, sparse.csr_matrix, np.float32, pd.DataFrame, np.ndarray.tolist])
+def test_forms_of_rows(convert):
+    X = load_iris().data.round(1)
+    detector = brief().fit(X)
+    other = brief().fit(convert(X))
+    np.testing.assert_allclose(other.score_samples(convert(X)), detector.score_samples(X), atol=0.05)
+
+
+def test_pickled_and_cloned_detectors_agree():
+    X = gaussian_rows(100)
+    detector = brief().fit(X)
+    new = gaussian_rows(20, seed=1)
+    for copy in (pickle.loads(pickle.dumps(detector)), clone(detector).fit(X)):
+        np.testing.assert_array_equal(copy.score_samples(new), detector.score_samples(new))
+        np.testing.assert_array_equal(copy.explain(X), detector.explain(X))
+
+
+def test_equal_rows_and_constant_columns():
+    X = np.repeat(gaussian_rows(30), 4, axis=0)
+    X[:, 2] = 1.0
+    detector = brief().fit(X)
+    assert np.isfinite(detector.score_samples(X)).all() and np.isfinite(detector.explain(X)).all()
+    new = X[:1].copy()
+    new[0, 2] = 2.0
+    assert detector.predict(new)[0] == -1 and detector.explain(new)[0].argmin() == 2
+
+
+def test_default_model_has_fewer_components_than_columns():
+    assert VAEOutlierDetector()._new_vae(np.zeros((9, 3))).n_components == 2
+    assert VAEOutlierDetector()._new_vae(np.zeros((9, 1))).n_components == 1
+    assert VAEOutlierDetector()._new_vae(np.zeros((9, 50))).n_components == 8
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"contamination": 0.7}, "contamination"),
+        ({"contamination": "none"}, "contamination"),
+        ({"n_neighbors": 0}, "n_neighbors"),
+        ({"vae_estimator": VAETransformer}, "vae_estimator"),
+        ({"vae_estimator": VAETransformer(early_stopping=False)}, "early_stopping=True, got False"),
+        ({"vae_estimator": VAETransformer(objective="autoencoder")}, "without log p"),
+        ({"vae_estimator": VAETransformer(max_iter=0)}, "max_iter above 0"),
+    ],
+)
+def test_wrong_parameters(params, message):
+    with pytest.raises(ValueError, match=message):
+        VAEOutlierDetector(**params).fit(gaussian_rows(20))
+
+
+def test_too_few_rows():
+    with pytest.raises(ValueError, match="at least 5 rows"):
+        brief().fit(gaussian_rows(4))
+
+
+def test_tail_probabilities_are_shares_and_then_exponential():
+    values = stats.expon.rvs(size=20000, random_state=0)
+    tails = TailProbabilities.of(values[:, None])
+    at = np.array([0.1, 0.7, 2.0, 5.0, 30.0])
+    # The tail of the exponential distribution is exp(-x) throughout.
+    np.testing.assert_allclose(tails.log(at[:, None])[:, 0], -at, rtol=0.03, atol=0.01)
+    ordered = tails.log(np.linspace(-1, 40, 500)[:, None])[:, 0]
+    assert (np.diff(ordered) <= 0).all() and ordered[0] < 0
+
+
+def test_neighbours_of_members_leave_them_out():
+    coordinates = np.array([[0.0], [1.0], [3.0], [7.0]])
+    space = Space(coordinates, 2, 0)
+    members = space.search(coordinates, np.ones(4, bool))
+    np.testing.assert_array_equal(members.rows, [[1, 2], [0, 2], [1, 0], [2, 1]])
+    np.testing.assert_allclose(members.log_distance, np.log([[1, 3], [1, 2], [2, 3], [4, 6]]).mean(1))
+    new = space.search(coordinates + 0.25, np.zeros(4, bool))
+    np.testing.assert_array_equal(new.rows[:, 0], [0, 1, 2, 3])
+    skipping = Space(coordinates, 1, 1).search(coordinates, np.ones(4, bool))
+    np.testing.assert_array_equal(skipping.rows[:, 0], [2, 2, 0, 1])
