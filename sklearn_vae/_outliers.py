@@ -28,6 +28,8 @@ from sklearn_vae._validation import new_seed
 
 # Share of the rows without outliers that are below the threshold with contamination="auto".
 AUTO_SHARE = 0.01
+# Expected number of rows as unusual, among all, below which a row is left out with contamination="auto".
+MAX_EXPECTED = 0.01
 # Largest number of components of the default model.
 MAX_COMPONENTS = 8
 
@@ -74,8 +76,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     contamination : "auto" or float, default="auto"
         Share of outliers among the training rows, in (0, 0.5]. So many training rows are left out of the model, and so
         many have a negative ``decision_function``. So many of the nearest rows do not count as neighbours, because
-        outliers may be similar to each other. With "auto", the rows are left out of which less than one is expected
-        among all rows, by the estimated tail of the scores. One percent of the others have a negative
+        outliers may be similar to each other. With "auto", rows are left out if fewer than 0.01 such rows are
+        expected among all, by the estimated tail of the scores. One percent of the others have a negative
         ``decision_function``.
 
     vae_estimator : VAETransformer or None, default=None
@@ -250,7 +252,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             return np.sort(np.argsort(fitted.scores, kind="stable")[:n_outliers])
         kept, scores = np.ones(n_rows, bool), fitted.scores
         # The tails are estimated again without the outliers, which had made them heavier.
-        while (is_outlier := kept & (scores < -np.log(n_rows))).any():
+        while (is_outlier := kept & (scores < np.log(MAX_EXPECTED / n_rows))).any():
             kept &= ~is_outlier
             scores = TailProbabilities.of(fitted.statistics[kept & fitted.is_held_out]).log(fitted.statistics).mean(1)
         return np.flatnonzero(~kept)
