@@ -44,7 +44,6 @@ class Comparison(NamedTuple):
     tails : TailProbabilities
     keys : ndarray of uint64 of shape (n_rows,)
         Digests of the training rows.
-    statistics : ndarray of shape (n_rows, 3)
     scores : ndarray of shape (n_rows,)
     is_reference, is_held_out : ndarray of bool of shape (n_rows,)
         Rows among `references`, and rows that were scored by a model that had not seen them.
@@ -54,7 +53,6 @@ class Comparison(NamedTuple):
     references: References
     tails: TailProbabilities
     keys: np.ndarray
-    statistics: np.ndarray
     scores: np.ndarray
     is_reference: np.ndarray
     is_held_out: np.ndarray
@@ -119,8 +117,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     are equal to a training row get the score of ``fit``.
 
     Let :math:`s_k` be the negative log-density or one of the mean logarithms of distances. The tail probability
-    :math:`P(S_k \geq s_k)` is the share of training rows up to their 0.9 quantile, and exponential above it. The mean
-    of logarithms over k is Fisher's combination of tests [1]_.
+    :math:`P(S_k \geq s_k)` is the share of training rows up to their 0.9 quantile. Above it, it falls exponentially, at
+    the rate between the median and this quantile, which outliers do not change. The mean of logarithms over k is
+    Fisher's combination of tests [1]_.
 
     References
     ----------
@@ -242,7 +241,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 statistics[held_out] = others.statistics(matrix[held_out], is_reference[held_out], vae.n_draws)
         tails = TailProbabilities.of(statistics[is_held_out])
         scores = tails.log(statistics).mean(1)
-        return Comparison(vae, references, tails, _keys(matrix), statistics, scores, is_reference, is_held_out)
+        return Comparison(vae, references, tails, _keys(matrix), scores, is_reference, is_held_out)
 
     def _left_out(self, fitted: Comparison) -> np.ndarray:
         """Return the indices of the training rows that count as outliers."""
@@ -250,12 +249,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if self.contamination != "auto":
             n_outliers = max(min(int(self.contamination * n_rows), n_rows - N_SPLITS), 0)
             return np.sort(np.argsort(fitted.scores, kind="stable")[:n_outliers])
-        kept, scores = np.ones(n_rows, bool), fitted.scores
-        # The tails are estimated again without the outliers, which had made them heavier.
-        while (is_outlier := kept & (scores < np.log(MAX_EXPECTED / n_rows))).any():
-            kept &= ~is_outlier
-            scores = TailProbabilities.of(fitted.statistics[kept & fitted.is_held_out]).log(fitted.statistics).mean(1)
-        return np.flatnonzero(~kept)
+        return np.flatnonzero(fitted.scores < np.log(MAX_EXPECTED / n_rows))
 
     def _threshold(self, fitted: Comparison, left_out: np.ndarray) -> float:
         """Return the quantile of the scores of rows that the model has not seen."""

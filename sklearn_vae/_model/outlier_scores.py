@@ -22,7 +22,7 @@ CODE_WEIGHT = 3.0
 MAX_REFERENCES = 10_000
 # Largest number of array elements in a block of rows.
 MAX_ELEMENTS = 2**22
-# Quantile above which the distribution of a statistic is exponential, as far as the estimate is concerned.
+# Quantile of a statistic above which its distribution is taken to be exponential.
 TAIL_QUANTILE = 0.9
 # Floor of a distance, relative to the root of the rows' total variance: rows may be equal.
 MIN_DISTANCE = 1e-9
@@ -192,8 +192,8 @@ def _normalised(parts: np.ndarray) -> np.ndarray:
 class TailProbabilities:
     """Estimates of how many rows have a statistic at least as large.
 
-    They are shares of the given rows, up to their `TAIL_QUANTILE`. Above it, the distribution is exponential, with the
-    given rows' mean excess (Pickands 1975, with shape 0).
+    They are shares of the given rows, up to their `TAIL_QUANTILE`. Above it, they fall exponentially, at the rate
+    between the median and this quantile, which outliers among the rows do not change.
 
     Parameters
     ----------
@@ -215,13 +215,11 @@ class TailProbabilities:
 
 
 def _log_tail(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    threshold = np.quantile(ordered, TAIL_QUANTILE)
-    at_threshold = np.log1p(-TAIL_QUANTILE)
-    excess = ordered[ordered > threshold] - threshold
-    # Without a tail, e.g. among equal rows, any larger value is as unusual as the unit of rounding allows.
-    scale = excess.mean() if len(excess) else np.finfo(np.float64).eps * max(1.0, abs(threshold))
+    median, threshold = np.quantile(ordered, [0.5, TAIL_QUANTILE])
+    # Where half of the rows are equal, any larger value is as unusual as rounding allows.
+    rise = max(threshold - median, np.finfo(np.float64).eps * max(1.0, abs(threshold)))
+    rate = np.log(0.5 / (1 - TAIL_QUANTILE)) / rise
     n_at_least = len(ordered) - np.searchsorted(ordered, values, side="left")
     share = (n_at_least + 0.5) / (len(ordered) + 1)
-    return np.where(
-        values > threshold, at_threshold - (values - threshold) / scale, np.log(share).clip(at_threshold, 0)
-    )
+    at_threshold = np.log(1 - TAIL_QUANTILE)
+    return np.where(values > threshold, at_threshold - rate * (values - threshold), np.log(share).clip(at_threshold, 0))
