@@ -193,12 +193,13 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if self.vae_estimator is None:
             try:
                 n_components = min(MAX_COMPONENTS, max(1, _num_features(X) - 1))
-            except TypeError:
+            except (TypeError, IndexError):
                 # The model's own checks say what is wrong with X.
                 n_components = MAX_COMPONENTS
             vae = VAETransformer(n_components)
         else:
             vae = clone(self.vae_estimator)
+            vae._validate_params()
         if not vae.early_stopping:
             raise ValueError(
                 "expected vae_estimator with early_stopping=True, got False; the threshold is estimated on the rows "

@@ -179,6 +179,8 @@ def test_default_model_has_fewer_components_than_columns():
         ({"contamination": "none"}, "contamination"),
         ({"n_neighbors": 0}, "n_neighbors"),
         ({"vae_estimator": VAETransformer}, "vae_estimator"),
+        ({"vae_estimator": VAETransformer(-3)}, "'n_components' parameter of VAETransformer"),
+        ({"vae_estimator": VAETransformer(n_jobs="two")}, "'n_jobs' parameter of VAETransformer"),
         ({"vae_estimator": VAETransformer(early_stopping=False)}, "early_stopping=True, got False"),
         ({"vae_estimator": VAETransformer(objective="autoencoder")}, "without log p"),
         ({"vae_estimator": VAETransformer(max_iter=0)}, "max_iter above 0"),
@@ -187,6 +189,11 @@ def test_default_model_has_fewer_components_than_columns():
 def test_wrong_parameters(params, message):
     with pytest.raises(ValueError, match=message):
         VAEOutlierDetector(**params).fit(gaussian_rows(20))
+
+
+def test_an_empty_list_is_refused_by_the_checks_of_the_model():
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        VAEOutlierDetector().fit([])
 
 
 def test_too_few_rows():
