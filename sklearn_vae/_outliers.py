@@ -24,7 +24,7 @@ from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.outlier_scores import MAX_REFERENCES, References, TailProbabilities
 from sklearn_vae._training.recipe import N_SPLITS
 from sklearn_vae._transformer import VAETransformer
-from sklearn_vae._validation import new_seed
+from sklearn_vae._validation import is_unobserved, new_seed
 
 # Share of the rows without outliers that are below the threshold with contamination="auto".
 AUTO_SHARE = 0.01
@@ -224,7 +224,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 f"max_iter={vae.max_iter!r}; the threshold is estimated on held-out rows."
             )
         matrix = vae._check_new_rows(X)
-        kept = np.flatnonzero(weight)
+        # Training ignores rows without an observed cell.
+        kept = np.flatnonzero((weight > 0) & ~is_unobserved(matrix))
         # Evenly spaced, because rows may be sorted.
         reference = kept[np.linspace(0, len(kept) - 1, min(len(kept), MAX_REFERENCES)).astype(int)]
         is_reference = np.isin(np.arange(n_rows), reference)

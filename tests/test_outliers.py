@@ -139,6 +139,17 @@ def test_mixed_frames_with_gaps():
     assert (parts[1:, 2].sum() / parts[1:].sum()) < 0.5
 
 
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+def test_rows_without_an_observed_cell_are_neither_held_out_nor_neighbours(convert):
+    gaps = [0, 71, 152]
+    rows = convert(np.insert(gaussian_rows(150), [0, 70, 150], np.nan, axis=0))
+    detector = brief()
+    fitted = detector._compare(detector._new_vae(rows), rows, np.array([], int))
+    for is_used in (fitted.is_held_out, fitted.is_reference):
+        np.testing.assert_array_equal(np.flatnonzero(~is_used), gaps)
+    assert (detector.fit_predict(rows)[gaps] == 1).all()
+
+
 @pytest.mark.parametrize("convert", [sparse.csr_array, sparse.csr_matrix, np.float32, pd.DataFrame, np.ndarray.tolist])
 def test_forms_of_rows(convert):
     X = load_iris().data.round(1)
