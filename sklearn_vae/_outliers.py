@@ -253,8 +253,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         kept, scores = np.ones(n_rows, bool), fitted.scores
         # The tails are estimated again without the outliers, which had made them heavier.
         while (is_outlier := kept & (scores < -np.log(n_rows))).any():
+            others = kept & ~is_outlier & fitted.is_held_out
+            if np.count_nonzero(others) < N_SPLITS:
+                break
             kept &= ~is_outlier
-            scores = TailProbabilities.of(fitted.statistics[kept & fitted.is_held_out]).log(fitted.statistics).mean(1)
+            scores = TailProbabilities.of(fitted.statistics[others]).log(fitted.statistics).mean(1)
         return np.flatnonzero(~kept)
 
     def _threshold(self, fitted: Comparison, left_out: np.ndarray) -> float:

@@ -207,6 +207,14 @@ def test_an_empty_list_is_refused_by_the_checks_of_the_model():
         VAEOutlierDetector().fit([])
 
 
+@pytest.mark.parametrize("contamination", ["auto", 0.5])
+@pytest.mark.parametrize("n_rows", [5, 6, 8])
+def test_few_rows_are_enough(n_rows, contamination):
+    detector = brief(contamination=contamination).fit(gaussian_rows(n_rows))
+    assert (1 - detector.contamination_) * n_rows >= 5
+    assert np.isfinite(detector.explain(gaussian_rows(3, seed=1))).all()
+
+
 def test_too_few_rows():
     with pytest.raises(ValueError, match="at least 5 rows"):
         brief().fit(gaussian_rows(4))
