@@ -112,6 +112,17 @@ def test_explain_sums_to_the_score_and_finds_the_column():
     np.testing.assert_allclose(detector.explain(X).sum(1), detector.score_samples(X))
 
 
+@pytest.mark.parametrize("distance", [1e6, 1e19, 1e30])
+def test_rows_very_far_away_have_finite_scores(distance):
+    # log p(x) of float32 rows overflows from 1e19 on.
+    X = gaussian_rows(100).astype(np.float32)
+    far = X[:2] * np.float32(distance)
+    detector = brief().fit(X)
+    parts = detector.explain(far)
+    assert (detector.predict(far) == -1).all() and np.isfinite(parts).all()
+    np.testing.assert_allclose(parts.sum(1), detector.score_samples(far))
+
+
 def mixed_frame(n_rows, seed=0):
     """A frame of floats, integers, categories and booleans, with gaps."""
     rng = np.random.RandomState(seed)

@@ -24,6 +24,8 @@ MAX_REFERENCES = 10_000
 MAX_ELEMENTS = 2**22
 # Quantile above which the distribution of a statistic is exponential, as far as the estimate is concerned.
 TAIL_QUANTILE = 0.9
+# Largest -log p(x) in nats: log p(x) is -inf where it overflows float32.
+MAX_SURPRISE = 1e200
 # Floor of a distance, relative to the root of the rows' total variance: rows may be equal.
 MIN_DISTANCE = 1e-9
 
@@ -147,7 +149,7 @@ class References:
 
         parts = self._by_blocks(distances, X, is_member)
         log_p = self.inference.log_likelihoods(X, n_draws).astype(np.float64)
-        return np.column_stack([-log_p, np.concatenate(list(parts))])
+        return np.column_stack([(-log_p).clip(max=MAX_SURPRISE), np.concatenate(list(parts))])
 
     def shares(self, X: Matrix, is_member: np.ndarray) -> np.ndarray:
         """Return the columns' shares in each of the `statistics`, (n_rows, 3, n_columns), which sum to 1."""
