@@ -177,7 +177,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             fitted = self._compare(vae, X, np.array([], int))
             if len(left_out := self._left_out(fitted)):
                 fitted = self._compare(clone(vae), X, left_out)
-        self._check_columns(X, reset=True)
+        _check_feature_names(self, X, reset=True)
+        _check_n_features(self, X, reset=True)
         self.vae_ = fitted.vae
         self.contamination_ = len(left_out) / len(fitted.scores)
         self.offset_ = self._threshold(fitted, left_out)
@@ -288,9 +289,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         scores = self._scores[place]
         if not is_known.all():
             new = matrix[~is_known]
-            with isolated(self.vae_.n_jobs):
-                statistics = self._references.statistics(new, np.zeros(new.shape[0], bool), self.vae_.n_draws)
-            scores[~is_known] = self._tails.log(statistics).mean(1)
+            scores[~is_known] = self._log_tails(new, np.zeros(new.shape[0], bool)).mean(1)
         return scores
 
     def decision_function(self, X):
@@ -340,27 +339,27 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             Parts, at most 0, whose sums over the columns are ``score_samples``. The lowest part is that of the most
             unusual column.
         """
-        matrix, scores = self._check_new_rows(X), self.score_samples(X)
+        matrix = self._check_new_rows(X)
         place, is_known = self._find(matrix)
         is_member = is_known & self._is_reference[place]
+        parts = self._log_tails(matrix, is_member)
+        scores = np.where(is_known, self._scores[place], parts.mean(1))
         with isolated(self.vae_.n_jobs):
-            statistics = self._references.statistics(matrix, is_member, self.vae_.n_draws)
             shares = self._references.shares(matrix, is_member)
-        parts = self._tails.log(statistics)
         columns = (parts[:, :, None] * shares).sum(1) * (scores / parts.sum(1))[:, None]
         table = self.vae_._table
         # A category is one column, and a block of columns of the matrix.
         return columns if table is None else np.add.reduceat(columns, [c.start for c in table.columns], axis=1)
 
-    def _check_columns(self, X, reset: bool) -> None:
-        """Learn or check the names and the number of the columns."""
-        _check_feature_names(self, X, reset=reset)
-        _check_n_features(self, X, reset=reset)
-
     def _check_new_rows(self, X) -> Matrix:
         """Validate rows for a fitted detector."""
         check_is_fitted(self)
         return self.vae_._check_new_rows(X)
+
+    def _log_tails(self, X: Matrix, is_member: np.ndarray) -> np.ndarray:
+        """Return the logarithms of the three tail probabilities of validated rows, (n_rows, 3)."""
+        with isolated(self.vae_.n_jobs):
+            return self._tails.log(self._references.statistics(X, is_member, self.vae_.n_draws))
 
     def _find(self, X: Matrix) -> tuple[np.ndarray, np.ndarray]:
         """Return the places of rows among the training rows, and whether they are there."""
@@ -378,7 +377,8 @@ def _keys(X: Matrix) -> np.ndarray:
     """Return a digest of each row, (n_rows,), which does not depend on its dtype."""
     keys = np.empty(X.shape[0], np.uint64)
     for i in range(X.shape[0]):
-        # The sum turns -0.0 into 0.0.
-        row = to_dense(X[[i]]).astype(np.float64) + 0.0
+        row = to_dense(X[[i]]).astype(np.float64)
+        # -0.0 equals 0.0, and the bits of NaN differ.
+        row = np.where(np.isnan(row), np.nan, row + 0.0)
         keys[i] = int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little")
     return keys

@@ -178,6 +178,24 @@ def test_pickled_and_cloned_detectors_agree():
         np.testing.assert_array_equal(copy.explain(X), detector.explain(X))
 
 
+def test_training_rows_are_recognised_in_other_bits():
+    X = np.round(gaussian_rows(100))
+    X[:20, 0] = np.nan
+    other = np.where(X == 0, -X, X)
+    other[:10, 0] = -np.nan
+    assert other.tobytes() != X.tobytes()
+    detector = brief().fit(X)
+    for rows in (other, X.astype(np.float32), sparse.csr_array(X)):
+        np.testing.assert_array_equal(detector.score_samples(rows), detector.score_samples(X))
+
+
+def test_explain_warns_once():
+    detector = brief().fit(pd.DataFrame(gaussian_rows(100), columns=list("abcde")))
+    with pytest.warns(UserWarning, match="valid feature names") as warned:
+        detector.explain(gaussian_rows(3, seed=1))
+    assert len(warned) == 1
+
+
 def test_equal_rows_and_constant_columns():
     X = np.repeat(gaussian_rows(30), 4, axis=0)
     X[:, 2] = 1.0
