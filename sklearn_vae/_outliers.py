@@ -367,6 +367,20 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         place = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         return place, self._keys[place] == keys
 
+    def __getstate__(self):
+        """Return the state without torch objects; the training rows take the place of the model's copies."""
+        state = dict(super().__getstate__())
+        if "_references" in state:
+            state["_references"] = state["_references"].parameters
+        return state
+
+    def __setstate__(self, state):
+        """Compute the training rows' coordinates again, by the model that was restored."""
+        super().__setstate__(state)
+        if "_references" in self.__dict__:
+            with isolated(self.vae_.n_jobs):
+                self._references = References(self.vae_._fitted_model.inference, *self._references)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags = VAETransformer().__sklearn_tags__().input_tags

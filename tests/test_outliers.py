@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -169,13 +170,33 @@ def test_forms_of_rows(convert):
     np.testing.assert_allclose(other.score_samples(convert(X)), detector.score_samples(X), atol=0.05)
 
 
-def test_pickled_and_cloned_detectors_agree():
-    X = gaussian_rows(100)
-    detector = brief().fit(X)
-    new = gaussian_rows(20, seed=1)
-    for copy in (pickle.loads(pickle.dumps(detector)), clone(detector).fit(X)):
-        np.testing.assert_array_equal(copy.score_samples(new), detector.score_samples(new))
-        np.testing.assert_array_equal(copy.explain(X), detector.explain(X))
+def by_pickle(detector, X):
+    return pickle.loads(pickle.dumps(detector))
+
+
+def by_skops(detector, X):
+    saved = skops.io.dumps(detector)
+    return skops.io.loads(saved, trusted=skops.io.get_untrusted_types(data=saved))
+
+
+def by_clone(detector, X):
+    return clone(detector).fit(X)
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.float32, sparse.csr_array])
+@pytest.mark.parametrize("copied", [by_pickle, by_skops, by_clone])
+def test_saved_and_cloned_detectors_agree(copied, form):
+    X, new = form(gaussian_rows(100)), form(gaussian_rows(20, seed=1))
+    detector = brief(contamination=0.1).fit(X)
+    copy = copied(detector, X)
+    np.testing.assert_array_equal(copy.score_samples(new), detector.score_samples(new))
+    np.testing.assert_array_equal(copy.explain(X), detector.explain(X))
+
+
+def test_saved_detectors_keep_the_numbers_of_neighbours_of_the_fit():
+    X, new = gaussian_rows(100), gaussian_rows(20, seed=1)
+    detector = brief().fit(X).set_params(n_neighbors=1, contamination=0.5)
+    np.testing.assert_array_equal(by_pickle(detector, X).score_samples(new), detector.score_samples(new))
 
 
 def test_training_rows_are_recognised_in_other_bits():

@@ -123,6 +123,7 @@ class References:
 
     def __init__(self, inference: Inference, X: Matrix, n_neighbors: int, n_outliers: int = 0):
         self.inference = inference
+        self.parameters = X, n_neighbors, n_outliers
         views = compare(inference, X)
         self.center = views.values.mean(0)
         # Where the model explains everything, residuals are rounding errors.
