@@ -290,3 +290,17 @@ def test_neighbours_of_members_leave_them_out():
     np.testing.assert_array_equal(new.rows[:, 0], [0, 1, 2, 3])
     skipping = Space(coordinates, 1, 1).search(coordinates, np.ones(4, bool))
     np.testing.assert_array_equal(skipping.rows[:, 0], [2, 2, 0, 1])
+
+
+@pytest.mark.parametrize("n_columns", [2, 30])
+def test_skipped_neighbours_are_the_nearest_ones(n_columns):
+    coordinates = np.random.RandomState(0).normal(size=(200, n_columns))
+    # Equal rows are at distance 0, not at a rounding error of their squares.
+    coordinates[:40] = coordinates[0]
+    for is_member in (np.ones(200, bool), np.zeros(200, bool)):
+        near = Space(coordinates, 29, 0).search(coordinates, is_member)
+        space = Space(coordinates, 4, 25)
+        after = space.search(coordinates, is_member)
+        distances = np.linalg.norm(coordinates[:, None] - coordinates[near.rows], axis=2)[:, 25:]
+        np.testing.assert_allclose(after.log_distance, np.log(distances.clip(space.min_distance)).mean(1))
+        assert (after.log_distance[:40] == np.log(space.min_distance)).all()

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
@@ -100,10 +101,26 @@ class Space:
 
     def search(self, rows: np.ndarray, is_member: np.ndarray) -> Neighbors:
         """Return the nearest rows. Members of the training rows are not among their own neighbours."""
-        distances, index = self.tree.kneighbors(rows, self.n_skipped + self.n_neighbors + 1)
-        kept = is_member.astype(int)[:, None] + self.n_skipped + np.arange(self.n_neighbors)
+        if self.n_skipped:
+            distances, index = self._after_skipped(rows)
+        else:
+            distances, index = self.tree.kneighbors(rows, self.n_neighbors + 1)
+        kept = is_member.astype(int)[:, None] + np.arange(self.n_neighbors)
         distances, index = (np.take_along_axis(array, kept, 1) for array in (distances, index))
         return Neighbors(np.log(distances.clip(self.min_distance)).mean(1), index)
+
+    def _after_skipped(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distances and places of `n_neighbors` + 1 rows after the skipped ones.
+
+        A partition is many times faster than a search for all of them, which also sorts the skipped ones.
+        """
+        last = self.n_skipped + self.n_neighbors
+        order = np.argpartition(euclidean_distances(rows, self.coordinates, squared=True), [self.n_skipped, last])
+        index = order[:, self.n_skipped : last + 1]
+        # Differences of coordinates are exact where squares cancel.
+        distances = np.linalg.norm(rows[:, None] - self.coordinates[index], axis=2)
+        order = distances.argsort(1)
+        return np.take_along_axis(distances, order, 1), np.take_along_axis(index, order, 1)
 
 
 class References:
@@ -178,7 +195,8 @@ class References:
 
     def _by_blocks(self, function: Callable[[Matrix, np.ndarray], T], X: Matrix, is_member: np.ndarray) -> Iterator[T]:
         """Apply a function to blocks of rows, and to the same part of `is_member`."""
-        width = self.by_values.n_neighbors * self.by_codes.coordinates.shape[1]
+        n_references, n_coordinates = self.by_codes.coordinates.shape
+        width = max((self.by_values.n_neighbors + 1) * n_coordinates, n_references if self.by_values.n_skipped else 0)
         n_rows = max(1, MAX_ELEMENTS // width)
         for start in range(0, X.shape[0], n_rows):
             block = slice(start, start + n_rows)
