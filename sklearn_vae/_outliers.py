@@ -249,7 +249,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """Return the indices of the training rows that count as outliers."""
         n_rows = len(fitted.scores)
         if self.contamination != "auto":
-            n_outliers = max(min(int(self.contamination * n_rows), n_rows - N_SPLITS), 0)
+            # In floating point, 0.29 * 100 is less than 29.
+            share = math.floor(round(self.contamination * n_rows, 6))
+            n_outliers = max(min(share, n_rows - N_SPLITS), 0)
             return np.sort(np.argsort(fitted.scores, kind="stable")[:n_outliers])
         kept, scores = np.ones(n_rows, bool), fitted.scores
         # The tails are estimated again without the outliers, which had made them heavier.
@@ -376,10 +378,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def __setstate__(self, state):
         """Compute the training rows' coordinates again, by the model that was restored."""
+        state = dict(state)
+        parameters = state.pop("_references", None)
         super().__setstate__(state)
-        if "_references" in self.__dict__:
+        if parameters is not None:
             with isolated(self.vae_.n_jobs):
-                self._references = References(self.vae_._fitted_model.inference, *self._references)
+                self._references = References(self.vae_._fitted_model.inference, *parameters)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

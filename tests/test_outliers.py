@@ -80,6 +80,11 @@ def test_scores_rank_malignant_cells_below_benign_ones():
     assert roc_auc_score(np.arange(len(scores)) < len(benign), scores) > 0.93
 
 
+@pytest.mark.parametrize("contamination", [0.07, 0.29, 0.5])
+def test_share_of_training_rows_that_are_left_out_is_the_given_one(contamination):
+    assert brief(contamination=contamination).fit(gaussian_rows(100)).contamination_ == contamination
+
+
 def test_training_rows_have_scores_of_models_that_have_not_seen_them():
     X = gaussian_rows(200)
     assert np.mean(brief(contamination=0.1).fit_predict(X) == -1) == 0.1
