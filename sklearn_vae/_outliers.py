@@ -218,12 +218,13 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n_rows = _num_samples(X)
         weight = np.ones(n_rows)
         weight[left_out] = 0
-        run, _ = vae._fit(X, sample_weight=weight, n_folds=N_SPLITS)
+        run, rows = vae._fit(X, sample_weight=weight, n_folds=N_SPLITS)
         if not run.held_out:
             raise ValueError(
                 f"expected at least {N_SPLITS} rows and max_iter above 0, got {n_rows} rows and "
                 f"max_iter={vae.max_iter!r}; the threshold is estimated on held-out rows."
             )
+        run.measure_columns_of_folds(rows)
         matrix = vae._check_new_rows(X)
         # Training ignores rows without an observed cell.
         kept = np.flatnonzero((weight > 0) & ~is_unobserved(matrix))

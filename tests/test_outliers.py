@@ -93,6 +93,18 @@ def test_training_rows_have_scores_of_models_that_have_not_seen_them():
     assert detector.score_samples(X + 1e-9).mean() > detector.score_samples(X).mean() + 0.5
 
 
+def test_densities_of_held_out_rows_are_those_of_new_rows():
+    rows, noise = gaussian_rows(2200), np.random.RandomState(1).normal(size=2200)
+    rows[:, :4] *= 0.05
+    rows[:, 4] = 2 * noise
+    X, new, detector = rows[:200], rows[200:], brief()
+    fitted = detector._compare(detector._new_vae(X), X, np.array([], int))
+    # The folds' models have the noise scale of each column, as the model of all rows has.
+    log_p = fitted.vae.score_samples(new)
+    error = log_p.std() / np.sqrt(200)
+    assert -fitted.statistics[:, 0].mean() == pytest.approx(log_p.mean(), abs=4 * error)
+
+
 def test_above_5000_rows_the_threshold_is_that_of_held_out_rows():
     detector = brief(contamination=0.05).fit(gaussian_rows(6000))
     share = np.mean(detector.predict(gaussian_rows(6000, seed=1)) == -1)
