@@ -113,8 +113,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     -----
     Up to 5000 rows, the rows are split into five folds. The scores of a fold's rows are those of a model trained on the
     other folds. Above that, the threshold is estimated on the rows that were held out for early stopping, a tenth of
-    all, and the other training rows have seen the model. In ``score_samples`` and the methods based on it, rows that
-    are equal to a training row get the score of ``fit``.
+    all and at most 5000. The model has seen the other training rows. Neighbours are searched among at most 10,000
+    evenly spaced training rows. In ``score_samples`` and the methods based on it, rows that are equal to a training row
+    get the score of ``fit``.
 
     Let :math:`s_k` be the negative log-density or one of the mean logarithms of distances. The tail probability
     :math:`P(S_k \geq s_k)` is the share of training rows up to their 0.9 quantile, and exponential above it. The mean
