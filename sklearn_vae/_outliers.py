@@ -24,7 +24,7 @@ from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.outlier_scores import MAX_REFERENCES, References, TailProbabilities
 from sklearn_vae._training.recipe import N_SPLITS
 from sklearn_vae._transformer import VAETransformer
-from sklearn_vae._validation import new_seed
+from sklearn_vae._validation import is_unobserved, new_seed
 
 # Share of the rows without outliers that are below the threshold with contamination="auto".
 AUTO_SHARE = 0.01
@@ -63,7 +63,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     A row is compared with the training rows in three ways: by log p(x) of a `VAETransformer`, by the distances to the
     nearest training rows, and by the distance to the nearest one in the latent variables and residuals of the model.
-    The score is the mean logarithm of the three shares of training rows that are at least as unusual.
+    The score is a mean logarithm of the three shares of training rows that are at least as unusual, in which the density
+    has half the weight of a distance.
 
     Training rows are scored by models that have not seen them. The threshold is a quantile of these scores, so that
     the same share of new rows falls below it. Rows that are unusual themselves are left out, and the model is trained
@@ -113,13 +114,14 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     -----
     Up to 5000 rows, the rows are split into five folds. The scores of a fold's rows are those of a model trained on the
     other folds. Above that, the threshold is estimated on the rows that were held out for early stopping, a tenth of
-    all, and the other training rows have seen the model. In ``score_samples`` and the methods based on it, rows that
-    are equal to a training row get the score of ``fit``.
+    all and at most 5000. The model has seen the other training rows. Neighbours are searched among at most 10,000
+    evenly spaced training rows. In ``score_samples`` and the methods based on it, rows that are equal to a training row
+    get the score of ``fit``. A fitted detector contains these training rows.
 
     Let :math:`s_k` be the negative log-density or one of the mean logarithms of distances. The tail probability
     :math:`P(S_k \geq s_k)` is the share of training rows up to their 0.9 quantile. Above it, it falls exponentially, at
     the rate between the median and this quantile, which outliers do not change. The mean of logarithms over k is
-    Fisher's combination of tests [1]_.
+    Fisher's combination of tests [1]_, here with the weights .2 for the density and .4 for each distance.
 
     References
     ----------
@@ -178,7 +180,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             fitted = self._compare(vae, X, np.array([], int))
             if len(left_out := self._left_out(fitted)):
                 fitted = self._compare(clone(vae), X, left_out)
-        self._check_columns(X, reset=True)
+        _check_feature_names(self, X, reset=True)
+        _check_n_features(self, X, reset=True)
         self.vae_ = fitted.vae
         self.contamination_ = len(left_out) / len(fitted.scores)
         self.offset_ = self._threshold(fitted, left_out)
@@ -194,12 +197,13 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if self.vae_estimator is None:
             try:
                 n_components = min(MAX_COMPONENTS, max(1, _num_features(X) - 1))
-            except TypeError:
+            except (TypeError, IndexError):
                 # The model's own checks say what is wrong with X.
                 n_components = MAX_COMPONENTS
             vae = VAETransformer(n_components)
         else:
             vae = clone(self.vae_estimator)
+            vae._validate_params()
         if not vae.early_stopping:
             raise ValueError(
                 "expected vae_estimator with early_stopping=True, got False; the threshold is estimated on the rows "
@@ -217,14 +221,16 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n_rows = _num_samples(X)
         weight = np.ones(n_rows)
         weight[left_out] = 0
-        run, _ = vae._fit(X, sample_weight=weight, n_folds=N_SPLITS)
+        run, rows = vae._fit(X, sample_weight=weight, n_folds=N_SPLITS)
         if not run.held_out:
             raise ValueError(
                 f"expected at least {N_SPLITS} rows and max_iter above 0, got {n_rows} rows and "
                 f"max_iter={vae.max_iter!r}; the threshold is estimated on held-out rows."
             )
+        run.measure_columns_of_folds(rows)
         matrix = vae._check_new_rows(X)
-        kept = np.flatnonzero(weight)
+        # Training ignores rows without an observed cell.
+        kept = np.flatnonzero((weight > 0) & ~is_unobserved(matrix))
         # Evenly spaced, because rows may be sorted.
         reference = kept[np.linspace(0, len(kept) - 1, min(len(kept), MAX_REFERENCES)).astype(int)]
         is_reference = np.isin(np.arange(n_rows), reference)
@@ -240,16 +246,19 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 others = References(Inference(model.eval()), matrix[reference], *sizes)
                 statistics[held_out] = others.statistics(matrix[held_out], is_reference[held_out], vae.n_draws)
         tails = TailProbabilities.of(statistics[is_held_out])
-        scores = tails.log(statistics).mean(1)
+        scores = tails.score_parts(statistics).sum(1)
         return Comparison(vae, references, tails, _keys(matrix), scores, is_reference, is_held_out)
 
     def _left_out(self, fitted: Comparison) -> np.ndarray:
         """Return the indices of the training rows that count as outliers."""
         n_rows = len(fitted.scores)
-        if self.contamination != "auto":
-            n_outliers = max(min(int(self.contamination * n_rows), n_rows - N_SPLITS), 0)
-            return np.sort(np.argsort(fitted.scores, kind="stable")[:n_outliers])
-        return np.flatnonzero(fitted.scores < np.log(MAX_EXPECTED / n_rows))
+        if self.contamination == "auto":
+            n_outliers = np.count_nonzero(fitted.scores < np.log(MAX_EXPECTED / n_rows))
+        else:
+            # In floating point, 0.29 * 100 is less than 29.
+            n_outliers = math.floor(round(self.contamination * n_rows, 6))
+        n_outliers = max(min(n_outliers, n_rows - N_SPLITS), 0)
+        return np.sort(np.argsort(fitted.scores, kind="stable")[:n_outliers])
 
     def _threshold(self, fitted: Comparison, left_out: np.ndarray) -> float:
         """Return the quantile of the scores of rows that the model has not seen."""
@@ -271,17 +280,15 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Means over the three comparisons of the logarithm of the share of training rows that are at least as
-            unusual. They are at most 0.
+            Weighted means of the logarithms of three shares of training rows, those that are at least as unusual. They
+            are at most 0.
         """
         matrix = self._check_new_rows(X)
         place, is_known = self._find(matrix)
         scores = self._scores[place]
         if not is_known.all():
             new = matrix[~is_known]
-            with isolated(self.vae_.n_jobs):
-                statistics = self._references.statistics(new, np.zeros(new.shape[0], bool), self.vae_.n_draws)
-            scores[~is_known] = self._tails.log(statistics).mean(1)
+            scores[~is_known] = self._score_parts(new, np.zeros(new.shape[0], bool)).sum(1)
         return scores
 
     def decision_function(self, X):
@@ -331,33 +338,49 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             Parts, at most 0, whose sums over the columns are ``score_samples``. The lowest part is that of the most
             unusual column.
         """
-        matrix, scores = self._check_new_rows(X), self.score_samples(X)
+        matrix = self._check_new_rows(X)
         place, is_known = self._find(matrix)
         is_member = is_known & self._is_reference[place]
+        parts = self._score_parts(matrix, is_member)
+        scores = np.where(is_known, self._scores[place], parts.sum(1))
         with isolated(self.vae_.n_jobs):
-            statistics = self._references.statistics(matrix, is_member, self.vae_.n_draws)
             shares = self._references.shares(matrix, is_member)
-        parts = self._tails.log(statistics)
         columns = (parts[:, :, None] * shares).sum(1) * (scores / parts.sum(1))[:, None]
         table = self.vae_._table
         # A category is one column, and a block of columns of the matrix.
         return columns if table is None else np.add.reduceat(columns, [c.start for c in table.columns], axis=1)
-
-    def _check_columns(self, X, reset: bool) -> None:
-        """Learn or check the names and the number of the columns."""
-        _check_feature_names(self, X, reset=reset)
-        _check_n_features(self, X, reset=reset)
 
     def _check_new_rows(self, X) -> Matrix:
         """Validate rows for a fitted detector."""
         check_is_fitted(self)
         return self.vae_._check_new_rows(X)
 
+    def _score_parts(self, X: Matrix, is_member: np.ndarray) -> np.ndarray:
+        """Return the parts of the three comparisons in the scores of validated rows, (n_rows, 3)."""
+        with isolated(self.vae_.n_jobs):
+            return self._tails.score_parts(self._references.statistics(X, is_member, self.vae_.n_draws))
+
     def _find(self, X: Matrix) -> tuple[np.ndarray, np.ndarray]:
         """Return the places of rows among the training rows, and whether they are there."""
         keys = _keys(X)
         place = np.searchsorted(self._keys, keys).clip(max=len(self._keys) - 1)
         return place, self._keys[place] == keys
+
+    def __getstate__(self):
+        """Return the state without torch objects; the training rows take the place of the model's copies."""
+        state = dict(super().__getstate__())
+        if "_references" in state:
+            state["_references"] = state["_references"].parameters
+        return state
+
+    def __setstate__(self, state):
+        """Compute the training rows' coordinates again, by the model that was restored."""
+        state = dict(state)
+        parameters = state.pop("_references", None)
+        super().__setstate__(state)
+        if parameters is not None:
+            with isolated(self.vae_.n_jobs):
+                self._references = References(self.vae_._fitted_model.inference, *parameters)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -369,7 +392,8 @@ def _keys(X: Matrix) -> np.ndarray:
     """Return a digest of each row, (n_rows,), which does not depend on its dtype."""
     keys = np.empty(X.shape[0], np.uint64)
     for i in range(X.shape[0]):
-        # The sum turns -0.0 into 0.0.
-        row = to_dense(X[[i]]).astype(np.float64) + 0.0
+        row = to_dense(X[[i]]).astype(np.float64)
+        # -0.0 equals 0.0, and the bits of NaN differ.
+        row = np.where(np.isnan(row), np.nan, row + 0.0)
         keys[i] = int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little")
     return keys

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -79,12 +80,29 @@ def test_scores_rank_malignant_cells_below_benign_ones():
     assert roc_auc_score(np.arange(len(scores)) < len(benign), scores) > 0.93
 
 
+@pytest.mark.parametrize("contamination", [0.07, 0.29, 0.5])
+def test_share_of_training_rows_that_are_left_out_is_the_given_one(contamination):
+    assert brief(contamination=contamination).fit(gaussian_rows(100)).contamination_ == contamination
+
+
 def test_training_rows_have_scores_of_models_that_have_not_seen_them():
     X = gaussian_rows(200)
     assert np.mean(brief(contamination=0.1).fit_predict(X) == -1) == 0.1
     detector = brief().fit(X)
     # A row next to a training row has a near neighbour. A training row does not count as its own.
     assert detector.score_samples(X + 1e-9).mean() > detector.score_samples(X).mean() + 0.5
+
+
+def test_densities_of_held_out_rows_are_those_of_new_rows():
+    rows, noise = gaussian_rows(2200), np.random.RandomState(1).normal(size=2200)
+    rows[:, :4] *= 0.05
+    rows[:, 4] = 2 * noise
+    X, new, detector = rows[:200], rows[200:], brief()
+    fitted = detector._compare(detector._new_vae(X), X, np.array([], int))
+    # The folds' models have the noise scale of each column, as the model of all rows has.
+    log_p = fitted.vae.score_samples(new)
+    error = log_p.std() / np.sqrt(200)
+    assert -fitted.statistics[:, 0].mean() == pytest.approx(log_p.mean(), abs=4 * error)
 
 
 def test_above_5000_rows_the_threshold_is_that_of_held_out_rows():
@@ -110,6 +128,17 @@ def test_explain_sums_to_the_score_and_finds_the_column():
     np.testing.assert_allclose(parts.sum(1), detector.score_samples(new))
     assert np.mean(parts.argmin(1) == np.arange(50) % 5) > 0.9
     np.testing.assert_allclose(detector.explain(X).sum(1), detector.score_samples(X))
+
+
+@pytest.mark.parametrize("distance", [1e6, 1e19, 1e30])
+def test_rows_very_far_away_have_finite_scores(distance):
+    # log p(x) of float32 rows overflows from 1e19 on.
+    X = gaussian_rows(100).astype(np.float32)
+    far = X[:2] * np.float32(distance)
+    detector = brief().fit(X)
+    parts = detector.explain(far)
+    assert (detector.predict(far) == -1).all() and np.isfinite(parts).all()
+    np.testing.assert_allclose(parts.sum(1), detector.score_samples(far))
 
 
 def mixed_frame(n_rows, seed=0):
@@ -139,6 +168,17 @@ def test_mixed_frames_with_gaps():
     assert (parts[1:, 2].sum() / parts[1:].sum()) < 0.5
 
 
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+def test_rows_without_an_observed_cell_are_neither_held_out_nor_neighbours(convert):
+    gaps = [0, 71, 152]
+    rows = convert(np.insert(gaussian_rows(150), [0, 70, 150], np.nan, axis=0))
+    detector = brief()
+    fitted = detector._compare(detector._new_vae(rows), rows, np.array([], int))
+    for is_used in (fitted.is_held_out, fitted.is_reference):
+        np.testing.assert_array_equal(np.flatnonzero(~is_used), gaps)
+    assert (detector.fit_predict(rows)[gaps] == 1).all()
+
+
 @pytest.mark.parametrize("convert", [sparse.csr_array, sparse.csr_matrix, np.float32, pd.DataFrame, np.ndarray.tolist])
 def test_forms_of_rows(convert):
     X = load_iris().data.round(1)
@@ -147,13 +187,51 @@ def test_forms_of_rows(convert):
     np.testing.assert_allclose(other.score_samples(convert(X)), detector.score_samples(X), atol=0.05)
 
 
-def test_pickled_and_cloned_detectors_agree():
-    X = gaussian_rows(100)
+def by_pickle(detector, X):
+    return pickle.loads(pickle.dumps(detector))
+
+
+def by_skops(detector, X):
+    saved = skops.io.dumps(detector)
+    return skops.io.loads(saved, trusted=skops.io.get_untrusted_types(data=saved))
+
+
+def by_clone(detector, X):
+    return clone(detector).fit(X)
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.float32, sparse.csr_array])
+@pytest.mark.parametrize("copied", [by_pickle, by_skops, by_clone])
+def test_saved_and_cloned_detectors_agree(copied, form):
+    X, new = form(gaussian_rows(100)), form(gaussian_rows(20, seed=1))
+    detector = brief(contamination=0.1).fit(X)
+    copy = copied(detector, X)
+    np.testing.assert_array_equal(copy.score_samples(new), detector.score_samples(new))
+    np.testing.assert_array_equal(copy.explain(X), detector.explain(X))
+
+
+def test_saved_detectors_keep_the_numbers_of_neighbours_of_the_fit():
+    X, new = gaussian_rows(100), gaussian_rows(20, seed=1)
+    detector = brief().fit(X).set_params(n_neighbors=1, contamination=0.5)
+    np.testing.assert_array_equal(by_pickle(detector, X).score_samples(new), detector.score_samples(new))
+
+
+def test_training_rows_are_recognised_in_other_bits():
+    X = np.round(gaussian_rows(100))
+    X[:20, 0] = np.nan
+    other = np.where(X == 0, -X, X)
+    other[:10, 0] = -np.nan
+    assert other.tobytes() != X.tobytes()
     detector = brief().fit(X)
-    new = gaussian_rows(20, seed=1)
-    for copy in (pickle.loads(pickle.dumps(detector)), clone(detector).fit(X)):
-        np.testing.assert_array_equal(copy.score_samples(new), detector.score_samples(new))
-        np.testing.assert_array_equal(copy.explain(X), detector.explain(X))
+    for rows in (other, X.astype(np.float32), sparse.csr_array(X)):
+        np.testing.assert_array_equal(detector.score_samples(rows), detector.score_samples(X))
+
+
+def test_explain_warns_once():
+    detector = brief().fit(pd.DataFrame(gaussian_rows(100), columns=list("abcde")))
+    with pytest.warns(UserWarning, match="valid feature names") as warned:
+        detector.explain(gaussian_rows(3, seed=1))
+    assert len(warned) == 1
 
 
 def test_equal_rows_and_constant_columns():
@@ -179,6 +257,8 @@ def test_default_model_has_fewer_components_than_columns():
         ({"contamination": "none"}, "contamination"),
         ({"n_neighbors": 0}, "n_neighbors"),
         ({"vae_estimator": VAETransformer}, "vae_estimator"),
+        ({"vae_estimator": VAETransformer(-3)}, "'n_components' parameter of VAETransformer"),
+        ({"vae_estimator": VAETransformer(n_jobs="two")}, "'n_jobs' parameter of VAETransformer"),
         ({"vae_estimator": VAETransformer(early_stopping=False)}, "early_stopping=True, got False"),
         ({"vae_estimator": VAETransformer(objective="autoencoder")}, "without log p"),
         ({"vae_estimator": VAETransformer(max_iter=0)}, "max_iter above 0"),
@@ -187,6 +267,19 @@ def test_default_model_has_fewer_components_than_columns():
 def test_wrong_parameters(params, message):
     with pytest.raises(ValueError, match=message):
         VAEOutlierDetector(**params).fit(gaussian_rows(20))
+
+
+def test_an_empty_list_is_refused_by_the_checks_of_the_model():
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        VAEOutlierDetector().fit([])
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.5])
+@pytest.mark.parametrize("n_rows", [5, 6, 8])
+def test_few_rows_are_enough(n_rows, contamination):
+    detector = brief(contamination=contamination).fit(gaussian_rows(n_rows))
+    assert (1 - detector.contamination_) * n_rows >= 5
+    assert np.isfinite(detector.explain(gaussian_rows(3, seed=1))).all()
 
 
 def test_too_few_rows():
@@ -214,3 +307,17 @@ def test_neighbours_of_members_leave_them_out():
     np.testing.assert_array_equal(new.rows[:, 0], [0, 1, 2, 3])
     skipping = Space(coordinates, 1, 1).search(coordinates, np.ones(4, bool))
     np.testing.assert_array_equal(skipping.rows[:, 0], [2, 2, 0, 1])
+
+
+@pytest.mark.parametrize("n_columns", [2, 30])
+def test_skipped_neighbours_are_the_nearest_ones(n_columns):
+    coordinates = np.random.RandomState(0).normal(size=(200, n_columns))
+    # Equal rows are at distance 0, not at a rounding error of their squares.
+    coordinates[:40] = coordinates[0]
+    for is_member in (np.ones(200, bool), np.zeros(200, bool)):
+        near = Space(coordinates, 29, 0).search(coordinates, is_member)
+        space = Space(coordinates, 4, 25)
+        after = space.search(coordinates, is_member)
+        distances = np.linalg.norm(coordinates[:, None] - coordinates[near.rows], axis=2)[:, 25:]
+        np.testing.assert_allclose(after.log_distance, np.log(distances.clip(space.min_distance)).mean(1))
+        assert (after.log_distance[:40] == np.log(space.min_distance)).all()

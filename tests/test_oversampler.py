@@ -146,6 +146,15 @@ def test_arrays_keep_their_dtype_and_range(dtype):
     assert (X_new.min(0) == X.min(0)).all() and (X_new.max(0) == X.max(0)).all()
 
 
+def test_lists_keep_integers():
+    X, y = imbalanced()
+    rows = np.rint(20 * X).astype(int)
+    X_new, y_new = small_sampler().fit_resample(rows.tolist(), y.tolist())
+    assert isinstance(X_new, list) and isinstance(y_new, list) and X_new[: len(X)] == rows.tolist()
+    assert {type(value) for row in X_new for value in row} == {int}
+    np.testing.assert_array_equal(X_new, small_sampler().fit_resample(rows, y)[0])
+
+
 def table(n=120):
     """A frame with gaps in columns of four kinds, and its labels."""
     rng = np.random.default_rng(0)

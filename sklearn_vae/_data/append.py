@@ -32,7 +32,7 @@ def append(X: Any, values: np.ndarray, table: Table | None) -> Any:
     if sparse.issparse(X):
         return sparse.vstack([X, type(X)(_cast(values, X.dtype))], format=X.format, dtype=X.dtype)
     if isinstance(X, list):
-        return X + values.tolist()
+        return X + _cast(values, np.asarray(X).dtype).tolist()
     return np.vstack([X, _cast(values, np.asarray(X).dtype)])
 
 

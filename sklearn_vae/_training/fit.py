@@ -148,6 +148,13 @@ class TrainingResult:
     architecture: Architecture | None = None
     held_out: list[tuple[VAE, np.ndarray]] = field(default_factory=list)
 
+    def measure_columns_of_folds(self, rows: Rows) -> None:
+        """Give the models of folds a noise scale per column, as `model` has; their densities are then comparable."""
+        for model, index in self.held_out:
+            if model is not self.model:
+                training = rows.select(rows.tensor(np.delete(np.arange(len(rows)), index)))
+                measure_columns(model, training, [(model, training, rows.select(rows.tensor(index)))])
+
     @property
     def best_score(self) -> float:
         """Largest score of a validation that counts; the last score if none does."""

@@ -95,7 +95,8 @@ class ExplanationDisplay:
             raise TypeError(
                 f"expected a VAEOutlierDetector, or a Pipeline that ends with one, got {type(detector).__name__}."
             )
-        rows = estimator[:-1].transform(X) if isinstance(estimator, Pipeline) else X
+        has_steps = isinstance(estimator, Pipeline) and len(estimator) > 1
+        rows = estimator[:-1].transform(X) if has_steps else X
         parts = detector.explain(rows)
         if feature_names is None:
             # Names of columns that a step of the pipeline has replaced by as many others would be wrong only then.

@@ -51,6 +51,14 @@ def test_names_can_be_given(pipeline, wine):
         ExplanationDisplay.from_estimator(pipeline, wine, feature_names=["a", "b"])
 
 
+@pytest.mark.parametrize("steps", [[], ["passthrough"]])
+def test_detectors_alone_and_behind_no_transformer(pipeline, wine, steps):
+    rows = pipeline[0].transform(wine)
+    expected = ExplanationDisplay.from_estimator(pipeline[-1], rows)
+    display = ExplanationDisplay.from_estimator(make_pipeline(*steps, pipeline[-1]), rows)
+    np.testing.assert_array_equal(display.image_.get_array(), expected.image_.get_array())
+
+
 @pytest.mark.parametrize("estimator", [VAETransformer(), make_pipeline(StandardScaler(), VAETransformer())])
 def test_other_estimators_are_refused(estimator):
     with pytest.raises(TypeError, match="expected a VAEOutlierDetector, .* got VAETransformer"):
