@@ -63,8 +63,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     A row is compared with the training rows in three ways: by log p(x) of a `VAETransformer`, by the distances to the
     nearest training rows, and by the distance to the nearest one in the latent variables and residuals of the model.
-    The score is a mean logarithm of the three shares of training rows that are at least as unusual, in which the density
-    has half the weight of a distance.
+    The score is a mean of the logarithms of three shares of training rows, those that are at least as unusual. The
+    density has half the weight of a distance.
 
     Training rows are scored by models that have not seen them. The threshold is a quantile of these scores, so that
     the same share of new rows falls below it. Rows that are unusual themselves are left out, and the model is trained

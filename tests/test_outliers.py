@@ -102,7 +102,7 @@ def test_densities_of_held_out_rows_are_those_of_new_rows():
     # The folds' models have the noise scale of each column, as the model of all rows has.
     log_p = fitted.vae.score_samples(new)
     error = log_p.std() / np.sqrt(200)
-    assert -fitted.statistics[:, 0].mean() == pytest.approx(log_p.mean(), abs=4 * error)
+    assert -fitted.tails.ordered[:, 0].mean() == pytest.approx(log_p.mean(), abs=4 * error)
 
 
 def test_above_5000_rows_the_threshold_is_that_of_held_out_rows():
