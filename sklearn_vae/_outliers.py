@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
+from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -216,7 +217,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n_rows = _num_samples(X)
         weight = np.ones(n_rows)
         weight[left_out] = 0
-        run, _ = vae._fit(X, sample_weight=weight, n_folds=N_SPLITS)
+        run, _ = with_callbacks(VAETransformer._fit)(vae, X, sample_weight=weight, n_folds=N_SPLITS)
         if not run.held_out:
             raise ValueError(
                 f"expected at least {N_SPLITS} rows and max_iter above 0, got {n_rows} rows and "
@@ -229,15 +230,18 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         is_reference = np.isin(np.arange(n_rows), reference)
         share = 0.0 if self.contamination == "auto" else self.contamination
         sizes = self.n_neighbors, math.ceil(share * len(reference))
-        references = References(vae._fitted_model.inference, matrix[reference], *sizes)
-        statistics = references.statistics(matrix, is_reference, vae.n_draws)
+        inference = vae._fitted_model.inference
+        references = References(inference, matrix[reference], *sizes)
+        statistics = references.statistics(inference, matrix, is_reference, vae.n_draws)
         is_held_out = np.zeros(n_rows, bool)
         for model, index in run.held_out:
             held_out = kept[index]
             is_held_out[held_out] = True
             if model is not run.model:
-                others = References(Inference(model.eval()), matrix[reference], *sizes)
-                statistics[held_out] = others.statistics(matrix[held_out], is_reference[held_out], vae.n_draws)
+                inference = Inference(model.eval())
+                others = References(inference, matrix[reference], *sizes)
+                rows = matrix[held_out], is_reference[held_out]
+                statistics[held_out] = others.statistics(inference, *rows, vae.n_draws)
         tails = TailProbabilities.of(statistics[is_held_out])
         scores = tails.log(statistics).mean(1)
         return Comparison(vae, references, tails, _keys(matrix), statistics, scores, is_reference, is_held_out)
@@ -283,8 +287,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         scores = self._scores[place]
         if not is_known.all():
             new = matrix[~is_known]
+            is_member = np.zeros(new.shape[0], bool)
             with isolated(self.vae_.n_jobs):
-                statistics = self._references.statistics(new, np.zeros(new.shape[0], bool), self.vae_.n_draws)
+                inference = self.vae_._fitted_model.inference
+                statistics = self._references.statistics(inference, new, is_member, self.vae_.n_draws)
             scores[~is_known] = self._tails.log(statistics).mean(1)
         return scores
 
@@ -339,8 +345,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         place, is_known = self._find(matrix)
         is_member = is_known & self._is_reference[place]
         with isolated(self.vae_.n_jobs):
-            statistics = self._references.statistics(matrix, is_member, self.vae_.n_draws)
-            shares = self._references.shares(matrix, is_member)
+            inference = self.vae_._fitted_model.inference
+            statistics = self._references.statistics(inference, matrix, is_member, self.vae_.n_draws)
+            shares = self._references.shares(inference, matrix, is_member)
         parts = self._tails.log(statistics)
         columns = (parts[:, :, None] * shares).sum(1) * (scores / parts.sum(1))[:, None]
         table = self.vae_._table

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -154,6 +155,36 @@ def test_pickled_and_cloned_detectors_agree():
     for copy in (pickle.loads(pickle.dumps(detector)), clone(detector).fit(X)):
         np.testing.assert_array_equal(copy.score_samples(new), detector.score_samples(new))
         np.testing.assert_array_equal(copy.explain(X), detector.explain(X))
+
+
+def test_file_without_code_has_the_detector():
+    detector = brief().fit(gaussian_rows(100))
+    stream = skops.io.dumps(detector)
+    loaded = skops.io.loads(stream, trusted=skops.io.get_untrusted_types(data=stream))
+    new = gaussian_rows(20, seed=1)
+    np.testing.assert_array_equal(loaded.score_samples(new), detector.score_samples(new))
+
+
+def test_callbacks_of_the_model_are_torn_down():
+    calls = []
+
+    class Recorder:
+        def setup(self, estimator, context):
+            calls.append("setup")
+
+        def teardown(self, estimator, context):
+            calls.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            calls.append("end")
+
+    vae = clone(BRIEF).set_callbacks(Recorder())
+    VAEOutlierDetector(vae_estimator=vae, random_state=0).fit(gaussian_rows(50))
+    assert calls.count("setup") == calls.count("teardown") > 0
+    assert calls[0] == "setup" and calls[-1] == "teardown" and "end" in calls
 
 
 def test_equal_rows_and_constant_columns():

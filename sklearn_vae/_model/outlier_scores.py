@@ -110,7 +110,7 @@ class References:
     Parameters
     ----------
     inference : Inference
-        Model of the comparison.
+        Model of the comparison. It is not kept, so that a file has no second copy of it: pass it to the methods.
     X : array or CSR matrix of shape (n_rows, n_features)
     n_neighbors : int
         Number of neighbours by the columns. By codes and residuals there is one.
@@ -120,7 +120,6 @@ class References:
     """
 
     def __init__(self, inference: Inference, X: Matrix, n_neighbors: int, n_outliers: int = 0):
-        self.inference = inference
         views = compare(inference, X)
         self.center = views.values.mean(0)
         # Where the model explains everything, residuals are rounding errors.
@@ -134,7 +133,7 @@ class References:
         """Return what distances are computed between: centred columns; codes and residuals."""
         return views.values - self.center, np.hstack([views.codes, views.residuals / self.residual_unit])
 
-    def statistics(self, X: Matrix, is_member: np.ndarray, n_draws: int) -> np.ndarray:
+    def statistics(self, inference: Inference, X: Matrix, is_member: np.ndarray, n_draws: int) -> np.ndarray:
         """Return -log p(x) and mean log distances by columns and by codes and residuals, (n_rows, 3).
 
         They are larger for more unusual rows. `is_member`, (n_rows,), tells which rows are among the references.
@@ -142,19 +141,19 @@ class References:
 
         def distances(block: Matrix, members: np.ndarray) -> np.ndarray:
             """Return the two distances of a block of rows."""
-            pairs = zip((self.by_values, self.by_codes), self.coordinates(compare(self.inference, block)), strict=True)
+            pairs = zip((self.by_values, self.by_codes), self.coordinates(compare(inference, block)), strict=True)
             return np.stack([space.search(rows, members).log_distance for space, rows in pairs], axis=1)
 
         parts = self._by_blocks(distances, X, is_member)
-        log_p = self.inference.log_likelihoods(X, n_draws).astype(np.float64)
+        log_p = inference.log_likelihoods(X, n_draws).astype(np.float64)
         return np.column_stack([-log_p, np.concatenate(list(parts))])
 
-    def shares(self, X: Matrix, is_member: np.ndarray) -> np.ndarray:
+    def shares(self, inference: Inference, X: Matrix, is_member: np.ndarray) -> np.ndarray:
         """Return the columns' shares in each of the `statistics`, (n_rows, 3, n_columns), which sum to 1."""
 
         def shares(block: Matrix, members: np.ndarray) -> np.ndarray:
             """Return the shares of a block of rows."""
-            views = compare(self.inference, block)
+            views = compare(inference, block)
             values, codes = self.coordinates(views)
             near = self.by_values.search(values, members).rows
             by_values = np.square(values[:, None] - self.by_values.coordinates[near]).mean(1)
