@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
+from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -30,6 +31,8 @@ from sklearn_vae._validation import is_unobserved, new_seed
 AUTO_SHARE = 0.01
 # Expected number of rows as unusual, among all, below which a row is left out with contamination="auto".
 MAX_EXPECTED = 0.01
+# Number of rows whose digests are computed at a time.
+BLOCK = 1024
 # Largest number of components of the default model.
 MAX_COMPONENTS = 8
 
@@ -221,7 +224,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n_rows = _num_samples(X)
         weight = np.ones(n_rows)
         weight[left_out] = 0
-        run, rows = vae._fit(X, sample_weight=weight, n_folds=N_SPLITS)
+        run, rows = with_callbacks(VAETransformer._fit)(vae, X, sample_weight=weight, n_folds=N_SPLITS)
         if not run.held_out:
             raise ValueError(
                 f"expected at least {N_SPLITS} rows and max_iter above 0, got {n_rows} rows and "
@@ -253,7 +256,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """Return the indices of the training rows that count as outliers."""
         n_rows = len(fitted.scores)
         if self.contamination == "auto":
-            n_outliers = np.count_nonzero(fitted.scores < np.log(MAX_EXPECTED / n_rows))
+            n_outliers = int(np.count_nonzero(fitted.scores < np.log(MAX_EXPECTED / n_rows)))
         else:
             # In floating point, 0.29 * 100 is less than 29.
             n_outliers = math.floor(round(self.contamination * n_rows, 6))
@@ -390,10 +393,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
 def _keys(X: Matrix) -> np.ndarray:
     """Return a digest of each row, (n_rows,), which does not depend on its dtype."""
-    keys = np.empty(X.shape[0], np.uint64)
-    for i in range(X.shape[0]):
-        row = to_dense(X[[i]]).astype(np.float64)
+    digests = []
+    for start in range(0, X.shape[0], BLOCK):
+        rows = to_dense(X[start : start + BLOCK]).astype(np.float64)
         # -0.0 equals 0.0, and the bits of NaN differ.
-        row = np.where(np.isnan(row), np.nan, row + 0.0)
-        keys[i] = int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little")
-    return keys
+        rows = np.where(np.isnan(rows), np.nan, rows + 0.0)
+        digests += [blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+    return np.frombuffer(b"".join(digests), np.uint64)

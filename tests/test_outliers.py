@@ -234,6 +234,36 @@ def test_explain_warns_once():
     assert len(warned) == 1
 
 
+def test_file_without_code_has_the_detector():
+    detector = brief().fit(gaussian_rows(100))
+    stream = skops.io.dumps(detector)
+    loaded = skops.io.loads(stream, trusted=skops.io.get_untrusted_types(data=stream))
+    new = gaussian_rows(20, seed=1)
+    np.testing.assert_array_equal(loaded.score_samples(new), detector.score_samples(new))
+
+
+def test_callbacks_of_the_model_are_torn_down():
+    calls = []
+
+    class Recorder:
+        def setup(self, estimator, context):
+            calls.append("setup")
+
+        def teardown(self, estimator, context):
+            calls.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            calls.append("end")
+
+    vae = clone(BRIEF).set_callbacks(Recorder())
+    VAEOutlierDetector(vae_estimator=vae, random_state=0).fit(gaussian_rows(50))
+    assert calls.count("setup") == calls.count("teardown") > 0
+    assert calls[0] == "setup" and calls[-1] == "teardown" and "end" in calls
+
+
 def test_equal_rows_and_constant_columns():
     X = np.repeat(gaussian_rows(30), 4, axis=0)
     X[:, 2] = 1.0
