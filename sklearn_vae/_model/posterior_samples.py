@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from sklearn_vae._data.rows import CHUNK_SIZE
@@ -103,9 +104,6 @@ class RowsOfClass:
 
 def nearest_rows(Z: np.ndarray, n_neighbors: int) -> np.ndarray:
     """Return the indices of each row's nearest other rows, at most `n_neighbors`; a single row is its own neighbour."""
-    # Imported here, because it takes a tenth of a second.
-    from sklearn.neighbors import NearestNeighbors
-
     if len(Z) == 1:
         return np.zeros((1, 1), dtype=int)
     return NearestNeighbors(n_neighbors=min(n_neighbors, len(Z) - 1)).fit(Z).kneighbors(return_distance=False)
