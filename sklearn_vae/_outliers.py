@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 from sklearn_vae._data.devices import isolated
 from sklearn_vae._data.sparse_rows import Matrix, to_dense
 from sklearn_vae._model.inference import Inference
-from sklearn_vae._model.outlier_scores import MAX_REFERENCES, References, TailProbabilities
+from sklearn_vae._model.outlier_scores import MAX_REFERENCES, OF_MODEL, References, TailProbabilities
 from sklearn_vae._training.recipe import N_SPLITS
 from sklearn_vae._transformer import VAETransformer
 from sklearn_vae._validation import is_unobserved, new_seed
@@ -246,8 +246,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             held_out = kept[index]
             is_held_out[held_out] = True
             if model is not run.model:
-                others = References(Inference(model.eval()), matrix[reference], *sizes)
-                statistics[held_out] = others.statistics(matrix[held_out], is_reference[held_out], vae.n_draws)
+                # A new row has no neighbours that are as new to the model: the rows of its fold are left out.
+                others = References(Inference(model.eval()), matrix[np.setdiff1d(reference, held_out)], *sizes)
+                new = others.statistics(matrix[held_out], np.zeros(len(held_out), bool), vae.n_draws)
+                statistics[np.ix_(held_out, OF_MODEL)] = new[:, OF_MODEL]
         tails = TailProbabilities.of(statistics[is_held_out])
         scores = tails.score_parts(statistics).sum(1)
         return Comparison(vae, references, tails, _keys(matrix), scores, is_reference, is_held_out)

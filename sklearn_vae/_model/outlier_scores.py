@@ -19,6 +19,8 @@ from sklearn_vae._model.vae import VAE
 T = TypeVar("T")
 # Weights of -log p(x), of the distances by columns and of those by codes and residuals in the score.
 WEIGHTS = np.array([0.2, 0.4, 0.4])
+# Places of the statistics that depend on which rows a model has seen.
+OF_MODEL = [0, 2]
 # Factor of the codes, whose unit is the prior's standard deviation. The unit of residuals is their root mean square.
 CODE_WEIGHT = 3.0
 # Largest number of training rows that are searched for neighbours.
