@@ -317,8 +317,9 @@ def commit() -> str:
 
 
 def provenance() -> str:
-    """Return CSV comments with the machine, the commit and the command."""
-    return f"# {machine()}\n# {commit()}: {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}\n"
+    """Return CSV comments with the machine, the commit and the command, without the folders of one machine."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return f"# {machine()}\n# {commit()}: {shlex.join([Path(sys.argv[0]).name, *words])}\n"
 
 
 def save(frame: pd.DataFrame, output: Path | None) -> None:
