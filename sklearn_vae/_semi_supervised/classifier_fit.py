@@ -207,7 +207,8 @@ class ClassifierProcedure:
     def _neighbours(self, rows: Rows) -> list[Expert]:
         """Return label-spreading experts on the neighbour graph of the rows, one for each of `ALPHAS`."""
         # Imported here, because scikit-learn's clustering and graph modules take longer to import than this package.
-        from sklearn_vae._semi_supervised.graph import neighbour_graph, principal_components, spread_labels
+        from sklearn_vae._data.neighbors import principal_components
+        from sklearn_vae._semi_supervised.graph import neighbour_graph, spread_labels
 
         x = principal_components(self.final.features(rows))
         graph = neighbour_graph(x, self.n_neighbors, self.final.seeds.neighbors)

@@ -12,7 +12,6 @@ from sklearn_vae._data.labels import Labels
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae._semi_supervised.classifier_fit import ClassifierProcedure
 from sklearn_vae._semi_supervised.experts import fit_exponents, has_strayed, is_better, pool
-from sklearn_vae._semi_supervised.graph import GRAPH_COMPONENTS, principal_components
 from sklearn_vae._training.fit import Seeds
 
 
@@ -197,15 +196,6 @@ def test_predictions_stray_if_they_differ_from_twice_the_expected_errors():
         log_p = np.log(np.tile([0.6, 0.4], (100, 1)))
         log_p[:n_differing] = log_p[:n_differing, ::-1]
         assert has_strayed(log_p, target) is strayed
-
-
-@pytest.mark.parametrize("n_features", [3, 200])
-def test_principal_components_keep_distances_that_matter(n_features):
-    X = np.random.default_rng(0).normal(size=(50, 4)) @ np.random.default_rng(1).normal(size=(4, n_features))
-    Z = principal_components(DenseRows(torch.from_numpy(X)))
-    assert Z.shape[1] <= min(n_features, GRAPH_COMPONENTS)
-    distances = [np.linalg.norm(rows[:, None] - rows, axis=-1) for rows in (X, Z)]
-    np.testing.assert_allclose(*distances, rtol=1e-5, atol=1e-5)
 
 
 # The tempered model

@@ -6,8 +6,9 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 from sklearn.datasets import make_blobs, make_moons
 
-from sklearn_vae._semi_supervised import graph as graph_module
-from sklearn_vae._semi_supervised.graph import nearest, neighbour_graph, spread_labels
+from sklearn_vae._data import neighbors
+from sklearn_vae._data.neighbors import nearest
+from sklearn_vae._semi_supervised.graph import neighbour_graph, spread_labels
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_neighbour_graph_does_not_depend_on_the_unit(exponent):
 
 @pytest.mark.parametrize("approximate", [False, True])
 def test_neighbour_graph_is_symmetric_and_has_no_loops(monkeypatch, moons, approximate):
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 0 if approximate else 10_000)
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 0 if approximate else 10_000)
     graph = neighbour_graph(moons[0], 7, 0)
     assert abs(graph - graph.T).max() == 0
     assert not graph.diagonal().any()
@@ -93,7 +94,7 @@ def test_neighbour_graph_of_fewer_rows_than_neighbours_has_all_edges(moons, n_ro
 @pytest.mark.parametrize("approximate", [False, True])
 def test_neighbour_graph_of_repeated_rows_is_finite(monkeypatch, moons, approximate):
     """Rows with more copies than neighbours are at distance 0 from all of them, and weigh 1."""
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 0 if approximate else 10_000)
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 0 if approximate else 10_000)
     X = np.concatenate([moons[0], np.repeat(moons[0][:2], 30, axis=0)])
     graph = neighbour_graph(X, 7, 0)
     assert np.isfinite(graph.data).all()
@@ -103,7 +104,7 @@ def test_neighbour_graph_of_repeated_rows_is_finite(monkeypatch, moons, approxim
 def test_clusters_find_all_neighbours_that_brute_force_finds_in_few_rows(monkeypatch, moons):
     """Where all clusters are probed the search is exact."""
     exact = neighbour_graph(moons[0], 7, 0).toarray()
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 0)
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 0)
     np.testing.assert_allclose(neighbour_graph(moons[0], 7, 0).toarray(), exact, atol=1e-6)
 
 
@@ -111,7 +112,7 @@ def test_clusters_find_all_neighbours_that_brute_force_finds_in_few_rows(monkeyp
 def test_clusters_find_nearly_all_neighbours(monkeypatch, dtype):
     X = make_blobs(3000, 10, centers=8, cluster_std=4, random_state=0)[0].astype(dtype)
     exact = neighbour_graph(X, 10, 0) > 0
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 2999)
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 2999)
     found = neighbour_graph(X, 10, 0) > 0
     assert found.multiply(exact).sum() > 0.95 * exact.sum()
     assert (found != exact).sum() > 0
@@ -121,8 +122,8 @@ def test_clusters_do_not_run_out_of_candidates(monkeypatch):
     """Sixteen clusters of one row each have fewer rows than there are neighbours to find."""
     rng = np.random.default_rng(0)
     X = np.concatenate([np.zeros((800, 3)), 1e3 * rng.normal(size=(40, 3))])
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 0)
-    monkeypatch.setattr(graph_module, "N_PROBES", 4)
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 0)
+    monkeypatch.setattr(neighbors, "N_PROBES", 4)
     graph = neighbour_graph(X, 25, 0)
     assert np.isfinite(graph.data).all() and not graph.diagonal().any()
 
@@ -200,7 +201,7 @@ def test_spread_labels_scale_classes_to_the_prior():
 
 
 def test_propagation_leaves_global_random_state_alone(monkeypatch, moons, global_random_state):
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 0)
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 0)
     before = global_random_state()
     first, again = (neighbour_graph(moons[0], 7, 3) for _ in range(2))
     spread_labels(first, hidden(moons[1], 3), np.array([0.5, 0.5]), 0.9)
@@ -210,7 +211,7 @@ def test_propagation_leaves_global_random_state_alone(monkeypatch, moons, global
 
 @pytest.mark.parametrize("approximate", [False, True])
 def test_equal_rows_are_neighbours_of_each_other(approximate, monkeypatch):
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 0 if approximate else 10_000)
+    monkeypatch.setattr(neighbors, "MAX_EXACT_ROWS", 0 if approximate else 10_000)
     rng = np.random.default_rng(0)
     group = rng.permutation(np.repeat(np.arange(4), [3, 50, 1, 200]))
     X = rng.normal(size=(4, 3))[group]
@@ -223,7 +224,7 @@ def test_equal_rows_are_neighbours_of_each_other(approximate, monkeypatch):
 
 def test_few_copies_of_equal_rows_are_searched(monkeypatch):
     sizes = []
-    monkeypatch.setattr(graph_module, "nearest", lambda X, k, seed: sizes.append(len(X)) or nearest(X, k, seed))
+    monkeypatch.setattr(neighbors, "nearest", lambda X, k, seed: sizes.append(len(X)) or nearest(X, k, seed))
     X = np.repeat(np.random.default_rng(0).normal(size=(7, 2)), 100, axis=0)
     neighbour_graph(X * [1, -0.0], 10, 0)
     assert sizes == [7 * 11]
