@@ -435,7 +435,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             likelihood=likelihood,
             prior=self._component("prior"),
             network=network,
-            objective=objective,
+            objective=objective.for_data(n_features),
         )
 
     def _n_components(self, rows: Rows, rules: Rules) -> int:
@@ -558,7 +558,9 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         if generative:
             attributes["kl_per_component_"] = statistics["kl"][1]
         if self._scales_latents:
-            attributes["latent_scale_"] = latent_scale(model, statistics["latent"])
+            map_scale = procedure.architecture.generative_objective.map_scale
+            scale = latent_scale(model, statistics["latent"])
+            attributes["latent_scale_"] = np.full_like(scale, map_scale) if map_scale else scale
         return attributes
 
     def _train_chunk(
@@ -569,6 +571,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         `rules` takes the number of rows of the first chunk. `state` is that of training, without entries in the first
         call.
         """
+        # scikit-learn validates them in the first call only.
+        self._validate_params()
         first, n_rows = not state, state.get("n_rows", len(rows))
         procedure = self._procedure(rows, rules(n_rows), Progress(self), continues=not first, in_chunks=True)
         run, resumable = train_epoch(procedure, rows, None if first else self._past_run(), state)

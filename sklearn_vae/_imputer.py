@@ -93,13 +93,15 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         `sklearn_vae.networks.MLP` and `Conv` have options. `sklearn_vae.networks.Modules`
         wraps your own torch modules.
 
-    objective : {"elbo", "iwae", "free_bits", "autoencoder"} or Objective, default="elbo"
+    objective : {"elbo", "iwae", "free_bits", "neighbors", "autoencoder"} or Objective, default="elbo"
         Objective that training maximises:
 
         - "elbo": the evidence lower bound.
         - "iwae": the importance-weighted bound, which is tighter. It suits density estimation.
         - "free_bits": the ELBO without a penalty on a small KL divergence of each component, which
           keeps more components in use.
+        - "neighbors": the ELBO beside a map of the rows that keeps their neighbours, as t-SNE and UMAP do. It
+          suits two components, for pictures.
         - "autoencoder": a deterministic autoencoder without posterior noise and KL term. It
           is a baseline and has no ``sample``, ``score_samples`` and ``score``.
 

@@ -81,13 +81,15 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
         `sklearn_vae.networks.MLP` and `Conv` have options. `sklearn_vae.networks.Modules`
         wraps your own torch modules.
 
-    objective : {"elbo", "iwae", "free_bits", "autoencoder"} or Objective, default="elbo"
+    objective : {"elbo", "iwae", "free_bits", "neighbors", "autoencoder"} or Objective, default="elbo"
         Objective that training maximises:
 
         - "elbo": the evidence lower bound.
         - "iwae": the importance-weighted bound, which is tighter. It suits density estimation.
         - "free_bits": the ELBO without a penalty on a small KL divergence of each component, which
           keeps more components in use.
+        - "neighbors": the ELBO beside a map of the rows that keeps their neighbours, as t-SNE and UMAP do. It
+          suits two components, for pictures.
         - "autoencoder": a deterministic autoencoder without posterior noise and KL term. It
           is a baseline and has no ``sample``, ``score_samples`` and ``score``.
 
@@ -231,8 +233,9 @@ class VAETransformer(LatentTransformerMixin, UnsupervisedVAE):
         the decoder's derivative with respect to :math:`z_j`, :math:`\sigma^2` is the mean noise
         variance of the columns, and :math:`s_j` is the standard deviation of the posterior
         means (at least 0.1). At the "ppca" start, the scaled means are the PCA scores. In a
-        data frame of mixed columns, all of these refer to standardised columns. Defined only
-        with whiten=False.
+        data frame of mixed columns, all of these refer to standardised columns. With
+        objective="neighbors", all factors are the `scale` of the map. Defined only with
+        whiten=False.
     n_features_in_ : int
         Number of columns seen in ``fit``; a column of categories counts as one.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

@@ -18,8 +18,9 @@ from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.diagnostics import warn_if_improving, warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.neighbor_points import with_points
 from sklearn_vae._training.progress import Progress
-from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, TransformerRules
+from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, MapRules, TransformerRules
 from sklearn_vae._training.restart import new_start, seen_in
 from sklearn_vae._validation import check_n_samples, check_noise, check_sample_weight
 
@@ -78,11 +79,12 @@ class UnsupervisedVAE(BaseVAE):
             weight, unit = check_sample_weight(sample_weight, checked)
             rows = self._rows(checked, weight)
             progress = Progress(self, X, y, sample_weight, partial(self._fitted_attributes, rows, unit))
-            procedure = self._procedure(rows, TransformerRules(len(rows)), progress, continues)
+            procedure = self._procedure(rows, self._rules(len(rows)), progress, continues)
             seen = seen_in(rows)
             previous = copy.deepcopy(self._fitted_model.model) if continues else None
             if previous is not None and new_start(procedure, previous, rows, seen) is not None:
                 previous = None
+            rows = with_points(procedure, rows, previous)
             run = self._run(procedure, rows, previous, n_folds)
             attributes = self._fitted_attributes(rows, unit, procedure, run)
             attributes["_training_state"]["seen"] = seen._asdict()
@@ -129,7 +131,7 @@ class UnsupervisedVAE(BaseVAE):
             X = self._check_rows(X, reset=first, min_rows=min_rows)
             state = {} if first else self._training_state
             weight, unit = check_sample_weight(sample_weight, X, state.get("weight_unit"), min_rows)
-            self._set_fitted(self._train_chunk(self._rows(X, weight), unit, TransformerRules, state))
+            self._set_fitted(self._train_chunk(self._rows(X, weight), unit, self._rules, state))
         return self
 
     @available_if(check_generative)
@@ -182,6 +184,10 @@ class UnsupervisedVAE(BaseVAE):
         """
         return float(np.mean(self.score_samples(X)))
 
+    def _rules(self, n_rows: int) -> TransformerRules:
+        """Return the rules for the values of "auto"."""
+        return (MapRules if self._component("objective").n_neighbors else TransformerRules)(n_rows)
+
     def _run(
         self, procedure: FitProcedure, rows: Rows, previous: VAE | None, n_folds: int | None = None
     ) -> TrainingResult:
@@ -191,10 +197,10 @@ class UnsupervisedVAE(BaseVAE):
         """
         n_rows = len(rows)
         if procedure.sizes and n_rows >= N_SPLITS:
-            procedure = procedure.with_best_size(rows, N_SPLITS, TransformerRules(n_rows).n_folds)
+            procedure = procedure.with_best_size(rows, N_SPLITS, self._rules(n_rows).n_folds)
         if not self.early_stopping or procedure.stopping.max_epochs == 0:
             return procedure.fit(rows, previous)
-        rules = TransformerRules(n_rows)
+        rules = self._rules(n_rows)
         if previous is None and n_rows < N_SPLITS:
             return procedure.train(rows, 0)
         if previous is None and rules.is_small:

@@ -14,12 +14,12 @@ from sklearn.preprocessing import StandardScaler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_vae import VAEClassifier, VAETransformer
+from sklearn_vae._data import neighbors as neighbors_module
 from sklearn_vae._data import ppca as _ppca
 from sklearn_vae._data import rows as _rows
+from sklearn_vae._data.neighbors import principal_components
 from sklearn_vae._data.rows import DenseRows
 from sklearn_vae._model import inference as _inference
-from sklearn_vae._semi_supervised import graph as graph_module
-from sklearn_vae._semi_supervised.graph import principal_components
 from sklearn_vae._training import column_noise as _column_noise
 from sklearn_vae._training import evaluate as _evaluate
 from sklearn_vae.likelihoods import LIKELIHOODS
@@ -79,7 +79,7 @@ def test_classifier_fitted_to_bytes_equals_one_fitted_to_floats(X, y, params):
 
 
 def test_classifier_fitted_to_bytes_searches_neighbours_in_clusters_alike(monkeypatch):
-    monkeypatch.setattr(graph_module, "MAX_EXACT_ROWS", 100)
+    monkeypatch.setattr(neighbors_module, "MAX_EXACT_ROWS", 100)
     assert_equal(*(small(VAEClassifier).fit(rows, FEW) for rows in (IMAGES, IMAGES.astype(np.float32))), IMAGES)
 
 

@@ -30,7 +30,8 @@ class Rows(Dataset, ABC):
 
     A batch is a dictionary with "x" (n_rows, n_features), in the data's own precision and on the device. It also
     has "mask" (n_rows, n_features), False where a cell is missing, if cells may be missing, "weight" (n_rows,) if the
-    rows have weights, and "target" (n_rows, n_classes) if they have classes. Missing cells are NaN.
+    rows have weights, "target" (n_rows, n_classes) if they have classes, and "point" (n_rows, n_components) if the
+    objective keeps neighbours. Missing cells are NaN.
 
     Attributes
     ----------
@@ -172,12 +173,16 @@ class Rows(Dataset, ABC):
 
         Targets are class probabilities times their weight, or 0 for rows whose class is unknown.
         """
-        return RowsWithTarget(self, self.tensor(target), labelled)
+        return RowsWithEntry(self, "target", self.tensor(target), labelled)
+
+    def with_points(self, points: Tensor) -> Rows:
+        """Return the rows with points in latent space, (n_rows, n_components)."""
+        return RowsWithEntry(self, "point", points)
 
     def with_classes(self, codes: np.ndarray, weight: np.ndarray, n_classes: int) -> Rows:
         """Return the rows with known classes as targets: indices, negative if unknown, and class weights, (n_rows,)."""
         known = np.where(codes < 0, 0, weight).astype(np.float32)
-        return RowsWithTarget(self, ClassTarget(self.tensor(codes.clip(0)), self.tensor(known), n_classes))
+        return RowsWithEntry(self, "target", ClassTarget(self.tensor(codes.clip(0)), self.tensor(known), n_classes))
 
 
 class StoredRows(Rows):
@@ -308,40 +313,48 @@ class MappedRows(Rows):
             yield self._function(x), w
 
 
-class RowsWithTarget(Rows):
-    """Rows with class targets.
+class RowsWithEntry(Rows):
+    """Rows whose batches have one more entry.
 
     Parameters
     ----------
     rows : Rows
-    target : Tensor of shape (n_targets, n_classes), or ClassTarget
+    name : str
+        Name of the entry.
+    values : Tensor of shape (n_values, n_columns), or ClassTarget
+        Values of the entry.
     labelled : Rows or None
+        Labelled rows; None for those of `rows`.
     position : Tensor of shape (n_rows,) or None
-        Index of each row's target; None if targets are in the order of the rows.
+        Index of each row's values; None if they are in the order of the rows.
     """
 
     def __init__(
         self,
         rows: Rows,
-        target: Tensor | ClassTarget,
+        name: str,
+        values: Tensor | ClassTarget,
         labelled: Rows | None = None,
         position: Tensor | None = None,
     ):
         self.n_features, self.dtype, self.device = rows.n_features, rows.dtype, rows.device
-        self.has_gaps, self.labelled = rows.has_gaps, labelled
-        self._rows, self._target, self._position = rows, target, position
+        self.has_gaps, self.labelled = rows.has_gaps, rows.labelled if labelled is None else labelled
+        self._rows, self._name, self._values, self._position = rows, name, values, position
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: Tensor) -> RowBatch:
-        position = index if self._position is None else self._position[index]
-        return self._rows[index] | {"target": self._target.index_select(0, position)}
+        return self._rows[index] | {self._name: self._values.index_select(0, self._positions(index))}
 
-    def select(self, index: Tensor) -> RowsWithTarget:
+    def _positions(self, index: Tensor) -> Tensor:
+        """Return the positions of the values of the rows at `index`."""
+        return index if self._position is None else self._position[index]
+
+    def select(self, index: Tensor) -> RowsWithEntry:
         """Return the rows at `index`."""
-        position = index if self._position is None else self._position[index]
-        return RowsWithTarget(self._rows.select(index), self._target, self.labelled, position)
+        rows = self._rows.select(index)
+        return RowsWithEntry(rows, self._name, self._values, self.labelled, self._positions(index))
 
     @property
     def total_weight(self) -> float:

@@ -93,10 +93,11 @@ class VAE(nn.Module):
         labelled_x: Tensor | None = None,
         labelled_mask: Tensor | None = None,
         labelled_target: Tensor | None = None,
+        point: Tensor | None = None,
     ) -> Terms:
         """Return the objective's terms for rows `x` (n_rows, n_features) in the data's units."""
         labelled = None if labelled_x is None else self.observe(labelled_x, labelled_mask, generator)
-        batch = Batch(self.observe(x, mask, generator), weight, target, labelled, labelled_target)
+        batch = Batch(self.observe(x, mask, generator), weight, target, labelled, labelled_target, point)
         return self.objective(self, batch, beta, generator)
 
     def observe(self, x: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None) -> Observed:

@@ -332,6 +332,8 @@ class FitProcedure:
             start.linear is not None
             and self.n_steps(rows, self.stopping.warmup_epochs) >= MIN_STEPS_OF_WARMUP
             and self.architecture.generative
+            # The points lead away from there.
+            and not self.architecture.generative_objective.n_neighbors
             and not callable(self.recipe.beta)
             and float(-start.linear.log_scale.detach().min()) < MIN_START_KL
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
+from sklearn_vae._training.neighbor_points import with_points
 from sklearn_vae._training.restart import SeenRows, new_start, seen_in
 
 
@@ -36,9 +37,10 @@ def train_epoch(
     """
     seen = seen_in(rows, state.get("seen") and SeenRows(**state["seen"]))
     if before is None:
-        before = TrainingResult(procedure.start(rows))
+        rows, before = with_points(procedure, rows), TrainingResult(procedure.start(rows))
     else:
         before.model, seen = new_start(procedure, before.model, rows, seen, seen.is_due) or (before.model, seen)
+        rows = with_points(procedure, rows, before.model)
     trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
     if state.get("trainer") is not None:
         trainer.load_state_dict(state["trainer"])

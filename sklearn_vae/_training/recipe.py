@@ -109,6 +109,32 @@ class TransformerRules(SizeRules):
 
 
 @dataclass(frozen=True)
+class MapRules(TransformerRules):
+    """Rules of an objective that keeps neighbours. Such a map needs deeper networks, and much noise for new rows."""
+
+    n_folds: ClassVar[int] = 1
+
+    @property
+    def hidden_layer_sizes(self) -> tuple[int, ...]:
+        """Widths of the encoder's hidden layers."""
+        return (256, 256, 128) if self.is_small else (512, 512, 256)
+
+    @property
+    def batch_size(self) -> int:
+        """Number of rows per training step."""
+        return 128
+
+    @property
+    def input_noise(self) -> float:
+        """Standard deviation of the encoder's input noise, relative to that of the data."""
+        return 0.6
+
+    def max_epochs(self, batch_size: int) -> int:
+        """Return the maximum number of epochs."""
+        return min(400, max(20, round(2000 * batch_size / self.n_rows)))
+
+
+@dataclass(frozen=True)
 class ClassifierRules(SizeRules):
     """Rules of `VAEClassifier`.
 

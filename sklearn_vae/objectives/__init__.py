@@ -5,12 +5,14 @@ from sklearn_vae.objectives.base import Batch, Objective, Terms, draw
 from sklearn_vae.objectives.elbo import ELBO
 from sklearn_vae.objectives.free_bits import FreeBits
 from sklearn_vae.objectives.iwae import IWAE
+from sklearn_vae.objectives.neighbor_embedding import NeighborEmbedding
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "autoencoder": Autoencoder,
     "elbo": ELBO,
     "free_bits": FreeBits,
     "iwae": IWAE,
+    "neighbors": NeighborEmbedding,
 }
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Autoencoder",
     "Batch",
     "FreeBits",
+    "NeighborEmbedding",
     "Objective",
     "Terms",
     "draw",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
@@ -51,6 +51,8 @@ class Batch(NamedTuple):
         Additional labelled rows. Only the classification loss uses them.
     labelled_target : Tensor of shape (n_labelled_rows, n_classes) or None
         The `target` of these additional rows.
+    point : Tensor of shape (n_rows, n_components) or None
+        Points in latent space that keep the neighbours of all rows, if the objective has `n_neighbors`.
     """
 
     observed: Observed
@@ -58,6 +60,7 @@ class Batch(NamedTuple):
     target: Tensor | None = None
     labelled: Observed | None = None
     labelled_target: Tensor | None = None
+    point: Tensor | None = None
 
 
 class Objective(DeclaresCapabilities, BaseEstimator, ABC):
@@ -69,14 +72,56 @@ class Objective(DeclaresCapabilities, BaseEstimator, ABC):
         Class attribute. True if training fits p(x, z) to the data, so that estimators have
         ``sample`` and ``score_samples``.
     is_elbo : bool
-        Class attribute. True if the loss is the evidence lower bound with one draw, so that
-        training may use its closed-form gradient. A subclass does not inherit it, because it may
+        Class attribute. True if the loss is the evidence lower bound with one draw, plus `pull` if batches contain
+        points, so that training may use its closed-form gradient. A subclass does not inherit it, because it may
         override the loss.
+    n_neighbors : int
+        Number of nearest neighbours of each row. If it is above 0, batches contain points that keep these neighbours.
+    metric : str
+        Distance of rows for these neighbours: "euclidean" or "cosine".
+    map_scale : float
+        Factor from latent variables to the units that ``transform`` returns; 0 for the scale of each component's
+        effect on the data.
     """
 
     capabilities: ClassVar[tuple[str, ...]] = ("is_elbo",)
     generative: bool = True
     is_elbo: bool = False
+    n_neighbors: int = 0
+    metric: str = "euclidean"
+    map_scale: float = 0.0
+
+    def for_data(self, n_features: int) -> Objective:
+        """Return the objective with every "auto" resolved.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of columns of the rows.
+
+        Returns
+        -------
+        objective : Objective
+            By default, the objective itself.
+        """
+        return self
+
+    def pull(self, loc: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss that pulls posterior means to points, if the objective has `n_neighbors`.
+
+        Parameters
+        ----------
+        loc, point : Tensor of shape (n_rows, n_components)
+            Posterior means and points.
+
+        Returns
+        -------
+        loss : Tensor of shape (n_rows,)
+            The loss, in nats.
+        gradient : Tensor of shape (n_rows, n_components)
+            Its gradient with respect to the means.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def __call__(self, model: VAE, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
@@ -132,3 +177,27 @@ def draw(q: Normal, shape: tuple[int, ...], generator: torch.Generator) -> Tenso
     """
     noise = torch.randn((*shape, *q.loc.shape), generator=generator, dtype=q.loc.dtype, device=q.loc.device)
     return q.loc + q.scale * noise
+
+
+class Encoded:
+    """Wrapper of a model that has already encoded a batch.
+
+    The first call of `encode` with the same values and generator returns the stored posterior. All other calls
+    encode again, with new noise. All other attributes are the model's.
+    """
+
+    def __init__(self, model: Any, observed: Observed, generator: torch.Generator, q: Normal):
+        self._model, self._observed, self._generator = model, observed, generator
+        self._q: Normal | None = q
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def encode(self, observed: Observed, generator: torch.Generator | None = None) -> Normal:
+        """Return the stored posterior once, if the call is the one that it came from, otherwise a new one."""
+        # A call without a generator asks for no noise. The stored posterior has none if `input_noise` is 0.
+        is_same_call = observed is self._observed and (generator is self._generator or not self._model.input_noise)
+        if self._q is None or not is_same_call:
+            return self._model.encode(observed, generator)
+        q, self._q = self._q, None
+        return q

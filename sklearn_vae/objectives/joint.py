@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
 
-from sklearn_vae.objectives.base import Batch, Objective, Terms
+from sklearn_vae.objectives.base import Batch, Encoded, Objective, Terms
 
 if TYPE_CHECKING:
     from sklearn_vae._model.vae import VAE
-    from sklearn_vae.likelihoods import Observed
 
 # Floor for the share of a class in a batch.
 MIN_CLASS_SHARE = 1e-6
@@ -82,7 +80,7 @@ class Joint(Objective):
         terms = Terms(loss, torch.zeros_like(loss), torch.zeros_like(loss))
         # For held-out rows, only the classification loss counts.
         if self.generative_weight and model.training:
-            terms = self.objective(_Encoded(model, batch.observed, generator, q), batch, beta, generator)
+            terms = self.objective(Encoded(model, batch.observed, generator, q), batch, beta, generator)
             loss = loss + self.generative_weight * terms.loss
         if self.entropy_weight and model.training:
             loss = loss + self.entropy_weight * cross_entropy(logits, logits.softmax(-1))
@@ -97,30 +95,6 @@ class Joint(Objective):
             if batch.labelled is not None:
                 loss = loss + cross_entropy(model.classify(batch.labelled.inputs), batch.labelled_target).mean()
         return Terms(loss, terms.reconstruction, terms.kl)
-
-
-class _Encoded:
-    """Wrapper of a model that has already encoded a batch.
-
-    The first call of `encode` with the same values and generator returns the stored posterior. All other calls
-    encode again, with new noise. All other attributes are the model's.
-    """
-
-    def __init__(self, model: Any, observed: Observed, generator: torch.Generator, q: Normal):
-        self._model, self._observed, self._generator = model, observed, generator
-        self._q: Normal | None = q
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def encode(self, observed: Observed, generator: torch.Generator | None = None) -> Normal:
-        """Return the stored posterior once, if the call is the one that it came from, otherwise a new one."""
-        # A call without a generator asks for no noise. The stored posterior has none if `input_noise` is 0.
-        is_same_call = observed is self._observed and (generator is self._generator or not self._model.input_noise)
-        if self._q is None or not is_same_call:
-            return self._model.encode(observed, generator)
-        q, self._q = self._q, None
-        return q
 
 
 def cross_entropy(logits: Tensor, target: Tensor | None) -> Tensor:
