@@ -68,6 +68,7 @@ examples_order = [
     "plot_conditional_samples.py",
     "plot_anomalies.py",
     "plot_images.py",
+    "plot_maps.py",
     "plot_displays.py",
     "plot_tables.py",
     "plot_image_classification.py",

@@ -91,6 +91,11 @@ def mosaic(tiles: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     image = padded.swapaxes(1, 2).reshape(n_rows * height, n_columns * width, *tiles.shape[4:])
     if image.ndim == 2:
         return image
+    return to_unit_range(image, limits)
+
+
+def to_unit_range(image: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Return the values of colour images as matplotlib takes them, from 0 at limits[0] to 1 at limits[1]; NaN is 1."""
     return np.nan_to_num(((image - limits[0]) / (limits[1] - limits[0])).clip(0, 1), nan=1.0)
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._plotting import _validate_style_kwargs
 
-from sklearn_vae._data.labels import is_unlabelled
+from sklearn_vae.displays._density import draw_density
 from sklearn_vae.displays._drawing import axes_for, split
+from sklearn_vae.displays._point_colors import PointColors
 from sklearn_vae.displays._steps import DisplayedSteps
 
 # Maximum number of components drawn with components=None.
 MAX_COMPONENTS = 4
-# Maximum number of different integers in `y` that are treated as classes; more are treated as continuous values.
-MAX_CLASSES = 20
-# Matplotlib grey level of unlabelled rows.
-UNLABELLED_COLOR = "0.8"
+# Share of the panels' area that points may cover if none overlap; smallest and largest size of a point, in points^2.
+COVERED_SHARE = 0.2
+POINT_SIZES = (0.1, 20.0)
 
 
 class LatentSpaceDisplay:
@@ -35,6 +34,8 @@ class LatentSpaceDisplay:
         Indices of the components to draw; at least two.
     y : array-like of shape (n_samples,), default=None
         Classes or continuous values.
+    equal_aspect : bool, default=False
+        Whether one unit has the same length on all axes. Axes with another aspect, e.g. that of an image, keep it.
 
     Attributes
     ----------
@@ -46,8 +47,12 @@ class LatentSpaceDisplay:
         Figure of the plot.
     scatters_ : list of matplotlib PathCollection
         Points of each panel. Unlabelled rows come first; otherwise, points are in row order.
+    densities_ : list of matplotlib QuadContourSet
+        Density of each panel; empty with density=False.
+    texts_ : list of matplotlib Text
+        Names of the classes, panel by panel; empty with label_classes=False.
     legend_ : matplotlib Legend or None
-        Legend of the classes.
+        Legend of the classes. With label_classes=True, it has the unlabelled rows only.
     colorbar_ : matplotlib Colorbar or None
         Colour bar of continuous values.
 
@@ -67,13 +72,26 @@ class LatentSpaceDisplay:
     (150, 2)
     """
 
-    def __init__(self, *, Z, components, y=None):
+    def __init__(self, *, Z, components, y=None, equal_aspect=False):
         self.Z = Z
         self.components = components
         self.y = y
+        self.equal_aspect = equal_aspect
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, components=None, ax=None, scatter_kwargs=None):
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        components=None,
+        ax=None,
+        density=False,
+        label_classes=False,
+        equal_aspect="auto",
+        scatter_kwargs=None,
+    ):
         """Plot the latent codes of rows.
 
         Parameters
@@ -92,8 +110,17 @@ class LatentSpaceDisplay:
             it draws those with the largest variance of the codes.
         ax : matplotlib Axes, default=None
             Axes to draw on. None creates a new figure.
+        density : bool, default=False
+            Whether to draw the density of the codes in grey behind the points. The contours have 95,
+            80, 60, 40 and 20% of it inside. The bandwidth minimises the cross-validated squared error.
+        label_classes : bool, default=False
+            Whether to write the name of each class at its median code, and not in a legend.
+        equal_aspect : bool or "auto", default="auto"
+            Whether one unit has the same length on all axes. "auto" is True for
+            objective="neighbors", whose distances compare across components, and False otherwise.
         scatter_kwargs : dict, default=None
-            Keyword arguments for matplotlib's `scatter`.
+            Keyword arguments for matplotlib's `scatter`. By default, points are the smaller the more
+            rows there are.
 
         Returns
         -------
@@ -103,15 +130,30 @@ class LatentSpaceDisplay:
         Raises
         ------
         ValueError
-            If the estimator has no VAE step, or there are fewer than two components.
+            If the estimator has no VAE step, there are fewer than two components, `equal_aspect` is
+            not one of its values, or `label_classes` is True and `y` has no classes.
         """
         steps = DisplayedSteps.of(estimator)
         Z = steps.encode(steps.shown(X))
         components = choose_components(steps.activity(Z), components)
-        return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
+        if isinstance(equal_aspect, str) and equal_aspect == "auto":
+            equal_aspect = steps.is_map()
+        display = cls(Z=Z, components=components, y=y, equal_aspect=equal_aspect)
+        return display.plot(ax, density=density, label_classes=label_classes, scatter_kwargs=scatter_kwargs)
 
     @classmethod
-    def from_predictions(cls, Z, y=None, *, components=None, ax=None, scatter_kwargs=None):
+    def from_predictions(
+        cls,
+        Z,
+        y=None,
+        *,
+        components=None,
+        ax=None,
+        density=False,
+        label_classes=False,
+        equal_aspect=False,
+        scatter_kwargs=None,
+    ):
         """Plot given latent codes.
 
         Parameters
@@ -125,8 +167,16 @@ class LatentSpaceDisplay:
             those with the largest variance, in ascending order.
         ax : matplotlib Axes, default=None
             Axes to draw on. None creates a new figure.
+        density : bool, default=False
+            Whether to draw the density of the codes in grey behind the points. The contours have 95,
+            80, 60, 40 and 20% of it inside. The bandwidth minimises the cross-validated squared error.
+        label_classes : bool, default=False
+            Whether to write the name of each class at its median code, and not in a legend.
+        equal_aspect : bool, default=False
+            Whether one unit has the same length on all axes, which suits the maps of UMAP and t-SNE.
         scatter_kwargs : dict, default=None
-            Keyword arguments for matplotlib's `scatter`.
+            Keyword arguments for matplotlib's `scatter`. By default, points are the smaller the more
+            rows there are.
 
         Returns
         -------
@@ -135,17 +185,24 @@ class LatentSpaceDisplay:
         """
         Z = check_array(Z, input_name="Z")
         components = choose_components(Z.var(axis=0), components)
-        return cls(Z=Z, components=components, y=y).plot(ax, scatter_kwargs=scatter_kwargs)
+        display = cls(Z=Z, components=components, y=y, equal_aspect=equal_aspect)
+        return display.plot(ax, density=density, label_classes=label_classes, scatter_kwargs=scatter_kwargs)
 
-    def plot(self, ax=None, *, scatter_kwargs=None):
+    def plot(self, ax=None, *, density=False, label_classes=False, scatter_kwargs=None):
         """Plot the latent codes.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw on. None creates a new figure.
+        density : bool, default=False
+            Whether to draw the density of the codes in grey behind the points. The contours have 95,
+            80, 60, 40 and 20% of it inside. The bandwidth minimises the cross-validated squared error.
+        label_classes : bool, default=False
+            Whether to write the name of each class at its median code, and not in a legend.
         scatter_kwargs : dict, default=None
-            Keyword arguments for matplotlib's `scatter`.
+            Keyword arguments for matplotlib's `scatter`. By default, points are the smaller the more
+            rows there are.
 
         Returns
         -------
@@ -153,29 +210,40 @@ class LatentSpaceDisplay:
             Display with the drawn objects as attributes.
         """
         check_matplotlib_support("LatentSpaceDisplay.plot")
-        k = len(self.components) - 1
-        if k < 1:
-            raise ValueError(
-                f"expected at least two components to draw, got {len(self.components)}; for a single component, "
-                "use TraversalDisplay or a histogram of the column that transform returns."
-            )
-        Z = np.asarray(self.Z, dtype=float)
-        colors = Colors(self.y, len(Z))
+        check_flags(equal_aspect=self.equal_aspect, density=density, label_classes=label_classes)
+        check_pairs(self.components)
+        Z, k = np.asarray(self.Z, dtype=float), len(self.components) - 1
+        colors = PointColors(self.y, len(Z))
+        if label_classes:
+            colors.check_classes()
         self.ax_ = axes_for(self, ax, (6.4, 4.8) if k == 1 else (2.4 * k + 1.6, 2.4 * k))
         self.figure_ = self.ax_.figure
         panels = split(self.ax_, k, k) if k > 1 else np.array([[self.ax_]])
-        size = float(np.clip(20 * (500 / len(Z)) ** 0.5, 2, 20)) / (1 if k == 1 else 2)
-        style = _validate_style_kwargs({"s": size, "linewidths": 0, "alpha": 0.8}, scatter_kwargs or {})
-        self.scatters_, drawn = [], []
-        for j, i in combinations(range(k + 1), 2):
-            panel = panels[i - 1, j]
-            pair = Z[colors.order][:, [self.components[j], self.components[i]]]
-            self.scatters_.append(panel.scatter(*pair.T, **{**colors.style, **style}))
-            drawn.append(panel)
-        self.axes_ = np.array(drawn, dtype=object)
+        style = {"s": point_size(self.ax_, k, len(Z)), "linewidths": 0, "alpha": 0.8}
+        style = {**colors.style, **_validate_style_kwargs(style, scatter_kwargs or {})}
+        self.axes_ = np.array([panels[i - 1, j] for j, i in combinations(range(k + 1), 2)], dtype=object)
+        self.scatters_, self.densities_, self.texts_ = [], [], []
+        for panel, pair in zip(self.axes_, combinations(self.components, 2), strict=True):
+            points = Z[:, pair]
+            self.scatters_.append(panel.scatter(*points[colors.order].T, **style))
+            self.densities_ += [draw_density(panel, points)] if density else []
+            self.texts_ += colors.name_classes(panel, points) if label_classes else []
         self._label(panels)
-        self.legend_, self.colorbar_ = colors.explain(self.ax_, self.scatters_[0], k > 1)
+        if self.equal_aspect:
+            self._equalise()
+        self.legend_, self.colorbar_ = colors.explain(self.ax_, self.scatters_[0], k > 1, label_classes)
         return self
+
+    def _equalise(self) -> None:
+        """Give all axes ranges of one width, and their units one length; axes with another aspect keep it."""
+        panels = [panel for panel in self.axes_ if panel.get_aspect() in ("auto", 1)]
+        limits = [(np.array(panel.get_xlim()), np.array(panel.get_ylim())) for panel in panels]
+        half = max((np.ptp(both, axis=1).max() / 2 for both in limits), default=0) * np.array([-1, 1])
+        for panel, (x, y) in zip(panels, limits, strict=True):
+            # The limits still extend for what is drawn later.
+            panel.set_xlim(x.mean() + half, auto=None)
+            panel.set_ylim(y.mean() + half, auto=None)
+            panel.set_aspect("equal")
 
     def _label(self, panels) -> None:
         """Label the components at the left and bottom, and remove the panels without a pair."""
@@ -191,60 +259,6 @@ class LatentSpaceDisplay:
                 panel.set_xlabel(f"component {self.components[j]}")
             if j == 0:
                 panel.set_ylabel(f"component {self.components[i + 1]}")
-
-
-class Colors:
-    """Colours of the points for `y`, and the legend or colour bar.
-
-    Attributes
-    ----------
-    handles : dict
-        Colour of each class in the legend.
-    order : ndarray of int of shape (n_samples,)
-        Drawing order of the rows: unlabelled rows first.
-    is_continuous : bool
-        Whether `y` has continuous values.
-    style : dict
-        Colour arguments of matplotlib's `scatter`, in drawing order.
-    """
-
-    def __init__(self, y, n_samples: int):
-        import matplotlib as mpl
-
-        self.handles: dict[Any, Any] = {}
-        self.order = np.arange(n_samples)
-        self.is_continuous = False
-        self.style: dict[str, Any] = {"color": "C0"}
-        if y is None:
-            return
-        y = column_or_1d(y)
-        check_consistent_length(np.empty(n_samples), y)
-        unlabelled = is_unlabelled(y)
-        classes = np.unique(y[~unlabelled])
-        if y.dtype.kind in "iuf" and (len(classes) > MAX_CLASSES or (y % 1 != 0).any()):
-            self.is_continuous, self.style = True, {"c": y, "cmap": "viridis"}
-            return
-        self.order = np.argsort(~unlabelled, kind="stable")
-        palette = mpl.colormaps["tab10" if len(classes) <= 10 else "tab20"]
-        self.handles = {label: palette(i % palette.N) for i, label in enumerate(classes.tolist())}
-        point_colors = [UNLABELLED_COLOR if u else self.handles[v] for v, u in zip(y.tolist(), unlabelled, strict=True)]
-        self.style = {"c": mpl.colors.to_rgba_array([point_colors[i] for i in self.order])}
-        if unlabelled.any():
-            self.handles["unlabelled (-1)"] = UNLABELLED_COLOR
-
-    def explain(self, ax, points, panels: bool) -> tuple[Any, Any]:
-        """Draw a legend or a colour bar and return (legend, colour bar), with None for the other."""
-        if self.is_continuous:
-            return None, ax.figure.colorbar(points, ax=ax)
-        if not self.handles:
-            return None, None
-        from matplotlib.lines import Line2D
-
-        lines = [Line2D([], [], linestyle="", marker="o", color=color) for color in self.handles.values()]
-        # The upper right corner has no panels.
-        place = {"loc": "upper right"} if panels else {"loc": "upper left", "bbox_to_anchor": (1, 1)}
-        n_columns = -(-len(lines) // (6 if panels else 12))
-        return ax.legend(lines, list(map(str, self.handles)), ncols=n_columns, fontsize="small", **place), None
 
 
 def choose_components(activity: np.ndarray, components, most: int = MAX_COMPONENTS) -> np.ndarray:
@@ -264,3 +278,25 @@ def choose_components(activity: np.ndarray, components, most: int = MAX_COMPONEN
             f"expected components to be a list of indices from 0 to {n_components - 1}, got {components!r}."
         )
     return chosen
+
+
+def check_pairs(components) -> None:
+    """Raise ValueError if there are fewer than two components."""
+    if len(components) < 2:
+        raise ValueError(
+            f"expected at least two components to draw, got {len(components)}; for a single component, use "
+            "TraversalDisplay or a histogram of the column that transform returns."
+        )
+
+
+def check_flags(**flags) -> None:
+    """Raise ValueError if a parameter is not True or False."""
+    for name, value in flags.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"expected {name} to be True or False, got {value!r}.")
+
+
+def point_size(ax, n_panels: int, n_samples: int) -> float:
+    """Return the area of a point in points^2, for axes split into `n_panels` in each direction."""
+    panel = ax.get_window_extent().size * 72 / ax.figure.get_dpi() / n_panels
+    return float(np.clip(COVERED_SHARE * panel.prod() / n_samples, *POINT_SIZES))

@@ -23,6 +23,7 @@ from sklearn_vae.displays._drawing import column_names
 from sklearn_vae.displays._images import to_images
 from sklearn_vae.networks import Conv
 from sklearn_vae.networks.conv import check_image_shape
+from sklearn_vae.objectives import NeighborEmbedding
 
 
 class DisplayedSteps(PipelineSteps):
@@ -112,6 +113,10 @@ class DisplayedSteps(PipelineSteps):
     def activity(self, Z: np.ndarray) -> np.ndarray:
         """Return the KL divergence of each component, or without a KL term the variance of its codes."""
         return getattr(self.vae, "kl_per_component_", Z.var(axis=0))
+
+    def is_map(self) -> bool:
+        """Return whether distances between codes are those of a neighbour embedding, in one unit for all components."""
+        return isinstance(self.vae._architecture.generative_objective, NeighborEmbedding)
 
     def feature_names(self, given: Any = None) -> Any:
         """Return the names of the features, or None if the steps have none.

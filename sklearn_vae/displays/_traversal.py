@@ -1,6 +1,8 @@
-"""Latent traversals: decoded values on a grid of latent codes."""
+"""Latent traversals: decoded values on a grid or a path of latent codes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -16,31 +18,33 @@ from sklearn_vae.displays._drawing import (
 from sklearn_vae.displays._images import draw_mosaic, label_rows, mosaic, mosaic_size, value_range
 from sklearn_vae.displays._latent_space import choose_components
 from sklearn_vae.displays._steps import DisplayedSteps
+from sklearn_vae.displays._traversal_codes import edges, grid_codes
 from sklearn_vae.displays._traversal_panels import draw_lines, draw_panels
+from sklearn_vae.displays._traversal_path import draw_images_along
 
 # Maximum number of components that are traversed with components=None.
 MAX_COMPONENTS = 8
 # Maximum number of table columns drawn over a plane; the columns that change most are drawn.
 MAX_PANELS = 16
-# Range of a traversed component, in percentiles of the rows' codes.
-PERCENTILES = (1, 99)
 PERCENTILES_LABEL = "from the 1st to the 99th percentile"
+PATH_LABEL = "along the path"
 
 
 class TraversalDisplay:
-    """Decoded values of a grid over two components, or along one component at a time.
+    """Decoded values of a grid over two components, along one component at a time, or along a path.
 
-    All other components keep the values of one row's code. Images are drawn at the position of
-    their code. The columns of a table are drawn as colours, in standard deviations from the
-    column's mean; counts x are drawn as log(1 + x). Booleans and the categories of a data frame
-    have colours of their own, which are probabilities. Create a display with `from_estimator`. All
-    parameters are stored as attributes.
+    On a grid, all other components keep the values of one row's code. Images are drawn at the
+    position of their code, or beside a path. The columns of a table are drawn as colours, in
+    standard deviations from the column's mean; counts x are drawn as log(1 + x). Booleans and the
+    categories of a data frame have colours of their own, which are probabilities. Create a display
+    with `from_estimator`. All parameters are stored as attributes.
 
     Parameters
     ----------
     decoded : ndarray of shape (n_steps, n_steps, ...) or (n_components, n_steps, ...)
         Decoded rows of a table (n_columns,) or images (height, width[, 3]). Over a plane, the
-        first axis belongs to the second component. Otherwise, it belongs to the components.
+        first axis belongs to the second component. Otherwise, it belongs to the components; a path
+        has a single line.
     values : ndarray of shape (n_components, n_steps)
         Values of each traversed component.
     components : array-like of int of shape (n_components,)
@@ -54,6 +58,8 @@ class TraversalDisplay:
         Column names of a table. None stands for x0, x1, ...
     kinds : array-like of {"number", "count", "probability"} of shape (n_columns,), default=None
         What the decoded columns are. None: numbers.
+    along_path : bool, default=False
+        Whether `decoded` follows a path, whose codes have the `values` of `components`.
 
     Attributes
     ----------
@@ -65,7 +71,9 @@ class TraversalDisplay:
         Figure of the plot.
     images_ : list of matplotlib AxesImage
         One image for each of `axes_`. For a table along single components, one for the numbers and
-        one for the probabilities.
+        one for the probabilities. For images on a path over two components, one BboxImage for each step.
+    path_ : matplotlib Line2D or None
+        Path over two components that images are drawn beside.
     colorbar_ : matplotlib Colorbar or None
         Colour bar of a table's numbers and counts; None if it has none, and for images.
     probability_colorbar_ : matplotlib Colorbar or None
@@ -87,7 +95,7 @@ class TraversalDisplay:
     (6, 6, 8, 8)
     """
 
-    def __init__(self, *, decoded, values, components, plane, X, feature_names=None, kinds=None):
+    def __init__(self, *, decoded, values, components, plane, X, feature_names=None, kinds=None, along_path=False):
         self.decoded = decoded
         self.values = values
         self.components = components
@@ -95,6 +103,7 @@ class TraversalDisplay:
         self.X = X
         self.feature_names = feature_names
         self.kinds = kinds
+        self.along_path = along_path
 
     @classmethod
     def from_estimator(
@@ -105,12 +114,13 @@ class TraversalDisplay:
         components=None,
         n_steps=11,
         index=None,
+        path=None,
         image_shape=None,
         feature_names=None,
         ax=None,
         image_kwargs=None,
     ):
-        """Plot the decoded values of a fitted estimator on a grid of latent codes.
+        """Plot the decoded values of a fitted estimator on a grid or a path of latent codes.
 
         Parameters
         ----------
@@ -127,10 +137,16 @@ class TraversalDisplay:
             largest `kl_per_component_`, in ascending order. Without this attribute, it takes those
             with the largest variance of the codes.
         n_steps : int, default=11
-            Number of values of each component. Must be at least 2.
+            Number of values of each component, or of codes on the path. Must be at least 2.
         index : int, default=None
             Index of the row of `X` whose code gives the values of all other components. None
             takes the row whose code is nearest to the mean code.
+        path : array-like of shape (n_codes, n_components), default=None
+            Codes, as returned by ``transform``, in place of a grid: decoded rows follow straight
+            lines from each code to the next, at equal distances. With two `components`, the path is
+            drawn over their plane with the images beside it; pass the ``ax_`` of a `LatentSpaceDisplay`
+            as `ax` to draw on its map. With other numbers of components, images are drawn in a row. The
+            columns of tables are drawn as colours.
         image_shape : tuple of int, default=None
             Shape of the image in each row: (height, width), or with one or three channels first or
             last. None takes the shape from an `ImageFlattener` in the pipeline or from a `Conv`
@@ -150,30 +166,25 @@ class TraversalDisplay:
         Raises
         ------
         ValueError
-            If the estimator has no VAE step or not the given components, `n_steps` is below 2, or
-            rows are not images of `image_shape`.
+            If the estimator has no VAE step or not the given components, `n_steps` is below 2,
+            rows are not images of `image_shape`, or `path` has no two codes, codes of another width,
+            or comes with `index`.
         """
-        if n_steps < 2:
-            raise ValueError(f"expected n_steps to be at least 2, got {n_steps!r}.")
         steps = DisplayedSteps.of(estimator)
         shown = steps.shown(X)
         Z = steps.encode(shown)
         components = choose_components(steps.activity(Z), components, MAX_COMPONENTS)
-        low, high = np.percentile(Z[:, components], PERCENTILES, axis=0)
-        values = np.linspace(low, high, n_steps, axis=1)
-        if index is None:
-            index = int(np.square(Z - Z.mean(axis=0)).sum(axis=1).argmin())
-        codes = plane_codes if len(components) == 2 else line_codes
-        grid = codes(Z[index], values, components)
+        grid, values = grid_codes(Z, components, n_steps, index, path)
         decoded = steps.as_images(steps.decode(grid.reshape(-1, Z.shape[1])), image_shape)
         display = cls(
             decoded=decoded.reshape(*grid.shape[:2], *decoded.shape[1:]),
             values=values,
             components=components,
-            plane=len(components) == 2,
+            plane=path is None and len(components) == 2,
             X=steps.as_images(shown, image_shape),
             feature_names=steps.column_labels(feature_names),
             kinds=steps.kinds() if decoded.ndim == 2 else None,
+            along_path=path is not None,
         )
         return display.plot(ax, image_kwargs=image_kwargs)
 
@@ -192,13 +203,14 @@ class TraversalDisplay:
         display : TraversalDisplay
             Display with the drawn objects as attributes.
         """
-        self.colorbar_ = self.probability_colorbar_ = None
+        self.colorbar_ = self.probability_colorbar_ = self.path_ = None
         decoded, X = as_numbers(self.decoded), as_numbers(self.X)
         if decoded.ndim > 3:
-            self.ax_ = axes_for(self, ax, mosaic_size(decoded))
+            on_map = self.along_path and len(self.components) == 2
+            self.ax_ = axes_for(self, ax, None if on_map else mosaic_size(decoded))
             self.axes_ = np.array([self.ax_])
-            draw_images = self._draw_image_plane if self.plane else self._draw_image_lines
-            draw_images(decoded, value_range(X), image_kwargs)
+            on_axes = self._draw_image_path if on_map else self._draw_image_lines
+            (self._draw_image_plane if self.plane else on_axes)(decoded, value_range(X), image_kwargs)
         else:
             names = column_names(self.feature_names, X.shape[1])
             draw_table = self._draw_table_plane if self.plane else self._draw_table_lines
@@ -209,17 +221,23 @@ class TraversalDisplay:
     def _draw_image_plane(self, decoded, limits, image_kwargs) -> None:
         """Draw each image at the position of its code; the second component increases upwards."""
         first, second = self.values
-        extent = (*_edges(first), *_edges(second))
+        extent = (*edges(first), *edges(second))
         height, width = mosaic(decoded, limits).shape[:2]
         aspect = ((extent[1] - extent[0]) / width) / ((extent[3] - extent[2]) / height)
         style = {"extent": extent, "aspect": aspect, **(image_kwargs or {})}
-        self.images_ = [draw_mosaic(self.ax_, decoded[::-1], limits, style)]
+        self.images_: list[Any] = [draw_mosaic(self.ax_, decoded[::-1], limits, style)]
         self.ax_.set(xlabel=f"component {self.components[0]}", ylabel=f"component {self.components[1]}")
 
     def _draw_image_lines(self, decoded, limits, image_kwargs) -> None:
         self.images_ = [draw_mosaic(self.ax_, decoded, limits, image_kwargs)]
-        label_rows(self.ax_, self.images_[0], [f"component {j}" for j in self.components])
-        self.ax_.set_xlabel(PERCENTILES_LABEL)
+        label_rows(self.ax_, self.images_[0], [] if self.along_path else [f"component {j}" for j in self.components])
+        self.ax_.set_xlabel(PATH_LABEL if self.along_path else PERCENTILES_LABEL)
+
+    def _draw_image_path(self, decoded, limits, image_kwargs) -> None:
+        """Draw the path, and each image beside its code."""
+        codes = np.asarray(self.values, dtype=float).T
+        self.path_, self.images_ = draw_images_along(self.ax_, codes, decoded[0], limits, image_kwargs)
+        self.ax_.set(xlabel=f"component {self.components[0]}", ylabel=f"component {self.components[1]}")
 
     def _draw_table_plane(self, decoded, standard, names, ax, image_kwargs) -> None:
         """Draw a panel for each of the columns that change most, in column order."""
@@ -233,7 +251,7 @@ class TraversalDisplay:
             panel.remove()
         self.axes_ = panels[: len(columns)]
         is_probability = is_kind("probability", self.kinds, len(names))
-        style = {"origin": "lower", "extent": (*_edges(self.values[0]), *_edges(self.values[1])), **image_kwargs}
+        style = {"origin": "lower", "extent": (*edges(self.values[0]), *edges(self.values[1])), **image_kwargs}
         shown = np.where(is_probability, decoded, standard)[..., columns]
         self.images_ = draw_panels(self.axes_, shown, is_probability[columns], style)
         for i, (panel, column) in enumerate(zip(self.axes_, columns, strict=True)):
@@ -254,8 +272,8 @@ class TraversalDisplay:
         self.images_ = draw_lines(self.ax_, shown, is_probability, image_kwargs)
         self.ax_.set_yticks(range(n_columns), names)
         centers = (n_steps + 1) * np.arange(n_components) + (n_steps - 1) / 2
-        self.ax_.set_xticks(centers, self.components)
-        self.ax_.set_xlabel(f"component, {PERCENTILES_LABEL}")
+        self.ax_.set_xticks(*([],) if self.along_path else (centers, self.components))
+        self.ax_.set_xlabel(PATH_LABEL if self.along_path else f"component, {PERCENTILES_LABEL}")
         self.ax_.tick_params(length=0)
         self._add_colorbars(self.images_, np.unique(is_probability))
 
@@ -269,25 +287,3 @@ class TraversalDisplay:
             for kind, label in [(False, standardised_label(self.kinds)), (True, "probability")]
         ]
         self.colorbar_, self.probability_colorbar_ = bars
-
-
-def line_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> np.ndarray:
-    """Return copies of a code with one component at a time replaced, (n_components, n_steps, len(code))."""
-    codes = np.tile(code, (*values.shape, 1))
-    for line, value, component in zip(codes, values, components, strict=True):
-        line[:, component] = value
-    return codes
-
-
-def plane_codes(code: np.ndarray, values: np.ndarray, components: np.ndarray) -> np.ndarray:
-    """Return copies of a code with two components replaced, (n_steps, n_steps, len(code)); the second along axis 0."""
-    codes = np.tile(code, (values.shape[1], values.shape[1], 1))
-    codes[..., components[0]] = values[0]
-    codes[..., components[1]] = values[1][:, None]
-    return codes
-
-
-def _edges(values: np.ndarray) -> tuple[float, float]:
-    """Return the outer edges of cells around evenly spaced values; equal values get an interval of width 1."""
-    half = 0.5 * (values[-1] - values[0]) / (len(values) - 1) or 0.5
-    return values[0] - half, values[-1] + half

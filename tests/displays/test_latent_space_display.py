@@ -1,12 +1,13 @@
 """The points that it draws."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from drawn import FRAME, SPECIES, legend
+from drawn import FRAME, IMAGES, SPECIES, TINY, legend
 
-from sklearn_vae.displays import (
-    LatentSpaceDisplay,
-)
+from sklearn_vae import VAETransformer
+from sklearn_vae.displays import LatentSpaceDisplay, TraversalDisplay
+from sklearn_vae.objectives import NeighborEmbedding
 
 
 def test_latent_space_draws_codes_in_the_colours_of_classes(table):
@@ -70,3 +71,112 @@ def test_latent_space_components_that_cannot_be_drawn(components, match):
 def test_latent_space_labels_of_another_length():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         LatentSpaceDisplay.from_predictions(np.eye(3), [0, 1])
+
+
+def test_density_is_behind_the_points_of_each_panel():
+    Z = np.random.default_rng(0).normal(size=(200, 3))
+    display = LatentSpaceDisplay.from_predictions(Z, density=True)
+    assert [contours.axes for contours in display.densities_] == list(display.axes_)
+    assert all(c.get_zorder() < s.get_zorder() for c, s in zip(display.densities_, display.scatters_, strict=True))
+    assert LatentSpaceDisplay.from_predictions(Z).densities_ == []
+
+
+@pytest.mark.parametrize("n_components", [2, 3])
+def test_names_of_classes_are_at_their_middle_row(n_components):
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["a", "b"], 100)
+    Z = rng.normal(size=(100, n_components)) + 20 * (labels == "b")[:, None]
+    Z[np.argmax(labels == "a")] = 1e3
+    display = LatentSpaceDisplay.from_predictions(Z, labels, label_classes=True)
+    assert [text.get_text() for text in display.texts_] == ["a", "b"] * len(display.axes_)
+    assert [text.axes for text in display.texts_] == list(np.repeat(display.axes_, 2))
+    for text, label in zip(display.texts_[:2], "ab", strict=True):
+        rows = Z[labels == label][:, :2]
+        assert (text.get_position() == rows).all(axis=1).any()
+        assert np.linalg.norm(text.get_position() - np.median(rows, axis=0)) < 0.5
+        assert text.get_path_effects()
+    assert display.legend_ is None
+
+
+def test_names_of_classes_with_two_clusters_are_on_one_of_them():
+    Z = np.array([[0.0, 0.0], [0.0, 1.0], [10.0, 0.0], [10.0, 1.0]])
+    (text,) = LatentSpaceDisplay.from_predictions(Z, list("aaaa"), label_classes=True).texts_
+    assert text.get_position() in [tuple(row) for row in Z]
+
+
+def test_legend_beside_names_of_classes_has_unlabelled_rows_only(few_labels):
+    Z = FRAME.to_numpy()[:, :2]
+    display = LatentSpaceDisplay.from_predictions(Z, few_labels, label_classes=True)
+    assert legend(display.ax_) == ["unlabelled (-1)"]
+    assert {text.get_text() for text in display.texts_} == {"setosa", "versicolor", "virginica"}
+
+
+@pytest.mark.parametrize(
+    ("y", "came"), [(None, "none"), (np.linspace(0, 1, 9), "continuous values"), (np.full(9, -1), "none")]
+)
+def test_names_need_classes(y, came):
+    with pytest.raises(ValueError, match=f"expected classes in y for label_classes=True, got {came}; pass"):
+        LatentSpaceDisplay.from_predictions(np.random.default_rng(0).normal(size=(9, 2)), y, label_classes=True)
+
+
+@pytest.mark.parametrize("name", ["density", "label_classes", "equal_aspect"])
+def test_options_that_are_neither_true_nor_false(name):
+    with pytest.raises(ValueError, match=f"expected {name} to be True or False, got 'yes'"):
+        LatentSpaceDisplay.from_predictions(np.eye(3), list("abc"), **{name: "yes"})
+
+
+def lengths_of_units(ax):
+    ax.figure.draw_without_rendering()
+    return np.diff(ax.transData.transform([(0, 0), (1, 1)]), axis=0)[0]
+
+
+@pytest.mark.parametrize("objective", ["neighbors", NeighborEmbedding(n_neighbors=5)])
+def test_units_of_maps_have_one_length_on_both_axes(objective):
+    vae = VAETransformer(2, objective=objective, **TINY).fit(FRAME)
+    display = LatentSpaceDisplay.from_estimator(vae, FRAME, density=True)
+    assert display.equal_aspect
+    x, y = lengths_of_units(display.ax_)
+    assert x == pytest.approx(y)
+    free = LatentSpaceDisplay.from_estimator(vae, FRAME, equal_aspect=False)
+    assert free.ax_.get_aspect() == "auto" and not free.equal_aspect
+
+
+def test_units_of_other_components_may_differ(table):
+    assert LatentSpaceDisplay.from_estimator(table, FRAME).ax_.get_aspect() == "auto"
+    x, y = lengths_of_units(LatentSpaceDisplay.from_estimator(table, FRAME, equal_aspect=True).ax_)
+    assert x == pytest.approx(y)
+
+
+def test_units_of_pairs_have_one_length_on_given_axes():
+    Z = np.random.default_rng(0).normal(size=(60, 3)) * [1, 5, 20]
+    ax = plt.subplots(1, 2, figsize=(9, 3))[1][0]
+    for panel in LatentSpaceDisplay.from_predictions(Z, equal_aspect=True, ax=ax).axes_:
+        assert np.diff(lengths_of_units(panel)) == pytest.approx(0, abs=1e-6)
+        assert np.diff(panel.get_xlim()) == pytest.approx(np.diff(panel.get_ylim()))
+
+
+def test_map_has_room_for_rows_that_are_drawn_later():
+    Z = np.random.default_rng(0).normal(size=(60, 2))
+    first = LatentSpaceDisplay.from_predictions(Z, equal_aspect=True)
+    LatentSpaceDisplay.from_predictions(Z + np.array([0, 9]), equal_aspect=True, ax=first.ax_)
+    low, high = first.ax_.get_ylim()
+    assert low < Z[:, 1].min() and high > Z[:, 1].max() + 9
+    assert np.diff(lengths_of_units(first.ax_)) == pytest.approx(0, abs=1e-6)
+
+
+def test_map_keeps_the_aspect_of_an_image(images):
+    traversal = TraversalDisplay.from_estimator(images, IMAGES, n_steps=3)
+    aspect = traversal.ax_.get_aspect()
+    assert aspect != 1
+    LatentSpaceDisplay.from_estimator(images, IMAGES, equal_aspect=True, ax=traversal.ax_)
+    assert traversal.ax_.get_aspect() == aspect
+
+
+def test_points_are_smaller_the_more_there_are():
+    sizes = []
+    for n_rows in (50, 1000, 60000):
+        scatter = LatentSpaceDisplay.from_predictions(np.random.default_rng(0).normal(size=(n_rows, 2))).scatters_[0]
+        sizes.append(scatter.get_sizes()[0])
+        width, height = scatter.axes.get_window_extent().size * 72 / scatter.axes.figure.dpi
+        assert n_rows * sizes[-1] < 0.21 * width * height
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == 20 and sizes[-1] > 0.2

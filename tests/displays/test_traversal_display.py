@@ -1,5 +1,8 @@
 """The images and colours that it draws."""
 
+from itertools import combinations
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +121,116 @@ def test_traversal_of_three_columns_has_three_panels():
     assert [panel.get_title() for panel in display.axes_] == list(FRAME.columns[:3])
     # The fourth place of the grid stays empty.
     assert display.ax_.child_axes == list(display.axes_)
+
+
+PATH = np.array([[-1.0, 0.0], [2.0, 0.0], [2.0, 6.0]])
+
+
+def test_path_has_codes_at_equal_distances(images):
+    display = TraversalDisplay.from_estimator(images, IMAGES, path=PATH, n_steps=4)
+    np.testing.assert_allclose(display.values.T, [[-1, 0], [2, 0], [2, 3], [2, 6]])
+    decoded = images[:-1].inverse_transform(display.values.T)
+    np.testing.assert_allclose(display.decoded, decoded[None])
+    np.testing.assert_allclose(display.path_.get_xydata(), display.values.T)
+    for image, expected in zip(display.images_, decoded, strict=True):
+        np.testing.assert_allclose(image.get_array(), expected)
+    assert display.ax_.get_xlabel() == "component 0" and display.ax_.get_ylabel() == "component 1"
+
+
+def boxes_of_images(display):
+    display.figure_.draw_without_rendering()
+    return [image.get_window_extent() for image in display.images_]
+
+
+@pytest.mark.parametrize("path", [[[0, 0], [9, 0]], [[0, 0], [0, 9]], [[5, 5], [0, 0]]], ids=["-", "|", "/"])
+def test_images_are_beside_the_path_and_apart_from_each_other(images, path):
+    display = TraversalDisplay.from_estimator(images, IMAGES, path=path, n_steps=7)
+    boxes = boxes_of_images(display)
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    dots = display.ax_.transData.transform(display.path_.get_xydata())
+    assert not any(box.contains(*dot) for box in boxes for dot in dots)
+    assert all(box.width == pytest.approx(box.height) for box in boxes)
+    # All on one side, near their code.
+    offsets = np.array([(box.p0 + box.p1) / 2 for box in boxes]) - dots
+    np.testing.assert_allclose(offsets, np.broadcast_to(offsets[0], offsets.shape), atol=1)
+    assert offsets[0, 1] > -1e-6 and np.linalg.norm(offsets[0]) < 2 * boxes[0].width
+
+
+def test_path_on_a_map_keeps_its_limits(images):
+    codes = LatentSpaceDisplay.from_estimator(images, IMAGES, DIGITS)
+    limits = codes.ax_.get_xlim(), codes.ax_.get_ylim()
+    display = TraversalDisplay.from_estimator(images, IMAGES, path=codes.Z[:2], n_steps=5, ax=codes.ax_)
+    assert display.ax_ is codes.ax_ and (codes.ax_.get_xlim(), codes.ax_.get_ylim()) == limits
+    np.testing.assert_allclose(display.images_[0].get_array(), images[:-1].inverse_transform(codes.Z[:1])[0])
+
+
+def test_path_takes_arguments_of_imshow(images):
+    style = {"cmap": "gray_r", "vmin": -3, "vmax": 30, "alpha": 0.5}
+    (image, *_) = TraversalDisplay.from_estimator(images, IMAGES, path=PATH, image_kwargs=style).images_
+    assert image.get_cmap().name == "gray_r" and image.get_clim() == (-3, 30) and image.get_alpha() == 0.5
+
+
+def test_path_of_colour_images_has_colours_from_0_to_1():
+    X = np.random.default_rng(0).normal(size=(40, 12)) * 50
+    vae = VAETransformer(2, **TINY).fit(X)
+    display = TraversalDisplay.from_estimator(vae, X, path=[[-99, 0], [99, 0]], n_steps=3, image_shape=(2, 2, 3))
+    low, high = X.min(), X.max()
+    expected = ((display.decoded[0] - low) / (high - low)).clip(0, 1)
+    np.testing.assert_allclose([image.get_array() for image in display.images_], expected)
+
+
+def test_path_over_three_components_is_a_row_of_images(flat):
+    X = IMAGES.reshape(120, -1)
+    Z = flat.transform(X)
+    display = TraversalDisplay.from_estimator(flat, X, path=Z[[3, 8]], n_steps=5)
+    codes = np.linspace(Z[3], Z[8], 5)
+    drawn = tiles(display.images_[0], 1, 5)[0]
+    np.testing.assert_allclose(drawn.reshape(5, -1), flat.inverse_transform(codes), atol=1e-5)
+    assert display.ax_.get_xlabel() == "along the path" and display.path_ is None
+    over_two = TraversalDisplay.from_estimator(flat, X, path=Z[[3, 8]], n_steps=5, components=[2, 0])
+    np.testing.assert_allclose(over_two.path_.get_xydata(), codes[:, [2, 0]])
+
+
+def test_path_of_a_table_draws_columns_as_colours(table):
+    display = TraversalDisplay.from_estimator(table, FRAME, path=PATH, n_steps=6)
+    X = FRAME.to_numpy()
+    expected = (table.inverse_transform(display.values.T) - X.mean(axis=0)) / X.std(axis=0)
+    np.testing.assert_allclose(display.images_[0].get_array(), expected.T)
+    assert ticks(display.ax_.yaxis) == list(FRAME.columns)
+    assert display.ax_.get_xlabel() == "along the path" and ticks(display.ax_.xaxis) == []
+
+
+def test_path_is_drawn_again_from_what_is_stored(images):
+    display = TraversalDisplay.from_estimator(images, IMAGES, path=PATH, n_steps=4)
+    drawn = [image.get_array() for image in display.images_]
+    ax = plt.subplots()[1]
+    np.testing.assert_array_equal([image.get_array() for image in display.plot(ax).images_], drawn)
+    assert display.path_.axes is ax
+
+
+def test_path_between_equal_codes_is_drawn(images, table):
+    for display in (
+        TraversalDisplay.from_estimator(images, IMAGES, path=np.ones((2, 2)), n_steps=3),
+        TraversalDisplay.from_estimator(table, FRAME, path=np.ones((2, 2)), n_steps=3),
+    ):
+        np.testing.assert_array_equal(display.values, 1)
+        display.figure_.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("path", "match"),
+    [
+        ([[0.0, 1.0]], r"at least two codes of 2 components, as transform returns them, got shape \(1, 2\)"),
+        (np.eye(3), r"at least two codes of 2 components, .* got shape \(3, 3\)"),
+        ([0, 1], "Expected 2D array"),
+        ([[0.0, 1.0], [np.nan, 1.0]], "path contains NaN"),
+    ],
+)
+def test_paths_that_are_none(table, path, match):
+    with pytest.raises(ValueError, match=match):
+        TraversalDisplay.from_estimator(table, FRAME, path=path)
+
+
+def test_path_has_no_row_for_other_components(table):
+    with pytest.raises(ValueError, match="index=None with a path, whose codes have values for all components, got 3"):
+        TraversalDisplay.from_estimator(table, FRAME, path=PATH, index=3)
