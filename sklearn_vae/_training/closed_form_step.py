@@ -81,7 +81,7 @@ class ClosedFormStep(Step):
         log_prob, d_raw = likelihood.log_prob_and_gradient(observed, raw, weight)
         excess = (scale * scale).sub_(1)
         kl = torch.addcmul(excess, loc, loc).sub_(clamped, alpha=2)
-        pull, d_pull = model.objective.pull(loc, batch["point"]) if "point" in batch else (None, None)
+        pull, d_pull = self._pull(loc, batch.get("point"), weight)
         if weight is not None:
             kl, excess, loc = (part * weight[:, None] for part in (kl, excess, loc))
         reconstruction, kl_sum = -log_prob, 0.5 * kl.sum().item()
@@ -97,7 +97,7 @@ class ClosedFormStep(Step):
         d_log_scale = hardtanh_backward(d_log_scale, log_scale, *OPEN_LOG_SCALE_RANGE)
         d_loc = d_z.add_(loc, alpha=beta / n_rows)
         if d_pull is not None:
-            d_loc.add_(d_pull if weight is None else d_pull * weight[:, None], alpha=1 / n_rows)
+            d_loc.add_(d_pull, alpha=1 / n_rows)
         if observed.mask is not None:
             # The posterior of a row without observed cells does not depend on the weights.
             any_observed = any_in_row(observed.mask)
@@ -108,10 +108,16 @@ class ClosedFormStep(Step):
             self.linear_encoder.differentiate(noisy, d_loc)
             torch.sum(d_log_scale, 0, out=linear.log_scale.grad)
         self.encoder.backward(encoded, torch.mm(d_head, self.head.weight), to_input=False)
-        loss = reconstruction + beta * kl_sum
-        if pull is not None:
-            loss += float(pull.sum() if weight is None else pull @ weight)
-        return TermSums(loss, reconstruction, kl_sum)
+        return TermSums(reconstruction + beta * kl_sum + pull, reconstruction, kl_sum)
+
+    def _pull(self, loc: Tensor, point: Tensor | None, weight: Tensor | None) -> tuple[float, Tensor | None]:
+        """Return the loss that pulls means to points, summed over rows, and its gradient; 0 and None without points."""
+        if point is None:
+            return 0.0, None
+        loss, gradient = self.model.objective.pull(loc, point)
+        if weight is None:
+            return float(loss.sum()), gradient
+        return float(loss @ weight), gradient * weight[:, None]
 
 
 def _trains_each_once(model: VAE) -> bool:

@@ -113,10 +113,15 @@ def neighbor_points(
     points, n = points.clone(), len(points)
     n_epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, N_UPDATES // n))
     n_batches = max(-(-n // BATCH_SIZE), min(8, n // 64), 1)
+    # `torch.multinomial` takes at most 2^24 weights.
+    total = weight.double().cumsum(0)
     for epoch in range(n_epochs):
         step = rate * (1 - epoch / n_epochs)
         attraction = step * exaggeration if 3 * epoch < n_epochs else step
-        drawn = torch.multinomial(weight, n_batches * min(n, N_NEGATIVES), replacement=True, generator=generator)
+        uniform = torch.rand(
+            n_batches * min(n, N_NEGATIVES), generator=generator, dtype=total.dtype, device=total.device
+        )
+        drawn = torch.searchsorted(total, uniform * total[-1], right=True).clamp_max(n - 1)
         order = torch.randperm(n, generator=generator, device=points.device)
         for index, negatives in zip(order.tensor_split(n_batches), drawn.tensor_split(n_batches), strict=True):
             _update(points, index, neighbors[index].long(), points[negatives], step, attraction)

@@ -24,16 +24,16 @@ class NeighborEmbedding(Objective):
 
     Here :math:`\mathcal{L}` is a generative loss, such as the negative evidence lower bound,
     :math:`\mu_i` the posterior mean of row i, and :math:`m_i` its point on a map. The map is computed
-    first, from the nearest neighbours N(i) of each row, by stochastic gradient descent on the loss of
-    stochastic neighbour embedding with a Cauchy kernel,
+    first, from the nearest neighbours N(i) of each row. Stochastic gradient descent moves points
+    :math:`u_i` by the loss of stochastic neighbour embedding with a Cauchy kernel,
 
     .. math:: -\frac{1}{k} \sum_{j \in N(i)} \log q_{ij} + \log \sum_j q_{ij}, \qquad
-        q_{ij} = \frac{1}{1 + s^2 \| m_i - m_j \|^2},
+        q_{ij} = \frac{1}{1 + \| u_i - u_j \|^2},
 
     where random points stand for the second sum (van der Maaten and Hinton 2008; Damrich et al. 2023).
-    The second term of the objective is :math:`-\log q` of a row and its point: the encoder learns to
-    place rows on the map, new rows too. Two components are then like a map of t-SNE or UMAP, with a
-    decoder and a density. ``transform`` returns the units of the map, in which q is 1/2 at distance 1.
+    Standardised, they are :math:`m_i`. The second term of the objective has the same kernel: the encoder
+    learns to place rows on the map, new rows too. Two components are then like a map of t-SNE or UMAP,
+    with a decoder and a density. ``transform`` returns :math:`s \mu`.
 
     Parameters
     ----------

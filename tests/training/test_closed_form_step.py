@@ -143,6 +143,28 @@ def test_closed_form_gradient_is_autograds(params, weighted, gaps):
     torch.testing.assert_close(trainer.weights.gradient, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_closed_form_gradient_with_points_is_autograds(weighted, gaps):
+    trainer, x = make_trainer(objective="neighbors")
+    assert ClosedFormStep.supports(trainer.model)
+    generator = torch.Generator().manual_seed(2)
+    batch = {"x": x, "point": torch.randn(N_ROWS, 3, generator=generator)}
+    if weighted:
+        batch["weight"] = torch.rand(N_ROWS, generator=generator)
+    if gaps:
+        batch["x"], batch["mask"] = with_gaps(x)
+    results, state = [], copy.deepcopy(trainer.model.state_dict())
+    for step in (AutogradStep, ClosedFormStep):
+        # A step updates the sums of the noise scale.
+        trainer.model.load_state_dict(state)
+        sums = step(trainer.model, trainer.weights)(batch, 0.7, torch.Generator().manual_seed(1))
+        results.append((sums, trainer.weights.gradient.clone()))
+    (expected_sums, expected), (sums, gradient) = results
+    assert list(sums) == pytest.approx(list(expected_sums), rel=1e-5, abs=1e-3)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("shift", [-20.0, 20.0])
 def test_closed_form_gradient_of_scales_out_of_range_is_zero(shift):
     trainer, x = make_trainer()
