@@ -421,6 +421,8 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
         rotates = rotates and linear and likelihood.isotropic and n_coordinates < n_features
         sizes = unless_auto(self.hidden_layer_sizes, rules.hidden_layer_sizes)
         objective = self._component("objective")
+        if objective.n_neighbors:
+            network = network.for_maps()
         if isinstance(objective, Joint):
             raise TypeError(
                 "expected objective to be that of a transformer, e.g. ELBO(), got a Joint; use VAEClassifier, and set "

@@ -60,11 +60,11 @@ class MeansOfFewRows:
         assert model.encoder_head is not None and isinstance(model.encoder, nn.Sequential)
         linear, d = model.linear, model.n_components
         self.observe = model.likelihood.numpy_observer()
-        self.layers = [_arrays(layer) for layer in Layers(model.encoder).layers]
-        weight, bias, _ = _arrays(Layer(model.encoder_head))
+        self.layers = [(*_arrays(layer), layer.norm, layer.slope) for layer in Layers(model.encoder).layers]
+        weight, bias = _arrays(Layer(model.encoder_head))
         self.head = weight[:, :d], bias[:d]
         self.spread = 1.0 if linear is None else linear.spread.numpy()
-        self.linear = None if linear is None else _arrays(Layer(linear.encoder))[:2]
+        self.linear = None if linear is None else _arrays(Layer(linear.encoder))
 
     @staticmethod
     def supports(model: VAE) -> bool:
@@ -81,9 +81,13 @@ class MeansOfFewRows:
         """Return the posterior means (n_rows, n_components) of rows in the model's precision."""
         y = self.observe(X)
         h = y / self.spread
-        for weight, bias, slope in self.layers:
+        for weight, bias, norm, slope in self.layers:
             h = h @ weight
             h += bias
+            if norm is not None:
+                h -= h.mean(1, keepdims=True)
+                h /= np.sqrt(np.square(h).mean(1, keepdims=True) + norm.eps)
+                h = h * norm.weight.numpy() + norm.bias.numpy()
             if slope is not None:
                 h = np.maximum(h, slope * h if slope else 0)
         z = h @ self.head[0] + self.head[1]
@@ -163,9 +167,9 @@ class Inference:
         return self.map(VAE.reconstruct, z.double().cpu().numpy())
 
 
-def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Return a layer's transposed weight, bias and slope."""
-    return layer.transposed.numpy(), layer.bias.numpy(), layer.slope
+def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return a layer's transposed weight and bias."""
+    return layer.transposed.numpy(), layer.bias.numpy()
 
 
 class FittedModel:

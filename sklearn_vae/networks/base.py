@@ -52,6 +52,10 @@ class Network(BaseEstimator, ABC):
         """
         return self
 
+    def for_maps(self) -> Network:
+        """Return the network for an objective that keeps neighbours; by default, the network itself."""
+        return self
+
     @abstractmethod
     def build(
         self,

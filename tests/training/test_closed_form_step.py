@@ -72,6 +72,8 @@ CLOSED_FORM = {
     "principal coordinates": {"network": MLP(principal_coordinates=5), "n_components": 1, "input_noise": 0.0},
     "fixed scale": {"likelihood": Gaussian(scale=0.5)},
     "no hidden layers": {"hidden_layer_sizes": []},
+    "layer normalisation": {"network": MLP(layer_norm=True)},
+    "layer normalisation without activation": user_network(lambda n: nn.Sequential(nn.Linear(n, 8), nn.LayerNorm(8))),
     "activation used twice": user_network(repeated_activation),
 }
 LEFT_TO_AUTOGRAD = {
@@ -91,6 +93,12 @@ LEFT_TO_AUTOGRAD = {
     "layer in encoder and decoder, around linear maps": shared() | {"init": "ppca"},
     "weight in encoder and decoder": shared("weight"),
     "bias in encoder and decoder": shared("bias"),
+    "layer normalisation without biases": user_network(
+        lambda n: nn.Sequential(nn.Linear(n, 8), nn.LayerNorm(8, bias=False), nn.ReLU())
+    ),
+    "layer normalisation after the activation": user_network(
+        lambda n: nn.Sequential(nn.Linear(n, 8), nn.ReLU(), nn.LayerNorm(8))
+    ),
     "no bias": user_network(lambda n: nn.Sequential(nn.Linear(n, 8, bias=False))),
 }
 
