@@ -84,7 +84,7 @@ class UnsupervisedVAE(BaseVAE):
             previous = copy.deepcopy(self._fitted_model.model) if continues else None
             if previous is not None and new_start(procedure, previous, rows, seen) is not None:
                 previous = None
-            rows = with_points(procedure, rows, previous)
+            procedure, rows = with_points(procedure, rows, previous)
             run = self._run(procedure, rows, previous, n_folds)
             attributes = self._fitted_attributes(rows, unit, procedure, run)
             attributes["_training_state"]["seen"] = seen._asdict()

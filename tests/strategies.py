@@ -212,7 +212,7 @@ PRIORS = [
 NETWORKS = [
     "mlp",
     networks.MLP("tanh", decoder_activation="elu"),
-    networks.MLP("logistic", initializer="glorot"),
+    networks.MLP("logistic", initializer="glorot", layer_norm=True),
     networks.MLP(principal_coordinates=3),
     networks.MLP(principal_coordinates=None),
     networks.MLP(decoder_hidden_layer_sizes=()),

@@ -87,7 +87,7 @@ class ClassifierProcedure:
         With a `validation_fraction` above 0, this fraction of each class's labelled rows is held out, and the model
         with the best score on these rows is kept.
         """
-        rows = with_points(self.final, rows, model)
+        _, rows = with_points(self.final, rows, model)
         start = self.final.start(rows) if model is None else model
         held_out = self._hold_out(labels, validation_fraction)
         validation_rows = labels.of(rows).select(rows.tensor(held_out)) if len(held_out) else None

@@ -246,6 +246,11 @@ class FitProcedure:
             model.input_norm.copy_(_median_norm(model, rows))
         return model
 
+    def with_input_noise(self, value: float) -> FitProcedure:
+        """Return the procedure with this input noise, unless the recipe has a value."""
+        recipe = self.recipe if self.recipe.input_noise is not None else replace(self.recipe, input_noise=value)
+        return replace(self, recipe=recipe)
+
     def features(self, rows: Rows) -> Rows:
         """Return the rows as the likelihood compares them, by default as they are."""
         likelihood = self.architecture.likelihood.build(rows.n_features, self.architecture.n_coordinates)

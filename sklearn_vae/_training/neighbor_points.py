@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ MIN_EPOCHS, MAX_EPOCHS, N_UPDATES = 75, 300, 2_000_000
 NEW_RATE, REFINING_RATE = 3.0, 1.0
 # Factor of the attraction of new points in the first third of the epochs ("early exaggeration", van der Maaten & Hinton
 # 2008).
-EXAGGERATION = 6.0
+EXAGGERATION = 5.0
 # Maximum number of principal coordinates in which rows are compared.
 N_COORDINATES = 50
 # Minimum number of clusters that the approximate search of neighbours looks into. A map suffers more than label
@@ -30,39 +31,49 @@ N_COORDINATES = 50
 N_PROBES = 64
 # Floor for the norm of a row, for the cosine distance.
 MIN_NORM = 1e-30
+# Standard deviation of the encoder's input noise, in units of the distance of the last neighbours: a row is moved within
+# its neighbourhood.
+NOISE_PER_DISTANCE = 1.2
 # Maximum number of points that are updated at a time, and number of points that repel them.
 BATCH_SIZE, N_NEGATIVES = 2000, 500
 
 
-def with_points(procedure: FitProcedure, rows: Rows, model: VAE | None = None) -> Rows:
-    """Return the rows with points in latent space that keep their neighbours, if the objective needs them.
+def with_points(procedure: FitProcedure, rows: Rows, model: VAE | None = None) -> tuple[FitProcedure, Rows]:
+    """Return the procedure with input noise, and the rows with points that keep their neighbours, for a map.
 
     New points start at the posterior means of the initial model, and are standardised. The points of a `model` that is
-    trained further start at its posterior means.
+    trained further start at its posterior means. Other objectives leave both as they are.
     """
     objective = procedure.architecture.generative_objective
     if not objective.n_neighbors or len(rows) < 2:
-        return rows
+        return procedure, rows
     seed, features = procedure.seeds.neighbors, procedure.features(rows)
-    neighbors = nearest_rows(features, objective.n_neighbors, objective.metric, seed)
+    neighbors, distance = nearest_rows(features, objective.n_neighbors, objective.metric, seed)
+    procedure = procedure.with_input_noise(NOISE_PER_DISTANCE * distance)
     generator = torch.Generator(rows.device).manual_seed(seed)
     move = partial(neighbor_points, neighbors=neighbors, weight=row_weights(rows), generator=generator)
     if model is None:
         means = _standardised(latent_means(procedure.start(rows), rows))
-        return rows.with_points(_standardised(move(means, rate=NEW_RATE, exaggeration=EXAGGERATION)))
+        return procedure, rows.with_points(_standardised(move(means, rate=NEW_RATE, exaggeration=EXAGGERATION)))
     points = objective.map_scale * latent_means(model, rows)
-    return rows.with_points(move(points, rate=REFINING_RATE) / objective.map_scale)
+    return procedure, rows.with_points(move(points, rate=REFINING_RATE) / objective.map_scale)
 
 
-def nearest_rows(rows: Rows, n_neighbors: int, metric: str, seed: int) -> Tensor:
-    """Return the indices of each row's nearest other rows, int32, (n_rows, n_neighbors)."""
+def nearest_rows(rows: Rows, n_neighbors: int, metric: str, seed: int) -> tuple[Tensor, float]:
+    """Return the indices of each row's nearest other rows, int32, (n_rows, n_neighbors), and their distance.
+
+    The distance is the median to the last of them, relative to the root mean square of that between any two rows.
+    """
     # Imported here, because scikit-learn's clustering takes longer to import than this package.
     from sklearn_vae._data.neighbors import nearest_neighbors, principal_components
 
     if metric == "cosine":
         rows = MappedRows(rows, partial(nn.functional.normalize, eps=MIN_NORM))
-    index = nearest_neighbors(principal_components(rows, N_COORDINATES), n_neighbors, seed, N_PROBES)[1]
-    return rows.tensor(index.astype(np.int32))
+    coordinates = principal_components(rows, N_COORDINATES)
+    index = nearest_neighbors(coordinates, n_neighbors, seed, N_PROBES)[1]
+    distance = np.linalg.norm(coordinates - coordinates[index[:, -1]], axis=1)
+    spread = math.sqrt(2 * np.square(coordinates).sum(1).mean())
+    return rows.tensor(index.astype(np.int32)), float(np.median(distance)) / spread if spread else 0.0
 
 
 @torch.no_grad()

@@ -37,10 +37,11 @@ def train_epoch(
     """
     seen = seen_in(rows, state.get("seen") and SeenRows(**state["seen"]))
     if before is None:
-        rows, before = with_points(procedure, rows), TrainingResult(procedure.start(rows))
+        procedure, rows = with_points(procedure, rows)
+        before = TrainingResult(procedure.start(rows))
     else:
         before.model, seen = new_start(procedure, before.model, rows, seen, seen.is_due) or (before.model, seen)
-        rows = with_points(procedure, rows, before.model)
+        procedure, rows = with_points(procedure, rows, before.model)
     trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
     if state.get("trainer") is not None:
         trainer.load_state_dict(state["trainer"])

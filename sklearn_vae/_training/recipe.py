@@ -110,28 +110,26 @@ class TransformerRules(SizeRules):
 
 @dataclass(frozen=True)
 class MapRules(TransformerRules):
-    """Rules of an objective that keeps neighbours. Such a map needs deeper networks, and much noise for new rows."""
+    """Rules of an objective that keeps neighbours. Such a map needs deeper networks."""
 
     n_folds: ClassVar[int] = 1
+    # `with_points` measures how much noise leaves neighbours neighbours.
+    input_noise: ClassVar[None] = None  # type: ignore[assignment]
 
     @property
     def hidden_layer_sizes(self) -> tuple[int, ...]:
         """Widths of the encoder's hidden layers."""
-        return (256, 256, 128) if self.is_small else (512, 512, 256)
+        return (256, 256, 128) if self.n_rows <= 20_000 else (512, 512, 256)
 
     @property
     def batch_size(self) -> int:
         """Number of rows per training step."""
         return 128
 
-    @property
-    def input_noise(self) -> float:
-        """Standard deviation of the encoder's input noise, relative to that of the data."""
-        return 0.6
-
     def max_epochs(self, batch_size: int) -> int:
         """Return the maximum number of epochs."""
-        return min(400, max(20, round(2000 * batch_size / self.n_rows)))
+        n_steps = 2000 if self.is_small else 8000
+        return min(400, max(20, round(n_steps * batch_size / self.n_rows)))
 
 
 @dataclass(frozen=True)
@@ -313,8 +311,10 @@ class Recipe:
         Fraction of a run's steps over which the rate falls; 0 for runs of unknown length.
     beta : float or callable
         Weight of the KL term, or a function of the step that returns it.
-    weight_decay, averaging, input_noise : float
+    weight_decay, averaging : float
         As in `Settings`.
+    input_noise : float or None
+        As in `Settings`. None: that of maps, which depends on the distances of neighbours.
     target_weight : callable
         Number of steps of a run -> weight of the pseudo-labels as a function of the step.
     kl_warmup : tuple of two floats
@@ -329,7 +329,7 @@ class Recipe:
     beta: Any
     weight_decay: float
     averaging: float
-    input_noise: float
+    input_noise: float | None
     target_weight: Callable[[int], Callable[[int], float]]
     kl_warmup: tuple[float, float] = NO_WARMUP
 
@@ -342,7 +342,7 @@ class Recipe:
             beta=partial(self.beta_at, n_steps=n_steps),
             weight_decay=self.weight_decay,
             averaging=self.averaging,
-            input_noise=self.input_noise,
+            input_noise=self.input_noise or 0.0,
             target_weight=self.target_weight(n_steps),
         )
 

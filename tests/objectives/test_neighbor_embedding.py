@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sklearn_vae import VAEClassifier, VAEImputer, VAETransformer
+from sklearn_vae.networks import MLP
 from sklearn_vae.objectives import ELBO, FreeBits, NeighborEmbedding
 
 X, y = load_digits(return_X_y=True)
@@ -70,12 +71,23 @@ def test_pull_is_minus_log_q_and_its_gradient(scale):
 
 def test_weight_0_is_the_generative_objective():
     """The points are of no use then."""
+    recipe = {"batch_size": 64, "input_noise": 0.1, "learning_rate_init": 1e-3, "network": MLP(layer_norm=True)}
     plain, without = (
-        small(objective=objective, batch_size=64, input_noise=0.1, learning_rate_init=1e-3).fit(X_TRAIN)
+        small(objective=objective, **recipe).fit(X_TRAIN)
         for objective in ("elbo", NeighborEmbedding(weight=0.0))
     )
     np.testing.assert_allclose(without.loss_curve_, plain.loss_curve_, rtol=1e-6)
     np.testing.assert_allclose(without.score(X_TEST), plain.score(X_TEST), rtol=1e-4)
+
+
+def test_input_noise_is_within_the_neighbourhood_of_a_row():
+    """Twice as near neighbours halve the noise. A number is taken as it is."""
+    rng = np.random.default_rng(0)
+    centers = 1000 * rng.normal(size=(20, 1, 10))
+    noise = rng.normal(size=(20, 30, 10))
+    wide, narrow = (small().fit((centers + width * noise).reshape(600, 10)) for width in (2, 1))
+    assert wide.module_.input_noise == pytest.approx(2 * narrow.module_.input_noise, rel=0.05)
+    assert small(input_noise=0.3).fit(X_TRAIN).module_.input_noise == 0.3
 
 
 def test_default_weight_depends_on_the_number_of_columns():
@@ -133,7 +145,7 @@ def test_weights_of_rows():
 
 
 def test_partial_fit_continues_the_map():
-    vae, chunks = small(hidden_layer_sizes=(64,)), np.array_split(X_TRAIN, 3)
+    vae, chunks = small(hidden_layer_sizes=(64,), learning_rate_init=0.01), np.array_split(X_TRAIN, 3)
     for _ in range(15):
         for chunk in chunks:
             vae.partial_fit(chunk)

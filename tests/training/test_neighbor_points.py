@@ -90,11 +90,24 @@ def test_points_of_weight_0_repel_no_others(monkeypatch):
 def test_nearest_rows_have_the_metric(metric):
     X = np.random.default_rng(0).normal(size=(80, 6)) * np.random.default_rng(1).uniform(0.1, 9, size=(80, 1))
     expected = NearestNeighbors(n_neighbors=5, metric=metric).fit(X).kneighbors(return_distance=False)
-    found = nearest_rows(DenseRows(torch.from_numpy(X)), 5, metric, 0)
+    found, _ = nearest_rows(DenseRows(torch.from_numpy(X)), 5, metric, 0)
     np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
 
 
 def test_nearest_rows_of_a_row_of_zeros_by_cosine():
     X = np.vstack([np.zeros(3), np.random.default_rng(0).normal(size=(9, 3))])
-    found = nearest_rows(DenseRows(torch.from_numpy(X)), 3, "cosine", 0)
+    found, _ = nearest_rows(DenseRows(torch.from_numpy(X)), 3, "cosine", 0)
     assert found.shape == (10, 3) and bool((found >= 0).all())
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+def test_distance_of_neighbours_is_relative_to_that_of_any_rows(unit):
+    """Pairs of rows at distance 1, and random signs: any two rows are at a root mean square of sqrt(2)."""
+    X = np.random.default_rng(0).choice([-1.0, 1.0], size=(500, 50)) * 1000
+    X = np.vstack([X, X + np.eye(50)[0]]) * unit
+    _, distance = nearest_rows(DenseRows(torch.from_numpy(X)), 1, "euclidean", 0)
+    assert distance == pytest.approx(1 / (1000 * np.sqrt(2 * 50)), rel=0.01)
+
+
+def test_distance_of_equal_rows_is_0():
+    assert nearest_rows(DenseRows(torch.ones(9, 3)), 3, "euclidean", 0)[1] == 0
