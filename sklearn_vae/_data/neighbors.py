@@ -17,8 +17,9 @@ from sklearn_vae._data.rows import DenseRows, Rows
 # Maximum number of rows for the exact search. With more rows, neighbours are searched only in the nearest of about
 # sqrt(n_rows) clusters.
 MAX_EXACT_ROWS = 10_000
-# Minimum number of clusters that are searched, by default.
+# Minimum number of clusters that are searched, by default, and largest share of clusters for which this is faster.
 N_PROBES = 16
+MAX_SHARE = 0.4
 # Maximum number of distances in memory at a time.
 MAX_DISTANCES = 2**24
 # Maximum number of columns for the neighbour search. More columns are reduced to this number of principal components.
@@ -91,7 +92,8 @@ def nearest_of_copies(X: np.ndarray, k: int, seed: int, n_probes: int) -> tuple[
     rank = np.empty(len(X), dtype=np.int64)
     rank[order] = np.arange(len(X)) - first[group[order]]
     kept, others = np.flatnonzero(rank <= k), np.flatnonzero(rank > k)
-    search = nearest if len(kept) <= MAX_EXACT_ROWS else nearest_in_clusters
+    is_exact = len(kept) <= MAX_EXACT_ROWS or n_probes > MAX_SHARE * math.sqrt(len(kept))
+    search = nearest if is_exact else nearest_in_clusters
     distances, index = np.zeros((len(X), k)), np.empty((len(X), k), dtype=np.int64)
     distances[kept], neighbours = search(X[kept], k, seed, n_probes)
     index[kept] = kept[neighbours]
