@@ -31,8 +31,8 @@ N_COORDINATES = 50
 N_PROBES = 64
 # Floor for the norm of a row, for the cosine distance.
 MIN_NORM = 1e-30
-# Standard deviation of the encoder's input noise, in units of the distance of the last neighbours: a row is moved within
-# its neighbourhood.
+# Standard deviation of the encoder's input noise, in units of the distance of the last neighbours: rows are moved
+# within their neighbourhoods.
 NOISE_PER_DISTANCE = 1.2
 # Maximum number of points that are updated at a time, and number of points that repel them.
 BATCH_SIZE, N_NEGATIVES = 2000, 500

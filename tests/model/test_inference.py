@@ -15,6 +15,7 @@ IN_NUMPY = {
     "defaults": {},
     "networks alone": {"init": "random"},
     "ReLUs": {"network": MLP("relu")},
+    "layer normalisation": {"network": MLP(layer_norm=True)},
     "principal coordinates": {"network": MLP(principal_coordinates=9)},
     "all principal coordinates": {"network": MLP(principal_coordinates=16), "n_components": 1},
     "learned scale per column": {"likelihood": Gaussian("learned", per_column=True)},

@@ -305,7 +305,9 @@ def test_large_sizes_are_refused_before_memory_is_taken(states, name, sizes):
 
 
 @pytest.mark.parametrize("init", ["ppca", "random"])
-@pytest.mark.parametrize("network", ["mlp", "conv", MLP(initializer="glorot", layer_norm=True)], ids=["mlp", "conv", "other"])
+@pytest.mark.parametrize(
+    "network", ["mlp", "conv", MLP(initializer="glorot", layer_norm=True)], ids=["mlp", "conv", "other"]
+)
 def test_sizes_are_compared_without_values(init, network):
     """A model on torch's device "meta" has the sizes of the real one."""
     vae = transformer(init=init, network=network).partial_fit(X)
