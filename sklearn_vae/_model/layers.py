@@ -35,6 +35,7 @@ class Norm:
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Set the gradients of weight and bias, given that of the output; return that of the input."""
+        assert self.weight_gradient is not None and self.bias_gradient is not None
         x, (mean, scale) = self.passed
         gradient, d_weight, d_bias = layer_norm_backward(
             gradient, x, self.shape, mean, scale, self.weight, self.bias, [True, True, True]

@@ -17,8 +17,10 @@ from sklearn_vae._training.evaluate import row_weights
 if TYPE_CHECKING:
     from sklearn_vae._training.fit import FitProcedure
 
-# Number of updates of points, in units of the number of rows: bounds, and total for numbers of rows between them.
+# Number of updates of new points, in units of the number of rows: bounds, and total for numbers of rows between them.
 MIN_EPOCHS, MAX_EPOCHS, N_UPDATES = 75, 300, 2_000_000
+# Number of updates of the points of a model that is trained further, in units of that of new ones.
+REFINING_SHARE = 0.25
 # Step size, which falls linearly to 0: for new points, and for those of a model that is trained further.
 NEW_RATE, REFINING_RATE = 3.0, 1.0
 # Factor of the attraction of new points in the first third of the epochs ("early exaggeration", van der Maaten & Hinton
@@ -52,11 +54,14 @@ def with_points(procedure: FitProcedure, rows: Rows, model: VAE | None = None) -
     procedure = procedure.with_input_noise(NOISE_PER_DISTANCE * distance)
     generator = torch.Generator(rows.device).manual_seed(seed)
     move = partial(neighbor_points, neighbors=neighbors, weight=row_weights(rows), generator=generator)
+    n_epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, N_UPDATES // len(rows)))
     if model is None:
         means = _standardised(latent_means(procedure.start(rows), rows))
-        return procedure, rows.with_points(_standardised(move(means, rate=NEW_RATE, exaggeration=EXAGGERATION)))
+        points = move(means, n_epochs=n_epochs, rate=NEW_RATE, exaggeration=EXAGGERATION)
+        return procedure, rows.with_points(_standardised(points))
     points = objective.map_scale * latent_means(model, rows)
-    return procedure, rows.with_points(move(points, rate=REFINING_RATE) / objective.map_scale)
+    points = move(points, n_epochs=round(REFINING_SHARE * n_epochs), rate=REFINING_RATE)
+    return procedure, rows.with_points(points / objective.map_scale)
 
 
 def nearest_rows(rows: Rows, n_neighbors: int, metric: str, seed: int) -> tuple[Tensor, float]:
@@ -93,6 +98,7 @@ def neighbor_points(
     neighbors: Tensor,
     weight: Tensor,
     generator: torch.Generator,
+    n_epochs: int,
     rate: float,
     exaggeration: float = 1.0,
 ) -> Tensor:
@@ -116,13 +122,14 @@ def neighbor_points(
         Weights of the rows. Points repel in proportion to them.
     generator : torch.Generator
         The only source of randomness.
+    n_epochs : int
+        Number of updates of each point, apart from those as a neighbour.
     rate : float
-        Initial step size.
+        Initial step size, which falls linearly to 0.
     exaggeration : float
         Factor of the attraction in the first third of the epochs.
     """
     points, n = points.clone(), len(points)
-    n_epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, N_UPDATES // n))
     n_batches = max(-(-n // BATCH_SIZE), min(8, n // 64), 1)
     # `torch.multinomial` takes at most 2^24 weights.
     total = weight.double().cumsum(0)

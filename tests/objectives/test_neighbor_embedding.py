@@ -21,6 +21,12 @@ X, y = load_digits(return_X_y=True)
 X_TRAIN, X_TEST, Y_TRAIN, Y_TEST = train_test_split(X, y, train_size=700, test_size=300, stratify=y, random_state=0)
 
 
+def trained(objective):
+    return VAETransformer(
+        2, objective=objective, hidden_layer_sizes=(64, 64), max_iter=100, early_stopping=False, random_state=0
+    ).fit(X_TRAIN)
+
+
 def small(n_components=2, objective="neighbors", **params):
     values = {"hidden_layer_sizes": (16,), "max_iter": 3, "early_stopping": False, "random_state": 0}
     return VAETransformer(n_components, objective=objective, **{**values, **params})
@@ -28,7 +34,7 @@ def small(n_components=2, objective="neighbors", **params):
 
 @pytest.fixture(scope="module")
 def digits_map():
-    return VAETransformer(2, objective="neighbors", hidden_layer_sizes=(128, 128, 64), random_state=0).fit(X_TRAIN)
+    return trained("neighbors")
 
 
 def accuracy(vae):
@@ -37,7 +43,7 @@ def accuracy(vae):
 
 
 def test_new_rows_are_among_their_neighbours(digits_map):
-    default = VAETransformer(2, random_state=0).fit(X_TRAIN)
+    default = trained("elbo")
     assert accuracy(digits_map) > accuracy(default) + 0.03
     # The map does not cost density.
     assert digits_map.score(X_TEST) > default.score(X_TEST) - 2
@@ -73,8 +79,7 @@ def test_weight_0_is_the_generative_objective():
     """The points are of no use then."""
     recipe = {"batch_size": 64, "input_noise": 0.1, "learning_rate_init": 1e-3, "network": MLP(layer_norm=True)}
     plain, without = (
-        small(objective=objective, **recipe).fit(X_TRAIN)
-        for objective in ("elbo", NeighborEmbedding(weight=0.0))
+        small(objective=objective, **recipe).fit(X_TRAIN) for objective in ("elbo", NeighborEmbedding(weight=0.0))
     )
     np.testing.assert_allclose(without.loss_curve_, plain.loss_curve_, rtol=1e-6)
     np.testing.assert_allclose(without.score(X_TEST), plain.score(X_TEST), rtol=1e-4)

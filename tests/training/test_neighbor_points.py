@@ -25,7 +25,7 @@ def points_of(X, k=15, weight=None, seed=0, start=None):
     start = PCA(2, random_state=0).fit_transform(X) if start is None else start
     start = torch.from_numpy(start / start.std()).float()
     weight = torch.ones(len(X)) if weight is None else weight
-    return neighbor_points(start, neighbors_of(X, k), weight, generator(seed), NEW_RATE, EXAGGERATION)
+    return neighbor_points(start, neighbors_of(X, k), weight, generator(seed), 300, NEW_RATE, EXAGGERATION)
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
