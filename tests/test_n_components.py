@@ -88,7 +88,7 @@ def test_later_calls_keep_the_number(make):
 
 @pytest.mark.parametrize(
     ("make", "n_rows", "expected"),
-    [(surface, 800, 2), (plane, 400, 4)],
+    [(surface, 400, 2), (plane, 400, 4)],
     ids=["surface", "plane"],
 )
 def test_auto_finds_the_dimension_of_the_rows(make, n_rows, expected):

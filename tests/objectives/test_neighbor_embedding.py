@@ -129,7 +129,8 @@ def test_rows_with_gaps_and_mixed_columns():
     frame["class"] = pd.Categorical(Y_TRAIN % 3)
     Z = small().fit_transform(frame)
     assert Z.shape == (700, 2) and np.isfinite(Z).all()
-    imputed = VAEImputer(2, objective="neighbors", max_iter=2, random_state=0).fit_transform(frame)
+    imputer = VAEImputer(2, objective="neighbors", hidden_layer_sizes=(16,), max_iter=2, random_state=0)
+    imputed = imputer.fit_transform(frame)
     assert not imputed.isna().to_numpy().any()
 
 
