@@ -437,7 +437,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
             likelihood=likelihood,
             prior=self._component("prior"),
             network=network,
-            objective=objective.for_data(n_features),
+            objective=objective.for_data(n_features, n_components),
         )
 
     def _n_components(self, rows: Rows, rules: Rules) -> int:

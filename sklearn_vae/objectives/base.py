@@ -91,13 +91,13 @@ class Objective(DeclaresCapabilities, BaseEstimator, ABC):
     metric: str = "euclidean"
     map_scale: float = 0.0
 
-    def for_data(self, n_features: int) -> Objective:
+    def for_data(self, n_features: int, n_components: int) -> Objective:
         """Return the objective with every "auto" resolved.
 
         Parameters
         ----------
-        n_features : int
-            Number of columns of the rows.
+        n_features, n_components : int
+            Numbers of columns of the rows, and of latent variables.
 
         Returns
         -------

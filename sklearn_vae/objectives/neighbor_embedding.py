@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sklearn_vae.objectives.base import Batch, Encoded, Objective, Terms
 
-# "auto": weight of the map, per square root of the number of columns.
-WEIGHT_PER_ROOT = 10.0
+# "auto": weight of a map of two components, per square root of the number of columns, and the power of the number of
+# components by which it falls. With more components, the bound itself keeps neighbours, and does so better for new rows.
+WEIGHT_PER_ROOT, POWER = 10.0, 5
 
 
 class NeighborEmbedding(Objective):
@@ -46,7 +47,8 @@ class NeighborEmbedding(Objective):
         the Euclidean distance of rows that are divided by their norms, which suits text and embeddings.
         Both compare at most 50 principal components.
     weight : float or "auto", default="auto"
-        Weight w of the map. "auto" is 10 times the square root of the number of columns.
+        Weight w of the map. "auto" is 10 times the square root of the number of columns, times
+        (2 / n_components)^5 with more than two components: the bound then keeps neighbours too.
     scale : float, default=7.0
         Factor s from latent variables, in which the map has standard deviation 1, to its units.
 
@@ -111,9 +113,11 @@ class NeighborEmbedding(Objective):
         """Factor from latent variables to the units of the map."""
         return self.scale
 
-    def for_data(self, n_features: int) -> NeighborEmbedding:
-        """Return the objective with the weight for rows of `n_features` columns."""
-        weight = WEIGHT_PER_ROOT * math.sqrt(n_features) if isinstance(self.weight, str) else self.weight
+    def for_data(self, n_features: int, n_components: int) -> NeighborEmbedding:
+        """Return the objective with the weight for these numbers of columns and components."""
+        weight = self.weight
+        if isinstance(weight, str):
+            weight = WEIGHT_PER_ROOT * math.sqrt(n_features) * min(1.0, 2 / n_components) ** POWER
         return clone(self).set_params(objective=self._inner, weight=weight)
 
     def __call__(self, model: Any, batch: Batch, beta: float, generator: torch.Generator) -> Terms:

@@ -95,9 +95,10 @@ def test_input_noise_is_within_the_neighbourhood_of_a_row():
     assert small(input_noise=0.3).fit(X_TRAIN).module_.input_noise == 0.3
 
 
-def test_default_weight_depends_on_the_number_of_columns():
-    assert NeighborEmbedding().for_data(64).weight == 80
-    assert NeighborEmbedding(weight=2.0).for_data(64).weight == 2.0
+def test_default_weight_depends_on_the_numbers_of_columns_and_components():
+    assert NeighborEmbedding().for_data(64, 1).weight == NeighborEmbedding().for_data(64, 2).weight == 80
+    assert NeighborEmbedding().for_data(64, 4).weight == 2.5
+    assert NeighborEmbedding(weight=2.0).for_data(64, 4).weight == 2.0
 
 
 @pytest.mark.parametrize("objective", ["autoencoder", "free_bits", "iwae", ELBO(), FreeBits(0.2)])
