@@ -84,7 +84,6 @@ class UnsupervisedVAE(BaseVAE):
             previous = copy.deepcopy(self._fitted_model.model) if continues else None
             if previous is not None and new_start(procedure, previous, rows, seen) is not None:
                 previous = None
-            procedure, rows = with_points(procedure, rows, previous)
             run = self._run(procedure, rows, previous, n_folds)
             attributes = self._fitted_attributes(rows, unit, procedure, run)
             attributes["_training_state"]["seen"] = seen._asdict()
@@ -198,6 +197,7 @@ class UnsupervisedVAE(BaseVAE):
         n_rows = len(rows)
         if procedure.sizes and n_rows >= N_SPLITS:
             procedure = procedure.with_best_size(rows, N_SPLITS, self._rules(n_rows).n_folds)
+        procedure, rows = with_points(procedure, rows, previous)
         if not self.early_stopping or procedure.stopping.max_epochs == 0:
             return procedure.fit(rows, previous)
         rules = self._rules(n_rows)

@@ -95,6 +95,13 @@ def test_input_noise_is_within_the_neighbourhood_of_a_row():
     assert small(input_noise=0.3).fit(X_TRAIN).module_.input_noise == 0.3
 
 
+def test_auto_finds_the_number_of_components_by_the_bound_alone():
+    vae = small("auto").fit(X_TRAIN[:300])
+    assert vae.n_components_ > 1
+    same = small(vae.n_components_).fit(X_TRAIN[:300])
+    np.testing.assert_array_equal(vae.transform(X_TEST), same.transform(X_TEST))
+
+
 def test_default_weight_depends_on_the_numbers_of_columns_and_components():
     assert NeighborEmbedding().for_data(64, 1).weight == NeighborEmbedding().for_data(64, 2).weight == 80
     assert NeighborEmbedding().for_data(64, 4).weight == 2.5
