@@ -73,8 +73,8 @@ STRUCTURE = {
     "linear": "init",
     "likelihood": "likelihood",
     "prior": "prior",
-    "network": "network",
     "generative_objective": "objective",
+    "network": "network",
     "n_mixture_components": "n_mixture_components",
     "generative": "generative_weight",
 }
@@ -540,6 +540,7 @@ class BaseVAE(CallbackSupportMixin, BaseEstimator):
                 "weight_unit": weight_unit,
                 "statistics": statistics,
                 "seen": None,
+                "input_noise": None,
                 "trainer": None,
             },
             "n_components_": model.n_components,

@@ -142,7 +142,8 @@ class VAEImputer(TransformerMixin, UnsupervisedVAE):
         Standard deviation of the Gaussian noise added to the encoder's input in training. The
         unit is the square root of the columns' mean variance; with ``Gaussian(per_column=True)``,
         it is each column's noise scale. "auto" is
-        min(0.5, 6 / sqrt(n_samples)).
+        min(0.5, 6 / sqrt(n_samples)), and depends on the distances of neighbours for
+        objective="neighbors".
 
     averaging : float, default=0.998
         Maximum decay per step of the moving average of the weights. The fitted model has the

@@ -18,7 +18,7 @@ from sklearn_vae._model.inference import Inference
 from sklearn_vae._model.vae import VAE
 from sklearn_vae._training.diagnostics import warn_if_improving, warn_if_unused
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
-from sklearn_vae._training.neighbor_points import with_points
+from sklearn_vae._training.neighbor_points import find_neighbors, with_points
 from sklearn_vae._training.progress import Progress
 from sklearn_vae._training.recipe import MAX_HELD_OUT, N_SPLITS, MapRules, TransformerRules
 from sklearn_vae._training.restart import new_start, seen_in
@@ -195,9 +195,10 @@ class UnsupervisedVAE(BaseVAE):
         With `n_folds`, so many folds of a small data set are held out in turn, instead of the number for stopping.
         """
         n_rows = len(rows)
+        procedure, neighbors = find_neighbors(procedure, rows)
         if procedure.sizes and n_rows >= N_SPLITS:
             procedure = procedure.with_best_size(rows, N_SPLITS, self._rules(n_rows).n_folds)
-        procedure, rows = with_points(procedure, rows, previous)
+        rows = with_points(procedure, rows, neighbors, previous)
         if not self.early_stopping or procedure.stopping.max_epochs == 0:
             return procedure.fit(rows, previous)
         rules = self._rules(n_rows)

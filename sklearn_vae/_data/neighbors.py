@@ -14,12 +14,12 @@ from sklearn_vae._data.ppca import Moments, fit_moments, fit_ppca
 from sklearn_vae._data.ppca_missing import ConditionalMeans, fit_observed_cells
 from sklearn_vae._data.rows import DenseRows, Rows
 
-# Maximum number of rows for the exact search. With more rows, neighbours are searched only in the nearest of about
-# sqrt(n_rows) clusters.
+# Number of rows up to which the search is always exact. With more rows, neighbours are searched only in the nearest of
+# about sqrt(n_rows) clusters, unless these are more than `MAX_SHARE` of all, which would take longer.
 MAX_EXACT_ROWS = 10_000
-# Minimum number of clusters that are searched, by default, and largest share of clusters for which this is faster.
-N_PROBES = 16
 MAX_SHARE = 0.4
+# Minimum number of clusters that are searched, by default.
+N_PROBES = 16
 # Maximum number of distances in memory at a time.
 MAX_DISTANCES = 2**24
 # Maximum number of columns for the neighbour search. More columns are reduced to this number of principal components.
@@ -75,9 +75,12 @@ def nearest_neighbors(
     n_probes : int
         Minimum number of clusters that the approximate search looks into.
     """
-    # Squared distances must neither overflow nor underflow in float32. Scaling by a power of two is exact.
-    X = np.ldexp(X, -np.frexp(np.abs(X).max())[1])
-    return nearest_of_copies(X, min(n_neighbors, len(X) - 1), seed, n_probes)
+    return nearest_of_copies(in_unit_range(X), min(n_neighbors, len(X) - 1), seed, n_probes)
+
+
+def in_unit_range(X: np.ndarray) -> np.ndarray:
+    """Return `X` times a power of two, which is exact, so that squares neither overflow nor underflow in float32."""
+    return np.ldexp(X, -np.frexp(np.abs(X).max())[1])
 
 
 def nearest_of_copies(X: np.ndarray, k: int, seed: int, n_probes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,7 @@ def gather(parts: Iterator[Tensor], n_rows: int, dtype: DTypeLike) -> np.ndarray
 
 
 class MeansOfFewRows:
-    """The mean of q(z|x) in numpy, for a likelihood that observes in numpy and an encoder of linear layers.
+    """The mean of q(z|x) in numpy, for a likelihood that observes in numpy and an encoder of `Layers`.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class MeansOfFewRows:
         assert model.encoder_head is not None and isinstance(model.encoder, nn.Sequential)
         linear, d = model.linear, model.n_components
         self.observe = model.likelihood.numpy_observer()
-        self.layers = [(*_arrays(layer), layer.norm, layer.slope) for layer in Layers(model.encoder).layers]
+        self.layers = [(*_arrays(layer), _norm(layer), layer.slope) for layer in Layers(model.encoder).layers]
         weight, bias = _arrays(Layer(model.encoder_head))
         self.head = weight[:, :d], bias[:d]
         self.spread = 1.0 if linear is None else linear.spread.numpy()
@@ -85,9 +85,10 @@ class MeansOfFewRows:
             h = h @ weight
             h += bias
             if norm is not None:
+                gain, shift, eps = norm
                 h -= h.mean(1, keepdims=True)
-                h /= np.sqrt(np.square(h).mean(1, keepdims=True) + norm.eps)
-                h = h * norm.weight.numpy() + norm.bias.numpy()
+                h /= np.sqrt(np.square(h).mean(1, keepdims=True) + eps)
+                h = h * gain + shift
             if slope is not None:
                 h = np.maximum(h, slope * h if slope else 0)
         z = h @ self.head[0] + self.head[1]
@@ -170,6 +171,12 @@ class Inference:
 def _arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """Return a layer's transposed weight and bias."""
     return layer.transposed.numpy(), layer.bias.numpy()
+
+
+def _norm(layer: Layer) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Return the weight, bias and floor of the variance of a layer's normalisation, or None without one."""
+    norm = layer.norm
+    return None if norm is None else (norm.weight.numpy(), norm.bias.numpy(), norm.eps)
 
 
 class FittedModel:

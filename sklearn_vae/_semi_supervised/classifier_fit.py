@@ -29,7 +29,7 @@ from sklearn_vae._semi_supervised.experts import (
     predict_log_proba,
 )
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
-from sklearn_vae._training.neighbor_points import with_points
+from sklearn_vae._training.neighbor_points import find_neighbors, with_points
 
 # Candidate fractions of a row's label distribution that come from its neighbours (`alpha` of label spreading).
 # Held-out labels select one.
@@ -87,7 +87,7 @@ class ClassifierProcedure:
         With a `validation_fraction` above 0, this fraction of each class's labelled rows is held out, and the model
         with the best score on these rows is kept.
         """
-        _, rows = with_points(self.final, rows, model)
+        rows = with_points(self.final, rows, find_neighbors(self.final, rows)[1], model)
         start = self.final.start(rows) if model is None else model
         held_out = self._hold_out(labels, validation_fraction)
         validation_rows = labels.of(rows).select(rows.tensor(held_out)) if len(held_out) else None

@@ -30,8 +30,8 @@ OPEN_LOG_SCALE_RANGE = tuple(
 class ClosedFormStep(Step):
     """The ELBO's gradient by the chain rule, without autograd.
 
-    It requires a standard normal prior, a likelihood with a closed-form gradient, and networks of linear layers
-    and (leaky) ReLUs.
+    It requires a standard normal prior, a likelihood with a closed-form gradient, and networks of linear layers,
+    layer normalisations and (leaky) ReLUs.
     """
 
     def __init__(self, model: VAE, weights: Weights):

@@ -33,52 +33,62 @@ N_COORDINATES = 50
 N_PROBES = 64
 # Floor for the norm of a row, for the cosine distance.
 MIN_NORM = 1e-30
-# Standard deviation of the encoder's input noise, in units of the distance of the last neighbours: rows are moved
-# within their neighbourhoods.
-NOISE_PER_DISTANCE = 1.2
+# Norm of the encoder's input noise, relative to the distance of the last neighbours: rows are moved within their
+# neighbourhoods. Largest standard deviation of the noise, relative to that of the rows.
+NOISE_PER_DISTANCE, MAX_NOISE = 0.85, 0.7
 # Maximum number of points that are updated at a time, and number of points that repel them.
 BATCH_SIZE, N_NEGATIVES = 2000, 500
 
 
-def with_points(procedure: FitProcedure, rows: Rows, model: VAE | None = None) -> tuple[FitProcedure, Rows]:
-    """Return the procedure with input noise, and the rows with points that keep their neighbours, for a map.
+def find_neighbors(procedure: FitProcedure, rows: Rows) -> tuple[FitProcedure, Tensor | None]:
+    """Return the procedure with input noise, and the neighbours of each row, for a map; None for other objectives.
 
-    New points start at the posterior means of the initial model, and are standardised. The points of a `model` that is
-    trained further start at its posterior means. Other objectives leave both as they are.
+    The procedure keeps the input noise that it has.
     """
     objective = procedure.architecture.generative_objective
-    if not objective.n_neighbors or len(rows) < 2:
-        return procedure, rows
-    seed, features = procedure.seeds.neighbors, procedure.features(rows)
+    if not objective.n_neighbors:
+        return procedure, None
+    if len(rows) < 2:
+        return procedure.with_input_noise(MAX_NOISE), None
+    features, seed = procedure.features(rows), procedure.seeds.neighbors
     neighbors, distance = nearest_rows(features, objective.n_neighbors, objective.metric, seed)
-    procedure = procedure.with_input_noise(NOISE_PER_DISTANCE * distance)
-    generator = torch.Generator(rows.device).manual_seed(seed)
+    return procedure.with_input_noise(min(MAX_NOISE, NOISE_PER_DISTANCE * distance)), neighbors
+
+
+def with_points(procedure: FitProcedure, rows: Rows, neighbors: Tensor | None, model: VAE | None = None) -> Rows:
+    """Return the rows with points in latent space that keep these neighbours; as they are without neighbours.
+
+    New points start at the posterior means of the initial model, and are standardised. The points of a `model` that is
+    trained further start at its posterior means.
+    """
+    if neighbors is None:
+        return rows
+    generator = torch.Generator(rows.device).manual_seed(procedure.seeds.neighbors)
     move = partial(neighbor_points, neighbors=neighbors, weight=row_weights(rows), generator=generator)
     n_epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, N_UPDATES // len(rows)))
     if model is None:
         means = _standardised(latent_means(procedure.start(rows), rows))
         points = move(means, n_epochs=n_epochs, rate=NEW_RATE, exaggeration=EXAGGERATION)
-        return procedure, rows.with_points(_standardised(points))
-    points = objective.map_scale * latent_means(model, rows)
-    points = move(points, n_epochs=round(REFINING_SHARE * n_epochs), rate=REFINING_RATE)
-    return procedure, rows.with_points(points / objective.map_scale)
+        return rows.with_points(_standardised(points))
+    scale = procedure.architecture.generative_objective.map_scale
+    points = move(scale * latent_means(model, rows), n_epochs=round(REFINING_SHARE * n_epochs), rate=REFINING_RATE)
+    return rows.with_points(points / scale)
 
 
 def nearest_rows(rows: Rows, n_neighbors: int, metric: str, seed: int) -> tuple[Tensor, float]:
     """Return the indices of each row's nearest other rows, int32, (n_rows, n_neighbors), and their distance.
 
-    The distance is the median to the last of them, relative to the root mean square of that between any two rows.
+    The distance is the median to the last of them, relative to the root mean square of that to the mean of the rows.
     """
     # Imported here, because scikit-learn's clustering takes longer to import than this package.
-    from sklearn_vae._data.neighbors import nearest_neighbors, principal_components
+    from sklearn_vae._data.neighbors import in_unit_range, nearest_neighbors, principal_components
 
     if metric == "cosine":
         rows = MappedRows(rows, partial(nn.functional.normalize, eps=MIN_NORM))
-    coordinates = principal_components(rows, N_COORDINATES)
-    index = nearest_neighbors(coordinates, n_neighbors, seed, N_PROBES)[1]
-    distance = np.linalg.norm(coordinates - coordinates[index[:, -1]], axis=1)
-    spread = math.sqrt(2 * np.square(coordinates).sum(1).mean())
-    return rows.tensor(index.astype(np.int32)), float(np.median(distance)) / spread if spread else 0.0
+    coordinates = in_unit_range(principal_components(rows, N_COORDINATES))
+    distances, index = nearest_neighbors(coordinates, n_neighbors, seed, N_PROBES)
+    spread = math.sqrt(np.square(coordinates).sum(1).mean())
+    return rows.tensor(index.astype(np.int32)), float(np.median(distances[:, -1])) / spread if spread else 0.0
 
 
 @torch.no_grad()

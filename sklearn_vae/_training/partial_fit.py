@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
-from sklearn_vae._training.neighbor_points import with_points
+from sklearn_vae._training.neighbor_points import find_neighbors, with_points
 from sklearn_vae._training.restart import SeenRows, new_start, seen_in
 
 
@@ -28,7 +28,7 @@ def train_epoch(
     -------
     run : TrainingResult
     state : dict
-        State of the trainer and summary of the rows seen, for later calls.
+        State of the trainer, summary of the rows seen, and input noise, for later calls.
 
     Warns
     -----
@@ -36,12 +36,14 @@ def train_epoch(
         As `new_start`.
     """
     seen = seen_in(rows, state.get("seen") and SeenRows(**state["seen"]))
+    if state.get("input_noise") is not None:
+        procedure = procedure.with_input_noise(state["input_noise"])
+    procedure, neighbors = find_neighbors(procedure, rows)
     if before is None:
-        procedure, rows = with_points(procedure, rows)
-        before = TrainingResult(procedure.start(rows))
+        rows, before = with_points(procedure, rows, neighbors), TrainingResult(procedure.start(rows))
     else:
         before.model, seen = new_start(procedure, before.model, rows, seen, seen.is_due) or (before.model, seen)
-        procedure, rows = with_points(procedure, rows, before.model)
+        rows = with_points(procedure, rows, neighbors, before.model)
     trainer = procedure.trainer(before.model, rows.device, procedure.n_steps(rows, 1))
     if state.get("trainer") is not None:
         trainer.load_state_dict(state["trainer"])
@@ -53,4 +55,5 @@ def train_epoch(
         before.n_epochs_run + 1,
         [*before.curve, sums],
     )
-    return run, {"trainer": trainer.state_dict(), "seen": seen._asdict()}
+    noise = procedure.recipe.input_noise
+    return run, {"trainer": trainer.state_dict(), "seen": seen._asdict(), "input_noise": noise}

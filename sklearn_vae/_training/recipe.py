@@ -113,7 +113,7 @@ class MapRules(TransformerRules):
     """Rules of an objective that keeps neighbours. Such a map needs deeper networks."""
 
     n_folds: ClassVar[int] = 1
-    # `with_points` measures how much noise leaves neighbours neighbours.
+    # `find_neighbors` measures how much noise leaves neighbours neighbours.
     input_noise: ClassVar[None] = None  # type: ignore[assignment]
 
     @property
@@ -314,7 +314,7 @@ class Recipe:
     weight_decay, averaging : float
         As in `Settings`.
     input_noise : float or None
-        As in `Settings`. None: that of maps, which depends on the distances of neighbours.
+        As in `Settings`. None: not yet measured, for a map.
     target_weight : callable
         Number of steps of a run -> weight of the pseudo-labels as a function of the step.
     kl_warmup : tuple of two floats
@@ -335,6 +335,7 @@ class Recipe:
 
     def settings(self, n_steps: int) -> Settings:
         """Return the settings of a run of at most `n_steps` steps."""
+        assert self.input_noise is not None
         return Settings(
             n_steps=n_steps,
             batch_size=self.batch_size,
@@ -342,7 +343,7 @@ class Recipe:
             beta=partial(self.beta_at, n_steps=n_steps),
             weight_decay=self.weight_decay,
             averaging=self.averaging,
-            input_noise=self.input_noise or 0.0,
+            input_noise=self.input_noise,
             target_weight=self.target_weight(n_steps),
         )
 

@@ -14,7 +14,7 @@ from sklearn_vae._training.weights import n_values
 
 def check_training_state(state: Any, model: VAE, n_features: int) -> None:
     """Raise ValueError unless the estimator's training of the model can resume from `state`."""
-    keys = {"n_rows", "weight_unit", "statistics", "trainer", "seen"}
+    keys = {"n_rows", "weight_unit", "statistics", "trainer", "seen", "input_noise"}
     expect(isinstance(state, dict) and state.keys() == keys, "_training_state", f"a dictionary of {keys}", state)
     expect(is_count(state["n_rows"], 1), "_training_state['n_rows']", "an integer of at least 1", state["n_rows"])
     unit = state["weight_unit"]
@@ -35,6 +35,9 @@ def check_training_state(state: Any, model: VAE, n_features: int) -> None:
         expect(value[0] >= 0 and bool(np.isfinite(value[1]).all()), label, "finite", value)
         expect(name != "latent" or bool((value[1][1:] >= 0).all()), label, "of mean squares of at least 0", value)
         expect(name != "classes" or bool((value[1] >= 0).all()), label, "of shares of at least 0", value)
+    noise = state["input_noise"]
+    is_valid = noise is None or (is_number(noise) and noise >= 0)
+    expect(is_valid, "_training_state['input_noise']", "None or a number of at least 0", noise)
     if state["seen"] is not None:
         check_seen(state["seen"], n_features)
     if state["trainer"] is not None:

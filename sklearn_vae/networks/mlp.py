@@ -103,7 +103,7 @@ class MLP(Network):
 
     def for_maps(self) -> MLP:
         """Return the network for an objective that keeps neighbours."""
-        return clone(self).set_params(layer_norm=self.layer_norm and True)
+        return clone(self).set_params(layer_norm=bool(self.layer_norm))
 
     def build(
         self,
@@ -119,7 +119,7 @@ class MLP(Network):
         decoder_sizes = hidden_layer_sizes[::-1] if decoder_sizes is None else check_sizes(decoder_sizes)
         activation, decoder_activation = ACTIVATIONS[self.activation], ACTIVATIONS[self.decoder_activation]
         layer = partial(linear, generator=generator, initializer=self.initializer)
-        norm = nn.LayerNorm if self.layer_norm is True else None
+        norm = nn.LayerNorm if self.layer_norm and self.layer_norm != "auto" else None
         encoder = hidden_layers((n_inputs, *hidden_layer_sizes), activation, layer, norm)
         hidden = hidden_layers((n_components, *decoder_sizes), decoder_activation, layer)
         output = layer((n_components, *decoder_sizes)[-1], n_outputs, zero=zero_output)

@@ -14,7 +14,7 @@ from torch import Tensor
 from sklearn_vae.objectives.base import Batch, Encoded, Objective, Terms
 
 # "auto": weight of a map of two components, per square root of the number of columns, and the power of the number of
-# components by which it falls. With more components, the bound itself keeps neighbours, and does so better for new rows.
+# components by which it falls. With more components the bound itself keeps neighbours, better than a map for new rows.
 WEIGHT_PER_ROOT, POWER = 10.0, 5
 
 

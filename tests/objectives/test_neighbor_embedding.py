@@ -95,6 +95,24 @@ def test_input_noise_is_within_the_neighbourhood_of_a_row():
     assert small(input_noise=0.3).fit(X_TRAIN).module_.input_noise == 0.3
 
 
+def test_chunks_have_the_input_noise_of_the_first():
+    vae = small().partial_fit(X_TRAIN)
+    noise = vae.module_.input_noise
+    assert 0.3 < noise < 0.7
+    for chunk in (X_TRAIN[:8], X_TRAIN[:2], X_TRAIN[:1]):
+        vae = pickle.loads(pickle.dumps(vae)).partial_fit(chunk)
+        assert vae.module_.input_noise == noise
+
+
+@pytest.mark.parametrize("unit", [1e20, 1e-25])
+def test_maps_of_rows_in_any_unit(unit):
+    """Squares of these values are no numbers of float32."""
+    Z = small().fit_transform(X_TRAIN.astype(np.float32))
+    difference = small().fit_transform((X_TRAIN * unit).astype(np.float32)) - Z
+    # Rounding differs; the moves of points amplify it.
+    assert np.abs(difference).mean() < 0.1 * Z.std()
+
+
 def test_auto_finds_the_number_of_components_by_the_bound_alone():
     vae = small("auto").fit(X_TRAIN[:300])
     assert vae.n_components_ > 1
@@ -174,8 +192,9 @@ def test_warm_start_continues_the_map():
     before = vae.transform(X_TEST)
     after = vae.set_params(max_iter=1).fit(X_TRAIN).transform(X_TEST)
     assert np.corrcoef(before[:, 0], after[:, 0])[0, 1] > 0.9
-    with pytest.raises(ValueError, match="objective as in the first call"):
-        vae.set_params(objective=NeighborEmbedding(n_neighbors=5)).fit(X_TRAIN)
+    for objective in (NeighborEmbedding(n_neighbors=5), "elbo"):
+        with pytest.raises(ValueError, match="objective as in the first call"):
+            vae.set_params(objective=objective).fit(X_TRAIN)
 
 
 def test_fit_is_reproducible_and_pickled():

@@ -100,13 +100,13 @@ def test_nearest_rows_of_a_row_of_zeros_by_cosine():
     assert found.shape == (10, 3) and bool((found >= 0).all())
 
 
-@pytest.mark.parametrize("unit", [1.0, 1e-6])
-def test_distance_of_neighbours_is_relative_to_that_of_any_rows(unit):
-    """Pairs of rows at distance 1, and random signs: any two rows are at a root mean square of sqrt(2)."""
-    X = np.random.default_rng(0).choice([-1.0, 1.0], size=(500, 50)) * 1000
-    X = np.vstack([X, X + np.eye(50)[0]]) * unit
+@pytest.mark.parametrize("unit", [1.0, 1e-25, 1e20])
+def test_distance_of_neighbours_is_relative_to_the_spread_of_the_rows(unit):
+    """Pairs of rows at distance 1, around random signs."""
+    X = np.random.default_rng(0).choice([-100.0, 100.0], size=(500, 50))
+    X = (np.vstack([X, X + np.eye(50)[0]]) * unit).astype(np.float32)
     _, distance = nearest_rows(DenseRows(torch.from_numpy(X)), 1, "euclidean", 0)
-    assert distance == pytest.approx(1 / (1000 * np.sqrt(2 * 50)), rel=0.01)
+    assert distance == pytest.approx(1 / (100 * np.sqrt(50)), rel=0.01)
 
 
 def test_distance_of_equal_rows_is_0():
