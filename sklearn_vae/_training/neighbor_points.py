@@ -25,7 +25,7 @@ REFINING_SHARE = 0.25
 NEW_RATE, REFINING_RATE = 3.0, 1.0
 # Factor of the attraction of new points in the first third of the epochs ("early exaggeration", van der Maaten & Hinton
 # 2008).
-EXAGGERATION = 5.0
+EXAGGERATION = 6.0
 # Maximum number of principal coordinates in which rows are compared.
 N_COORDINATES = 50
 # Minimum number of clusters that the approximate search of neighbours looks into. A map suffers more than label

@@ -129,7 +129,7 @@ class MapRules(TransformerRules):
     def max_epochs(self, batch_size: int) -> int:
         """Return the maximum number of epochs."""
         n_steps = 2000 if self.is_small else 8000
-        return min(400, max(30, round(n_steps * batch_size / self.n_rows)))
+        return min(400, max(20, round(n_steps * batch_size / self.n_rows)))
 
 
 @dataclass(frozen=True)
