@@ -53,7 +53,13 @@ class Network(BaseEstimator, ABC):
         return self
 
     def for_maps(self) -> Network:
-        """Return the network for an objective that keeps neighbours; by default, the network itself."""
+        """Return the network for an objective that keeps neighbours.
+
+        Returns
+        -------
+        network : Network
+            By default, the network itself.
+        """
         return self
 
     @abstractmethod

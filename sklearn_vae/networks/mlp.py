@@ -102,7 +102,13 @@ class MLP(Network):
         self.layer_norm = layer_norm
 
     def for_maps(self) -> MLP:
-        """Return the network for an objective that keeps neighbours."""
+        """Return the network for an objective that keeps neighbours, normalised unless `layer_norm` is False.
+
+        Returns
+        -------
+        network : MLP
+            A copy with a `layer_norm` of True or False.
+        """
         return clone(self).set_params(layer_norm=bool(self.layer_norm))
 
     def build(
