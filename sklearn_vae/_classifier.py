@@ -174,8 +174,8 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         - "iwae": the importance-weighted bound, which is tighter. It suits density estimation.
         - "free_bits": the ELBO without a penalty on a small KL divergence of each component, which
           keeps more components in use.
-        - "neighbors": the ELBO beside a map of the rows that keeps their neighbours, as t-SNE and UMAP do. It
-          suits two components, for pictures.
+        - "neighbors": the ELBO beside a map of the rows that keeps their neighbours, as t-SNE and
+          UMAP do. It suits two components, for pictures.
         - "autoencoder": a deterministic autoencoder without posterior noise and KL term. It
           is a baseline and has no ``sample`` and ``score_samples``.
 

@@ -115,10 +115,18 @@ class NeighborEmbedding(Objective):
 
     def for_data(self, n_features: int, n_components: int) -> NeighborEmbedding:
         """Return the objective with the weight for these numbers of columns and components."""
+        inner = clone(self._inner)
+        if inner.n_neighbors:
+            raise ValueError(
+                "expected objective of NeighborEmbedding to have no neighbours of its own, because a model has one map, "
+                f"e.g. ELBO(), got {inner!r}."
+            )
+        if hasattr(inner, "_parameter_constraints"):
+            inner._validate_params()
         weight = self.weight
         if isinstance(weight, str):
             weight = WEIGHT_PER_ROOT * math.sqrt(n_features) * min(1.0, 2 / n_components) ** POWER
-        return clone(self).set_params(objective=self._inner, weight=weight)
+        return clone(self).set_params(objective=inner, weight=weight)
 
     def __call__(self, model: Any, batch: Batch, beta: float, generator: torch.Generator) -> Terms:
         """Return the loss and its parts per row."""

@@ -126,6 +126,15 @@ def test_default_weight_depends_on_the_numbers_of_columns_and_components():
     assert NeighborEmbedding(weight=2.0).for_data(64, 4).weight == 2.0
 
 
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [(NeighborEmbedding(), "no neighbours of its own"), (FreeBits(-1.0), "FreeBits must be"), (3, "an instance of")],
+)
+def test_wrong_objectives_beside_the_map(objective, message):
+    with pytest.raises(ValueError, match=message):
+        small(objective=NeighborEmbedding(objective)).fit(X_TRAIN)
+
+
 @pytest.mark.parametrize("objective", ["autoencoder", "free_bits", "iwae", ELBO(), FreeBits(0.2)])
 def test_other_objectives_beside_the_map(objective):
     vae = small(objective=NeighborEmbedding(objective)).fit(X_TRAIN)
