@@ -118,8 +118,8 @@ class NeighborEmbedding(Objective):
         inner = clone(self._inner)
         if inner.n_neighbors:
             raise ValueError(
-                "expected objective of NeighborEmbedding to have no neighbours of its own, because a model has one map, "
-                f"e.g. ELBO(), got {inner!r}."
+                "expected objective of NeighborEmbedding to have no neighbours of its own, because a model has one "
+                f"map, got {inner!r}; use e.g. ELBO()."
             )
         if hasattr(inner, "_parameter_constraints"):
             inner._validate_params()
