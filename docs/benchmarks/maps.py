@@ -45,7 +45,7 @@ MEASURES = ["new_cpu_s", "trust", "nn1", "nn5", "accuracy", "bound", "kl", "scor
 METHODS = {
     OURS: lambda k, seed, params: VAETransformer(k, **{"objective": "neighbors", "random_state": seed, **params}),
     VAMP: lambda k, seed, params: METHODS[OURS](k, seed, {"prior": "vamp", **params}),
-    DEFAULT: lambda k, seed, params: VAETransformer(k, random_state=seed),
+    DEFAULT: lambda k, seed, params: VAETransformer(k, **{"random_state": seed, **params}),
     "PCA": lambda k, seed, params: PCA(k, random_state=seed),
     "UMAP": lambda k, seed, params: methods.umap(k, seed),
     "t-SNE": lambda k, seed, params: TSNE(k, random_state=seed, n_jobs=1),
