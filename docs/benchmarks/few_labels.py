@@ -1,22 +1,32 @@
-"""Test error, calibration and cost by number of labels, on MNIST and digits.
+"""Test error, calibration and cost by number of labels, on MNIST, digits and other sets.
 
 VAEClassifier has its defaults for all numbers of labels. On MNIST, peers are run up to 1000 labels, on 64 principal
-components of the labelled rows. LabelSpreading is left out there, because its graph would not fit in memory.
+components of the labelled rows. LabelSpreading is left out there, because its graph would not fit in memory. Other sets
+are those of `common.py` and `real_sets.py`.
 """
 
 from __future__ import annotations
 
+from itertools import product
+
 import common
 import pandas as pd
 import peers
+import real_sets
+from joblib import delayed
+from panel import split
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
-LABELS = {"mnist": ["100", "600", "1000", "all"], "digits": ["50", "100", "all"]}
+LABELS = {"mnist": ["10", "50", "100", "600", "1000", "all"], "digits": ["10", "50", "100", "all"]}
+OTHER_LABELS = ["10", "50", "100"]
 PEERS = {
     "mnist": ["LogisticRegression", "SVC"],
     "digits": ["LogisticRegression", "SVC", "MLP", "LabelSpreading", "SelfTraining"],
 }
+OTHER_PEERS = ["SVC"]
+SETS = ["mnist", *common.DATA_SETS, *real_sets.NAMES]
+MAX_ERROR = 0.05  # largest acceptable calibration error
 MAX_PEER_LABELS = 1000  # maximum number of labels for peers on MNIST
 N_COMPONENTS = 64  # number of principal components for peers on MNIST
 # Published test errors in percent.
@@ -30,7 +40,7 @@ PUBLISHED = {
 
 def partly_labelled(name: str, labels: str, draw: int, args) -> common.Split:
     """Return a split whose training rows keep the same number of labels in each class."""
-    data = common.split(name, draw, args.rows, args.test_rows)
+    data = split(name, draw) if name in real_sets.NAMES else common.split(name, draw, args.rows, args.test_rows)
     if labels == "all":
         return data
     n_classes = len(set(data.y_test.tolist()))
@@ -40,7 +50,7 @@ def partly_labelled(name: str, labels: str, draw: int, args) -> common.Split:
 def classifiers(name: str, labels: str, with_peers: bool) -> list[str]:
     """Return the classifiers to run: `VAEClassifier`, and the peers that can handle this number of labels."""
     is_large = name == "mnist" and (labels == "all" or int(labels) > MAX_PEER_LABELS)
-    known = [peer for peer in PEERS[name] if labels != "all" or peer != "SelfTraining"]
+    known = [peer for peer in PEERS.get(name, OTHER_PEERS) if labels != "all" or peer != "SelfTraining"]
     return [peers.OURS, *(known if with_peers and not is_large else [])]
 
 
@@ -50,24 +60,31 @@ def reduced(classifier: str, draw: int, n_labelled: int):
     return make_pipeline(components, peers.new_model(classifier, draw, {}))
 
 
+def run_cell(cell: dict, names: list[str], args) -> list[dict]:
+    """Fit the classifiers to one label draw; return a row for each."""
+    common.one_thread()
+    data, rows = partly_labelled(cell["data"], cell["labels"], cell["draw"], args), []
+    for name in names:
+        model, is_ours = peers.new_model(name, cell["draw"], args.params), name == peers.OURS
+        if cell["data"] == "mnist" and not is_ours:
+            model = reduced(name, cell["draw"], (data.y_train != -1).sum())
+        rows.append(cell | {"classifier": name} | peers.evaluate(name, data, cell["draw"], args.params, model))
+        if cell["data"] == "mnist" and is_ours:
+            common.keep_model(model, args.models, cell["labels"], cell["draw"])
+    return rows
+
+
 def run(args, results: common.Results) -> None:
     """Run all fits that are missing from the results."""
-    for labels in args.labels:
-        for draw in args.draws:
-            cells = [
-                {"data": args.data, "labels": labels, "draw": draw, "classifier": classifier}
-                for classifier in classifiers(args.data, labels, args.peers)
-            ]
-            todo = [cell for cell in cells if results.lacks(cell)]
-            data = partly_labelled(args.data, labels, draw, args) if todo else None
-            for cell in todo:
-                classifier = cell["classifier"]
-                model = peers.new_model(classifier, draw, args.params)
-                if args.data == "mnist" and classifier != peers.OURS:
-                    model = reduced(classifier, draw, (data.y_train != -1).sum())
-                results.add(cell | peers.evaluate(classifier, data, draw, args.params, model))
-                if args.data == "mnist" and classifier == peers.OURS:
-                    common.keep_model(model, args.models, labels, draw)
+    tasks = []
+    for name, draw in product(args.data, args.draws):
+        for labels in args.labels or LABELS.get(name, OTHER_LABELS):
+            cell = {"data": name, "labels": labels, "draw": draw}
+            known = classifiers(name, labels, args.peers)
+            lacking = [classifier for classifier in known if results.lacks({**cell, "classifier": classifier})]
+            if lacking:
+                tasks.append(delayed(run_cell)(cell, lacking, args))
+    results.add_all(tasks, args.jobs)
 
 
 def report(frame: pd.DataFrame) -> None:
@@ -84,28 +101,42 @@ def report(frame: pd.DataFrame) -> None:
         for data, labels, classifier in table.index
     ]
     common.show("Test rows, by number of labels; means over label draws", table, 4)
+    if "SVC" not in set(frame.classifier):
+        return
+    means = cells[["accuracy", "nll", "ece"]].mean().unstack()
+    gain = means["nll", "SVC"] - means["nll", peers.OURS]
+    ours = means["ece", peers.OURS]
+    judged = pd.DataFrame({"ECE": ours, "SVC's": means["ece", "SVC"], "log loss below SVC's": gain}).dropna()
+    wrong = judged[(judged["ECE"] > MAX_ERROR) | (judged["log loss below SVC's"] < 0)]
+    common.show(
+        f"Calibration error above {MAX_ERROR}, or log loss above the SVC's: {len(wrong)} of {len(judged)}", wrong
+    )
+    summary = judged.groupby(level="labels", sort=False).agg(["mean", "min", "max"])
+    common.show("Calibration over the sets", summary)
 
 
 def main() -> None:
     """Run the fits and print the table."""
     parser = common.make_parser(__doc__)
     common.add_results_options(parser)
-    parser.add_argument("--data", default="mnist", choices=list(LABELS))
+    parser.add_argument("--data", default=["mnist"], nargs="+", metavar="SET", choices=SETS)
     parser.add_argument("--labels", nargs="+", help="numbers of labels, spread equally over the classes, or all")
     parser.add_argument(
         "--draws", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="seeds of label draws and estimators"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes, with one thread each")
+    parser.add_argument("--no-run", action="store_true", help="only report the rows of --output")
     common.add_models_option(parser)
     parser.add_argument("--rows", type=int, default=60_000, help="number of training rows of MNIST")
     parser.add_argument("--test-rows", type=int, default=10_000, help="number of test rows of MNIST")
     args = common.parse(parser)
-    args.labels = args.labels or LABELS[args.data]
     if args.quick:
+        args.labels = args.labels or LABELS.get(args.data[0], OTHER_LABELS)
         args.labels, args.draws, args.rows, args.test_rows = [args.labels[0], args.labels[-1]], [0, 1], 1000, 500
         args.params = {"max_iter": 2, **args.params}
-    common.one_thread()
     results = common.Results(args.output, args.resume)
-    run(args, results)
+    if not args.no_run:
+        run(args, results)
     report(results.frame())
 
 
