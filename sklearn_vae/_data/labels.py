@@ -16,8 +16,8 @@ from sklearn_vae._data.rows import Rows
 
 # Label and class index of rows without a label.
 UNLABELLED = -1
-# Number of folds that labelled rows are split into: `FEW_SPLITS` from `MANY_LABELLED` rows on.
-SPLITS, FEW_SPLITS, MANY_LABELLED = 5, 3, 100
+# Number of folds that labelled rows are split into: `FEW_SPLITS` from `MANY_PER_CLASS` rows of a class on.
+SPLITS, FEW_SPLITS, MANY_PER_CLASS = 5, 3, 20
 # Probability floor for label spreading. Divided by the number of classes, it is the floor of a class's share.
 MIN_PROBABILITY = 1e-3
 # A class is rare if its share is surely below this fraction of an equal share.
@@ -223,10 +223,12 @@ class Labels:
         Each class is spread evenly over the folds. A class's only row is in no fold.
         """
         codes = self.codes[self.labelled]
-        several = np.bincount(codes, minlength=self.n_classes)[codes] > 1
-        index = np.random.RandomState(seed).permutation(self.labelled[several])
+        counts = np.bincount(codes, minlength=self.n_classes)
+        index = np.random.RandomState(seed).permutation(self.labelled[counts[codes] > 1])
         index = index[np.argsort(self.codes[index], kind="stable")]
-        n_splits = min(len(index), FEW_SPLITS if len(index) >= MANY_LABELLED else SPLITS)
+        # With more folds than labels per class, the classes of a fold would have fewer labels left than the others.
+        n_per_class = int(np.median(counts[counts > 1])) if len(index) else 0
+        n_splits = min(n_per_class, FEW_SPLITS if n_per_class >= MANY_PER_CLASS else SPLITS)
         return [index[i::n_splits] for i in range(n_splits)]
 
     def evaluated(self, seed: int) -> np.ndarray:

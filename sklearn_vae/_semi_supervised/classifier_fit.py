@@ -6,45 +6,35 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import sparse
 from sklearn.base import clone
 
-from sklearn_vae._data.labels import MIN_PROBABILITY, UNLABELLED, Labels
+from sklearn_vae._data.labels import MIN_PROBABILITY, Labels
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
+from sklearn_vae._semi_supervised.distillation import Distillation
 from sklearn_vae._semi_supervised.experts import (
     PAIR_CENTER,
     SINGLE_CENTER,
     Expert,
-    disagreement,
+    Pool,
     fit_exponents,
-    has_strayed,
     is_better,
+    mean_loss,
     out_of_fold,
-    pooled_targets,
     predict_log_proba,
 )
 from sklearn_vae._training.fit import FitProcedure, TrainingResult
 from sklearn_vae._training.neighbor_points import find_neighbors, with_points
 
-# Candidate fractions of a row's label distribution that come from its neighbours (`alpha` of label spreading).
-# Held-out labels select one.
-ALPHAS = (0.9, 0.99)
+# Candidates for label spreading: fraction of a row's label distribution that comes from its neighbours (`alpha`), and
+# whether the mean with a partition of the graph is taken. Held-out labels select one; without them, it is the first.
+SPREADINGS = ((0.99, True), (0.99, False), (0.9, False))
 # Maximum number of labelled rows for calibration on held-out labels, if all rows are labelled. With more rows, the
 # network's own probabilities are as well calibrated.
 MAX_CALIBRATED = 5000
-
-
-class FinalTraining(NamedTuple):
-    """Procedure, rows and pseudo-labels of the final training run."""
-
-    procedure: FitProcedure
-    rows: Rows
-    target: np.ndarray | None = None  # pseudo-labels, (n_rows, n_classes); None if all rows are labelled
 
 
 @dataclass(frozen=True)
@@ -74,11 +64,6 @@ class ClassifierProcedure:
     spreads: bool
     rare: ClassifierProcedure | None = None
 
-    @property
-    def trains_long(self) -> bool:
-        """Whether the procedure `clustered` has more epochs than `final`."""
-        return self.clustered.stopping.max_epochs > self.final.stopping.max_epochs
-
     def fit(
         self, rows: Rows, labels: Labels, validation_fraction: float = 0.0, model: VAE | None = None
     ) -> TrainingResult:
@@ -91,7 +76,7 @@ class ClassifierProcedure:
         start = self.final.start(rows) if model is None else model
         held_out = self._hold_out(labels, validation_fraction)
         validation_rows = labels.of(rows).select(rows.tensor(held_out)) if len(held_out) else None
-        rest = rows.tensor(np.setdiff1d(np.arange(len(rows)), held_out))
+        rest = np.setdiff1d(np.arange(len(rows)), held_out)
         labels = labels.without(held_out)
         # A given `model` may have seen the labels that experts are evaluated on, so experts start from a new model.
         expert_start = start if model is None else self.expert.start(rows)
@@ -102,45 +87,31 @@ class ClassifierProcedure:
         chosen, predicted = self, np.zeros((0, labels.n_classes))
         if calibrates or len(candidates) > 1:
             chosen, predicted = self._choose(candidates, rows, labels, expert_start, None if calibrates else 1)
-        final = FinalTraining(chosen.final, labels.of(rows))
         if not supervised:
-            final = chosen._final_training(rows, labels, chosen._network(rows, expert_start), predicted)
-
-        def train(procedure: FitProcedure) -> TrainingResult:
-            """Train a copy of the start on the rows that are not held out."""
-            n_epochs = procedure.stopping.max_epochs
-            return procedure.train(final.rows.select(rest), n_epochs, validation_rows, copy.deepcopy(start))
-
-        run = train(final.procedure)
-        if final.target is None:
-            if calibrates:
-                # Calibrate the model on held-out labels.
-                self._temper(run.model, predicted, labels.truth(labels.evaluated(self.final.seeds.split)), labels)
-            return run
-        unlabelled = np.flatnonzero(labels.codes == UNLABELLED)
-        target, unlabelled_rows = final.target[unlabelled], rows.select(rows.tensor(unlabelled))
-        is_clustered = final.procedure is chosen.clustered
-        if is_clustered and not chosen.trains_long:
-            return run
-        predicted = predict_log_proba(run.model, unlabelled_rows)
-        if is_clustered:
-            if not has_strayed(predicted, target):
-                return run
-            short = train(chosen.final)
-            predicted_by_short = predict_log_proba(short.model, unlabelled_rows)
-            if disagreement(predicted_by_short, target) >= disagreement(predicted, target):
-                return run
-            run, predicted = short, predicted_by_short
-        # Calibrate the model to the confidence of the pseudo-labels.
-        self._temper(run.model, predicted, target, labels)
+            procedure, pool = chosen._experts(rows, labels, chosen._network(rows, expert_start), predicted)
+            distillation = Distillation(rows, labels, pool, start, rest, validation_rows)
+            return distillation.fit(chosen._less_smooth(procedure))
+        n_epochs, training = chosen.final.stopping.max_epochs, labels.of(rows).select(rows.tensor(rest))
+        run = chosen.final.train(training, n_epochs, validation_rows, copy.deepcopy(start))
+        if calibrates:
+            # Calibrate the model on held-out labels.
+            truth = labels.truth(labels.evaluated(self.final.seeds.split))
+            exponents, _ = fit_exponents([predicted], truth, labels.log_prior, SINGLE_CENTER)
+            run.model.temper(float(exponents[0]), torch.from_numpy(labels.log_prior))
         return run
+
+    def _less_smooth(self, procedure: FitProcedure) -> list[FitProcedure]:
+        """Return a procedure of the final run, and those that replace it, ordered by decreasing smoothness."""
+        procedures = [self.clustered, self.final]
+        known = [i for i, other in enumerate(procedures) if other is procedure]
+        return [*procedures[known[0] :], without_smoothing(self.final)] if known else [procedure]
 
     def _begin(self, labels: Labels, n_candidates: int, calibrates: bool, supervised: bool) -> None:
         """Announce the largest number of training runs to callbacks, if there are several."""
         n_folds = len(labels.folds(self.final.seeds.split)) if calibrates else n_candidates > 1
         n_experts = n_candidates * n_folds + (not supervised)
-        # A long final run may have to be replaced by a short one.
-        n_final = 2 if self.spreads and self.trains_long and not supervised else 1
+        # A final run may be replaced twice, or calibrated on copies.
+        n_final = 1 if supervised else 3
         if n_experts:
             self.final.progress.begin(n_experts + n_final)
 
@@ -157,42 +128,29 @@ class ClassifierProcedure:
         best = int(is_better(losses[1], losses[0]))
         return candidates[best], predictions[best]
 
-    def _final_training(
+    def _experts(
         self, rows: Rows, labels: Labels, network: Expert, predicted_by_network: np.ndarray
-    ) -> FinalTraining:
-        """Predict pseudo-labels with the experts, and choose the procedure of the final run.
+    ) -> tuple[FitProcedure, Pool]:
+        """Choose the procedure of the final run and the experts of its pseudo-labels.
 
         The network and label spreading are pooled if the pool has the smaller cross-entropy on held-out labels, beyond
         chance. Otherwise, the final model is trained on the network's predictions.
         """
-        seed, log_prior, everywhere = self.final.seeds.split, labels.log_prior, np.arange(len(rows))
+        seed, log_prior = self.final.seeds.split, labels.log_prior
         truth = labels.truth(labels.evaluated(seed))
-        held_out, predictions = [predicted_by_network], [network(labels, everywhere)]
-        alone, losses = fit_exponents(held_out, truth, log_prior, SINGLE_CENTER)
+        exponents, losses = fit_exponents([predicted_by_network], truth, log_prior, SINGLE_CENTER)
+        alone = Pool([network], exponents, mean_loss(losses))
         if self.spreads:
-            # Each alpha gives a candidate expert. The one with the smallest cross-entropy on held-out labels is used.
+            # Each of them is a candidate. The one with the smallest cross-entropy on held-out labels is used.
             candidates = [(neighbours, out_of_fold(neighbours, labels, seed)) for neighbours in self._neighbours(rows)]
             single = [fit_exponents([p], truth, log_prior, SINGLE_CENTER)[1] for _, p in candidates]
             best = int(np.argmin([values.sum() for values in single]))
             neighbours, predicted = candidates[best]
-            held_out.append(predicted)
-            together, losses_together = fit_exponents(held_out, truth, log_prior, PAIR_CENTER)
-            if not len(losses) or is_better(losses_together, losses):
-                is_clustered = single[best].sum() < losses.sum()
-                procedure = self.clustered if is_clustered else self.final
-                target = pooled_targets([*predictions, neighbours(labels, everywhere)], together, log_prior)
-                # Labelled rows are added to each batch separately, and more often.
-                target[labels.labelled] = 0
-                labelled = labels.of(rows).select(rows.tensor(labels.labelled))
-                return FinalTraining(procedure, rows.with_target(target, labelled), target)
-        procedure = _with(self.final, consistency_weight=0.0, entropy_weight=0.0)
-        target = pooled_targets(predictions, alone, log_prior)
-        return FinalTraining(procedure, rows.with_target(target), target)
-
-    def _temper(self, model: VAE, log_p: np.ndarray, truth: np.ndarray | sparse.csr_array, labels: Labels) -> None:
-        """Temper the model with the exponent that best fits the predictions `log_p` to `truth`."""
-        exponents, _ = fit_exponents([log_p], truth, labels.log_prior, SINGLE_CENTER)
-        model.temper(float(exponents[0]), torch.from_numpy(labels.log_prior))
+            exponents, together = fit_exponents([predicted_by_network, predicted], truth, log_prior, PAIR_CENTER)
+            if not len(losses) or is_better(together, losses):
+                procedure = self.clustered if single[best].sum() < losses.sum() else self.final
+                return procedure, Pool([network, neighbours], exponents, mean_loss(together))
+        return without_smoothing(self.final), alone
 
     def _network(self, rows: Rows, start: VAE) -> Expert:
         """Return an expert that trains a network on the labelled rows only."""
@@ -207,20 +165,23 @@ class ClassifierProcedure:
         return network
 
     def _neighbours(self, rows: Rows) -> list[Expert]:
-        """Return label-spreading experts on the neighbour graph of the rows, one for each of `ALPHAS`."""
+        """Return label-spreading experts on the neighbour graph of the rows, one for each of `SPREADINGS`."""
         # Imported here, because scikit-learn's clustering and graph modules take longer to import than this package.
         from sklearn_vae._data.neighbors import principal_components
-        from sklearn_vae._semi_supervised.graph import neighbour_graph, spread_labels
+        from sklearn_vae._semi_supervised.graph import cut_classes, neighbour_graph, spread_labels
 
         x = principal_components(self.final.features(rows))
         graph = neighbour_graph(x, self.n_neighbors, self.final.seeds.neighbors)
 
-        def neighbours(labels: Labels, index: np.ndarray, alpha: float) -> np.ndarray:
+        def neighbours(labels: Labels, index: np.ndarray, alpha: float, cuts: bool) -> np.ndarray:
             """Return log-probabilities of the rows at `index`, (n_selected, n_classes)."""
             prior = np.exp(labels.log_prior)
-            return np.log(spread_labels(graph, labels.codes, prior, alpha)[index] + MIN_PROBABILITY)
+            P = spread_labels(graph, labels.codes, prior, alpha)
+            if cuts:
+                P = (P + cut_classes(graph, P, labels.codes, prior)) / 2
+            return np.log(P[index] + MIN_PROBABILITY)
 
-        return [partial(neighbours, alpha=alpha) for alpha in ALPHAS]
+        return [partial(neighbours, alpha=alpha, cuts=cuts) for alpha, cuts in SPREADINGS]
 
     def _hold_out(self, labels: Labels, fraction: float) -> np.ndarray:
         """Return the indices of the held-out rows: a fraction of each class's labelled rows, leaving at least one."""
@@ -234,7 +195,7 @@ class ClassifierProcedure:
         return np.sort(np.concatenate(parts))
 
 
-def _with(procedure: FitProcedure, **params: float) -> FitProcedure:
-    """Return the procedure with other parameters of the joint objective."""
-    objective = clone(procedure.architecture.objective).set_params(**params)
+def without_smoothing(procedure: FitProcedure) -> FitProcedure:
+    """Return the procedure without the consistency and entropy terms of the joint objective."""
+    objective = clone(procedure.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
     return replace(procedure, architecture=replace(procedure.architecture, objective=objective))

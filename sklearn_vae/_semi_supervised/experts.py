@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +18,9 @@ from sklearn_vae._data.rows import CHUNK_SIZE, Rows
 from sklearn_vae._model.inference import gather
 from sklearn_vae._model.vae import VAE
 
-# Centres that the experts' exponents are shrunk to: of a single expert, and of the network and label spreading.
-SINGLE_CENTER, PAIR_CENTER = (1.0,), (0.5, 1.5)
+# Centres that the experts' exponents are shrunk to: of a single expert, and of the network and label spreading. Experts
+# of few labels are too sure.
+SINGLE_CENTER, PAIR_CENTER = (0.5,), (0.25, 0.75)
 # A gain on held-out labels has to be above its standard error times a hundredth of their number, and at most times 2.
 N_PER_ERROR, MAX_ERRORS = 100, 2.0
 # Bounds of the logarithm of an exponent.
@@ -46,12 +49,33 @@ def pool(log_p: list[np.ndarray], exponents: np.ndarray, log_prior: np.ndarray) 
     return log_softmax(log_prior + sum(a * (lp - log_prior) for a, lp in zip(exponents, log_p, strict=True)), axis=-1)
 
 
-def pooled_targets(log_p: list[np.ndarray], exponents: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
-    """Return the pool's probabilities in float32, computed in chunks."""
-    target = np.empty(log_p[0].shape, dtype=np.float32)
-    for part in chunks(target.shape):
-        target[part] = np.exp(pool([p[part] for p in log_p], exponents, log_prior))
-    return target
+class Pool(NamedTuple):
+    """Experts with their exponents.
+
+    Attributes
+    ----------
+    experts : list of Expert
+    exponents : ndarray of shape (n_experts,)
+    held_out_loss : float
+        Mean cross-entropy of the pool on held-out labels, in nats; infinity if there are none.
+    """
+
+    experts: list[Expert]
+    exponents: np.ndarray
+    held_out_loss: float
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is only one expert."""
+        return len(self.experts) == 1
+
+    def __call__(self, labels: Labels, index: np.ndarray) -> np.ndarray:
+        """Return probabilities of the rows at `index` in float32, (n_selected, n_classes), computed in chunks."""
+        log_p = [expert(labels, index) for expert in self.experts]
+        target = np.empty(log_p[0].shape, dtype=np.float32)
+        for part in chunks(target.shape):
+            target[part] = np.exp(pool([p[part] for p in log_p], self.exponents, labels.log_prior))
+        return target
 
 
 def chunks(shape: tuple[int, ...]) -> list[slice]:
@@ -82,23 +106,32 @@ def fit_exponents(
     """
     log_center = np.log(center)
 
-    def cross_entropy(log_exponents: np.ndarray) -> np.ndarray:
+    def losses(log_exponents: np.ndarray) -> np.ndarray:
         """Return the cross-entropy of each row, (n_rows,)."""
-        parts = [chunk_cross_entropy(part, np.exp(log_exponents)) for part in chunks(truth.shape)]
+        exponents = np.exp(log_exponents)
+        parts = [
+            cross_entropy(pool([p[part] for p in log_p], exponents, log_prior), truth[part])
+            for part in chunks(truth.shape)
+        ]
         return np.concatenate([np.zeros(0), *parts])
 
-    def chunk_cross_entropy(part: slice, exponents: np.ndarray) -> np.ndarray:
-        """Return the cross-entropy of each row of a chunk."""
-        pooled = pool([p[part] for p in log_p], exponents, log_prior)
-        return -np.asarray((truth[part] * pooled).sum(axis=1))
-
     best = minimize(
-        lambda e: cross_entropy(e).sum() + np.square(e - log_center).sum(),
+        lambda e: losses(e).sum() + np.square(e - log_center).sum(),
         log_center,
         method="L-BFGS-B",
         bounds=[(MIN_LOG_EXPONENT, MAX_LOG_EXPONENT)] * len(log_p),
     ).x
-    return np.exp(best), cross_entropy(best)
+    return np.exp(best), losses(best)
+
+
+def cross_entropy(log_p: np.ndarray, truth: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """Return the cross-entropy of predictions with respect to `truth` in each row, (n_rows,)."""
+    return -np.asarray((truth * log_p).sum(axis=1))
+
+
+def mean_loss(losses: np.ndarray) -> float:
+    """Return the mean of losses; infinity if there are none."""
+    return float(losses.mean()) if len(losses) else math.inf
 
 
 def is_better(losses: np.ndarray, others: np.ndarray) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from sklearn.semi_supervised import LabelSpreading
 
 from sklearn_vae._data.neighbors import nearest_neighbors
 
 # Floor for the distance of a row's last neighbour, in the unit of `nearest_neighbors`.
 MIN_SCALE = 1e-100
+# Of the partition of the graph: number of diffusion steps between two partitions, maximum number of partitions, and
+# share of changed rows at which they end.
+N_DIFFUSIONS, MAX_CUTS, MIN_CHANGED = 16, 20, 1e-3
 
 
 def neighbour_graph(X: np.ndarray, n_neighbors: int, seed: int) -> sparse.csr_array:
@@ -44,8 +48,47 @@ def spread_labels(graph: sparse.csr_array, codes: np.ndarray, prior: np.ndarray,
     """
     n = len(codes)
     spreading = LabelSpreading(kernel=lambda X, Y: graph, alpha=alpha, max_iter=1000, tol=0.01 * (codes >= 0).sum())
-    P = spreading.fit(np.zeros((n, 1)), codes).label_distributions_
-    # Computed in place, because the array may be large.
+    return scale_classes(spreading.fit(np.zeros((n, 1)), codes).label_distributions_, prior)
+
+
+def cut_classes(graph: sparse.csr_array, P: np.ndarray, codes: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Return the class probabilities of all rows by a partition that cuts few edges, (n_rows, n_classes).
+
+    Starting from the most probable classes, the scheme of Merriman, Bence and Osher diffuses the classes on the graph
+    and takes the most probable ones again, until hardly any changes; classes are scaled to `prior`, as the volumes of
+    Calder et al. (2020, algorithm 2) are. The probabilities are those of the diffused classes. Rows that no label
+    reaches get the probabilities of `prior`.
+
+    Parameters
+    ----------
+    graph : sparse array of shape (n_rows, n_rows)
+    P : ndarray of shape (n_rows, n_classes)
+        Probabilities to start from.
+    codes : ndarray of shape (n_rows,)
+        Class indices; -1 for unlabelled rows.
+    prior : ndarray of shape (n_classes,)
+    """
+    n, n_classes = P.shape
+    degree = graph.sum(axis=1).clip(np.finfo(np.float64).tiny)
+    walk = sparse.diags_array(0.5 / degree) @ graph + 0.5 * sparse.eye_array(n)
+    labelled, identity = np.flatnonzero(codes >= 0), np.eye(n_classes)
+    classes = P.argmax(axis=1)
+    for _ in range(MAX_CUTS):
+        classes[labelled] = codes[labelled]
+        P = identity[classes]
+        for _ in range(N_DIFFUSIONS):
+            P = walk @ P
+        P = scale_classes(P, prior)
+        previous, classes = classes, P.argmax(axis=1)
+        if np.mean(classes != previous) < MIN_CHANGED:
+            break
+    _, part = connected_components(graph, directed=False)
+    P[~np.isin(part, part[labelled])] = prior
+    return P
+
+
+def scale_classes(P: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Scale the classes to `prior`, then the rows to 1, in place. Rows of zeros get the probabilities of `prior`."""
     P *= prior / P.mean(0).clip(np.finfo(np.float64).tiny)
     total = P.sum(1, keepdims=True)
     P /= np.where(total > 0, total, 1)

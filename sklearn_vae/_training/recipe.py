@@ -333,6 +333,12 @@ class Recipe:
     target_weight: Callable[[int], Callable[[int], float]]
     kl_warmup: tuple[float, float] = NO_WARMUP
 
+    @property
+    def targets_fade(self) -> bool:
+        """Whether pseudo-labels weigh less at the end of a run."""
+        n_steps = 100
+        return self.target_weight(n_steps)(n_steps - 1) < 1
+
     def settings(self, n_steps: int) -> Settings:
         """Return the settings of a run of at most `n_steps` steps."""
         assert self.input_noise is not None

@@ -81,6 +81,14 @@ def test_labels_folds_leave_each_class_a_row_to_learn_from(codes):
         assert set(labels.without(fold).codes) >= set(range(labels.n_classes)) and len(fold)
 
 
+@pytest.mark.parametrize(("n_per_class", "n_folds"), [(2, 2), (3, 3), (5, 5), (9, 5), (50, 3)])
+def test_labels_folds_take_as_many_rows_of_each_class(n_per_class, n_folds):
+    """With more folds than rows per class, the classes of a fold would have fewer labels left than the others."""
+    labels = labels_of([*np.repeat([0, 1, 2], n_per_class), *[-1] * 20])
+    counts = np.array([np.bincount(labels.codes[fold], minlength=3) for fold in labels.folds(0)])
+    assert len(counts) == n_folds and (np.ptp(counts, axis=1) <= 1).all()
+
+
 def test_labels_folds_of_single_rows_are_none():
     assert not any(len(fold) for fold in labels_of([0, -1, 1, 2]).folds(0))
 

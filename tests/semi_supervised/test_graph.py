@@ -8,7 +8,7 @@ from sklearn.datasets import make_blobs, make_moons
 
 from sklearn_vae._data import neighbors
 from sklearn_vae._data.neighbors import nearest
-from sklearn_vae._semi_supervised.graph import neighbour_graph, spread_labels
+from sklearn_vae._semi_supervised.graph import cut_classes, neighbour_graph, spread_labels
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,58 @@ def test_spread_labels_scale_classes_to_the_prior():
     assert (codes == 0).sum() == 1 and (codes == 1).sum() == 9
     shares = [spread_labels(graph, codes, np.array([p, 1 - p]), 0.9).mean(0)[0] for p in (0.1, 0.5, 0.9)]
     assert shares[0] + 0.05 < shares[1] < shares[2] - 0.05
+
+
+def cut(graph, classes):
+    """Total weight of the edges between classes."""
+    edges = graph.tocoo()
+    return edges.data[classes[edges.row] != classes[edges.col]].sum()
+
+
+def partition(graph, codes, prior=(0.5, 0.5)):
+    prior = np.array(prior)
+    return cut_classes(graph, spread_labels(graph, codes, prior, 0.9), codes, prior)
+
+
+@pytest.mark.parametrize("n_labels", [1, 3])
+def test_cut_classes_cut_fewer_edges_than_spread_labels(n_labels):
+    """Wide clusters that touch: label spreading from few labels ends somewhere, the partition at the gap."""
+    X, y = make_blobs(300, centers=[[0, 0], [4, 0]], random_state=1)
+    graph, codes = neighbour_graph(X, 10, 0), hidden(y, n_labels)
+    spread = spread_labels(graph, codes, np.array([0.5, 0.5]), 0.99).argmax(1)
+    P = partition(graph, codes)
+    assert cut(graph, P.argmax(1)) <= cut(graph, spread)
+    assert (P.argmax(1) == y).mean() > 0.95
+
+
+def test_cut_classes_are_probabilities_with_shares_that_follow_the_prior():
+    """In a single cluster, the prior says where to cut."""
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    graph, codes, shares = neighbour_graph(X, 8, 0), hidden((X[:, 0] > 0).astype(int), 5), []
+    for prior in (0.2, 0.5, 0.8):
+        P = partition(graph, codes, (prior, 1 - prior))
+        np.testing.assert_allclose(P.sum(1), 1)
+        assert (P >= 0).all()
+        shares.append(P[:, 0].mean())
+    assert shares[0] + 0.05 < shares[1] < shares[2] - 0.05
+
+
+def test_cut_classes_do_not_depend_on_the_order_of_rows_or_the_names_of_classes(moons):
+    X, y = moons
+    codes, order = hidden(y, 5), np.random.default_rng(0).permutation(200)
+    P = partition(neighbour_graph(X, 10, 0), codes, (0.4, 0.6))
+    permuted = partition(neighbour_graph(X[order], 10, 0), codes[order], (0.4, 0.6))
+    np.testing.assert_allclose(permuted, P[order], atol=1e-9)
+    swapped = partition(neighbour_graph(X, 10, 0), np.where(codes >= 0, 1 - codes, -1), (0.6, 0.4))
+    np.testing.assert_allclose(swapped[:, ::-1], P, atol=1e-9)
+
+
+def test_cut_classes_say_the_prior_of_rows_out_of_reach():
+    block = sparse.csr_array(np.ones((4, 4)) - np.eye(4))
+    graph = sparse.csr_array(sparse.block_diag([block, block, block]))
+    P = partition(graph, np.array([0, -1, -1, -1, 1, -1, -1, -1, -1, -1, -1, -1]), (0.3, 0.7))
+    assert (P[:4, 0] > 0.9).all() and (P[4:8, 1] > 0.9).all()
+    np.testing.assert_allclose(P[8:], [[0.3, 0.7]] * 4)
 
 
 def test_propagation_leaves_global_random_state_alone(monkeypatch, moons, global_random_state):

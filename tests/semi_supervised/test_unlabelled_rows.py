@@ -8,8 +8,6 @@ from sklearn.metrics import balanced_accuracy_score
 from small_estimators import CLASS, marked
 from small_estimators import small_classifier as small
 
-from sklearn_vae import VAEClassifier
-
 
 @pytest.mark.parametrize("rows", [[0, 50, 100], [0, 1, 2, 3, 50, 51, 100], [0, 50, 51, 52, 100, 101]], ids=str)
 def test_classifier_takes_classes_with_one_labelled_row(iris, rows):
@@ -79,17 +77,3 @@ def test_classifier_is_not_hurt_by_unlabelled_rows_that_say_nothing():
         with_rows, without = clone(vae).fit(X, labels), clone(vae).fit(X[:60], y[:60])
         differences.append(with_rows.score(X[60:], y[60:]) - without.score(X[60:], y[60:]))
     assert np.mean(differences) > -0.03
-
-
-def test_long_training_that_strays_is_replaced_by_a_better_short_one(monkeypatch):
-    """The first disagreement with the pseudo-labels is that of the short training."""
-    X, truth = make_moons(600, noise=0.05, random_state=0)
-    y = np.where(np.arange(600) % 20, -1, truth)
-    vae = VAEClassifier(2, hidden_layer_sizes=(8,), random_state=0)
-    n_iter = vae.fit(X, y).n_iter_
-    path = "sklearn_vae._semi_supervised.classifier_fit"
-    monkeypatch.setattr(f"{path}.has_strayed", lambda log_p, target: True)
-    for disagreements, is_replaced in [([0.1, 0.5], True), ([0.5, 0.1], False)]:
-        values = iter(disagreements)
-        monkeypatch.setattr(f"{path}.disagreement", lambda log_p, target, values=values: next(values))
-        assert (vae.fit(X, y).n_iter_ < n_iter) is is_replaced
