@@ -85,7 +85,9 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
         for a row and for a perturbed row. The perturbation has length `consistency_radius` and
         the direction that changes the predictions most. "auto" is 1 with fewer than 1000 rows
         that are all labelled, and 2 otherwise. If a class is rare it is 0, with another "auto"
-        value of `alpha`, unless held-out labels prefer the usual values.
+        value of `alpha`, unless held-out labels prefer the usual values. With unlabelled rows, a
+        run that does not fit its labels or pseudo-labels is replaced by one without this term
+        and the entropy term.
 
     consistency_radius : float or "auto", default="auto"
         Length of the perturbation in the consistency term, as a fraction of the median norm of

@@ -16,7 +16,8 @@ from sklearn_vae._data.rows import Rows
 
 # Label and class index of rows without a label.
 UNLABELLED = -1
-# Number of folds that labelled rows are split into: `FEW_SPLITS` from `MANY_PER_CLASS` rows of a class on.
+# Number of folds that labelled rows are split into: `FEW_SPLITS` if the median of the classes' rows is at least
+# `MANY_PER_CLASS`.
 SPLITS, FEW_SPLITS, MANY_PER_CLASS = 5, 3, 20
 # Probability floor for label spreading. Divided by the number of classes, it is the floor of a class's share.
 MIN_PROBABILITY = 1e-3

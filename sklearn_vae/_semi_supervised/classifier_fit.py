@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn_vae._data.labels import MIN_PROBABILITY, Labels
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
-from sklearn_vae._semi_supervised.distillation import Distillation
+from sklearn_vae._semi_supervised.distillation import N_CROSS_FITS, Distillation
 from sklearn_vae._semi_supervised.experts import (
     PAIR_CENTER,
     SINGLE_CENTER,
@@ -88,9 +88,8 @@ class ClassifierProcedure:
         if calibrates or len(candidates) > 1:
             chosen, predicted = self._choose(candidates, rows, labels, expert_start, None if calibrates else 1)
         if not supervised:
-            procedure, pool = chosen._experts(rows, labels, chosen._network(rows, expert_start), predicted)
-            distillation = Distillation(rows, labels, pool, start, rest, validation_rows)
-            return distillation.fit(chosen._less_smooth(procedure))
+            procedures, pool = chosen._experts(rows, labels, chosen._network(rows, expert_start), predicted)
+            return Distillation(rows, labels, pool, start, expert_start, rest, validation_rows).fit(procedures)
         n_epochs, training = chosen.final.stopping.max_epochs, labels.of(rows).select(rows.tensor(rest))
         run = chosen.final.train(training, n_epochs, validation_rows, copy.deepcopy(start))
         if calibrates:
@@ -100,18 +99,14 @@ class ClassifierProcedure:
             run.model.temper(float(exponents[0]), torch.from_numpy(labels.log_prior))
         return run
 
-    def _less_smooth(self, procedure: FitProcedure) -> list[FitProcedure]:
-        """Return a procedure of the final run, and those that replace it, ordered by decreasing smoothness."""
-        procedures = [self.clustered, self.final]
-        known = [i for i, other in enumerate(procedures) if other is procedure]
-        return [*procedures[known[0] :], without_smoothing(self.final)] if known else [procedure]
-
     def _begin(self, labels: Labels, n_candidates: int, calibrates: bool, supervised: bool) -> None:
         """Announce the largest number of training runs to callbacks, if there are several."""
         n_folds = len(labels.folds(self.final.seeds.split)) if calibrates else n_candidates > 1
         n_experts = n_candidates * n_folds + (not supervised)
-        # A final run may be replaced twice, or calibrated on copies.
-        n_final = 1 if supervised else 3
+        n_final = 1
+        if self.spreads and not supervised:
+            # A final run may be replaced twice. A calibration run trains an expert too.
+            n_final = 3 + 2 * N_CROSS_FITS * self.clustered.recipe.targets_fade
         if n_experts:
             self.final.progress.begin(n_experts + n_final)
 
@@ -130,16 +125,16 @@ class ClassifierProcedure:
 
     def _experts(
         self, rows: Rows, labels: Labels, network: Expert, predicted_by_network: np.ndarray
-    ) -> tuple[FitProcedure, Pool]:
-        """Choose the procedure of the final run and the experts of its pseudo-labels.
+    ) -> tuple[list[FitProcedure], Pool]:
+        """Choose procedures of the final run, of decreasing smoothness, and the experts of its pseudo-labels.
 
         The network and label spreading are pooled if the pool has the smaller cross-entropy on held-out labels, beyond
-        chance. Otherwise, the final model is trained on the network's predictions.
+        chance, or if no label can be held out. Otherwise, the final model is trained on the network's predictions.
         """
         seed, log_prior = self.final.seeds.split, labels.log_prior
         truth = labels.truth(labels.evaluated(seed))
         exponents, losses = fit_exponents([predicted_by_network], truth, log_prior, SINGLE_CENTER)
-        alone = Pool([network], exponents, mean_loss(losses))
+        alone, rough = Pool([network], exponents, mean_loss(losses, truth)), without_smoothing(self.final)
         if self.spreads:
             # Each of them is a candidate. The one with the smallest cross-entropy on held-out labels is used.
             candidates = [(neighbours, out_of_fold(neighbours, labels, seed)) for neighbours in self._neighbours(rows)]
@@ -148,9 +143,10 @@ class ClassifierProcedure:
             neighbours, predicted = candidates[best]
             exponents, together = fit_exponents([predicted_by_network, predicted], truth, log_prior, PAIR_CENTER)
             if not len(losses) or is_better(together, losses):
-                procedure = self.clustered if single[best].sum() < losses.sum() else self.final
-                return procedure, Pool([network, neighbours], exponents, mean_loss(together))
-        return without_smoothing(self.final), alone
+                is_clustered = single[best].sum() < losses.sum()
+                procedures = [self.clustered, self.final, rough] if is_clustered else [self.final, rough]
+                return procedures, Pool([network, neighbours], exponents, mean_loss(together, truth))
+        return [rough], alone
 
     def _network(self, rows: Rows, start: VAE) -> Expert:
         """Return an expert that trains a network on the labelled rows only."""
@@ -178,7 +174,9 @@ class ClassifierProcedure:
             prior = np.exp(labels.log_prior)
             P = spread_labels(graph, labels.codes, prior, alpha)
             if cuts:
-                P = (P + cut_classes(graph, P, labels.codes, prior)) / 2
+                # In place, because the arrays may be large.
+                P += cut_classes(graph, P, labels.codes, prior)
+                P /= 2
             return np.log(P[index] + MIN_PROBABILITY)
 
         return [partial(neighbours, alpha=alpha, cuts=cuts) for alpha, cuts in SPREADINGS]

@@ -129,9 +129,10 @@ def cross_entropy(log_p: np.ndarray, truth: np.ndarray | sparse.csr_array) -> np
     return -np.asarray((truth * log_p).sum(axis=1))
 
 
-def mean_loss(losses: np.ndarray) -> float:
-    """Return the mean of losses; infinity if there are none."""
-    return float(losses.mean()) if len(losses) else math.inf
+def mean_loss(losses: np.ndarray, truth: sparse.csr_array) -> float:
+    """Return the mean of losses, weighted as the truth is; infinity if there are none."""
+    total = float(truth.sum())
+    return float(losses.sum()) / total if total > 0 else math.inf
 
 
 def is_better(losses: np.ndarray, others: np.ndarray) -> bool:

@@ -73,13 +73,14 @@ def cut_classes(graph: sparse.csr_array, P: np.ndarray, codes: np.ndarray, prior
     walk = sparse.diags_array(0.5 / degree) @ graph + 0.5 * sparse.eye_array(n)
     labelled, identity = np.flatnonzero(codes >= 0), np.eye(n_classes)
     classes = P.argmax(axis=1)
+    classes[labelled] = codes[labelled]
     for _ in range(MAX_CUTS):
-        classes[labelled] = codes[labelled]
         P = identity[classes]
         for _ in range(N_DIFFUSIONS):
             P = walk @ P
         P = scale_classes(P, prior)
         previous, classes = classes, P.argmax(axis=1)
+        classes[labelled] = codes[labelled]
         if np.mean(classes != previous) < MIN_CHANGED:
             break
     _, part = connected_components(graph, directed=False)
@@ -88,7 +89,10 @@ def cut_classes(graph: sparse.csr_array, P: np.ndarray, codes: np.ndarray, prior
 
 
 def scale_classes(P: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Scale the classes to `prior`, then the rows to 1, in place. Rows of zeros get the probabilities of `prior`."""
+    """Scale the classes to `prior`, then the rows to 1, in place, because the array may be large.
+
+    Rows of zeros get the probabilities of `prior`.
+    """
     P *= prior / P.mean(0).clip(np.finfo(np.float64).tiny)
     total = P.sum(1, keepdims=True)
     P /= np.where(total > 0, total, 1)

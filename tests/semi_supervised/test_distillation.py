@@ -12,6 +12,7 @@ from sklearn_vae._semi_supervised import distillation
 from sklearn_vae._semi_supervised.distillation import Distillation
 from sklearn_vae._semi_supervised.experts import Pool
 from sklearn_vae._training import recipe
+from sklearn_vae._training.fit import FitProcedure
 
 
 @pytest.fixture
@@ -47,32 +48,93 @@ def test_consistency_training_that_ignores_the_labels_is_replaced():
     assert vae.score(scaler.transform(X_test), y_test) > 0.94
 
 
+@pytest.fixture
+def runs(monkeypatch):
+    """Rows, name and result of each training run."""
+    runs, train = [], FitProcedure.train
+
+    def spy(self, rows, *args, name="fit", **kwargs):
+        result = train(self, rows, *args, name=name, **kwargs)
+        runs.append((rows, name, result))
+        return result
+
+    monkeypatch.setattr(FitProcedure, "train", spy)
+    return runs
+
+
+@pytest.fixture
+def cross_fits(monkeypatch):
+    """Arguments and results of `_cross_fit`."""
+    calls, cross_fit = [], Distillation._cross_fit
+
+    def spy(self, *args):
+        calls.append((args, cross_fit(self, *args)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(Distillation, "_cross_fit", spy)
+    return calls
+
+
 @pytest.mark.parametrize(("disagreements", "kept"), [([0.1, 0.5, 0.6], 0), ([0.5, 0.1, 0.6], 1), ([0.5, 0.3, 0.1], 2)])
-def test_the_nearest_of_models_that_all_stray_is_kept(monkeypatch, two_moons, disagreements, kept):
+def test_the_nearest_of_models_that_all_stray_is_kept(
+    monkeypatch, two_moons, fading, runs, cross_fits, disagreements, kept
+):
+    """And it is calibrated as its own procedure asks: pseudo-labels fade in the first one only."""
     X, _, y = two_moons
-    values, runs, train = iter(disagreements), [], Distillation._train
+    values = iter(disagreements)
     monkeypatch.setattr(distillation, "has_strayed", lambda log_p, target: True)
     monkeypatch.setattr(distillation, "disagreement", lambda log_p, target: next(values))
-    monkeypatch.setattr(Distillation, "_train", lambda self, *args: runs.append(train(self, *args)) or runs[-1])
     vae = VAEClassifier(2, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X, y)
-    assert len(runs) == 3 and vae._fitted_model.model is runs[kept].model
+    results = [result for _, name, result in runs if name == "fit"]
+    assert len(results) == 3 and vae._fitted_model.model is results[kept].model
+    assert len(cross_fits) == (kept == 0)
 
 
-def test_copies_for_calibration_do_not_see_the_labels_that_they_predict(monkeypatch, two_moons, fading, network):
+@pytest.mark.parametrize("n_misfits", [0, 1, 2])
+def test_a_model_that_does_not_fit_its_labels_is_replaced(monkeypatch, two_moons, runs, n_misfits):
     X, _, y = two_moons
-    seen, call, cross_fit, found = [], Pool.__call__, Distillation._cross_fit, []
-    monkeypatch.setattr(Pool, "__call__", lambda self, labels, index: seen.append(labels) or call(self, labels, index))
-    monkeypatch.setattr(
-        Distillation, "_cross_fit", lambda self, *args: found.append(cross_fit(self, *args)) or found[-1]
-    )
+    fits = iter([False] * n_misfits + [True])
+    monkeypatch.setattr(distillation, "has_strayed", lambda log_p, target: False)
+    monkeypatch.setattr(Distillation, "_fits_labels", lambda self, model: next(fits))
+    vae = VAEClassifier(2, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X, y)
+    results = [result for _, name, result in runs if name == "fit"]
+    assert len(results) == n_misfits + 1 and vae._fitted_model.model is results[-1].model
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_the_scale_of_class_weights_does_not_change_which_model_fits(two_moons, runs, scale):
+    """A network without time to learn fits no labels."""
+    X, _, y = two_moons
+    vae = VAEClassifier(2, hidden_layer_sizes=(8,), max_iter=1, class_weight={0: scale, 1: scale}, random_state=0)
+    vae.fit(X, y)
+    assert sum(name == "fit" for _, name, _ in runs) == 3
+
+
+def test_runs_for_calibration_start_from_a_model_that_has_seen_no_label(two_moons, fading, network, runs):
+    """With ``warm_start`` the fit itself starts from the fitted model."""
+    X, _, y = two_moons
+    network.set_params(warm_start=True).fit(X, y)
     network.fit(X, y)
-    predictions, truth = found[0]
+    first_losses = [run.curve[0] for _, name, run in runs if name == "calibration"]
+    assert len(first_losses) == 4 and first_losses[:2] == first_losses[2:]
+
+
+def test_runs_for_calibration_do_not_see_the_labels_that_they_predict(
+    monkeypatch, two_moons, fading, network, runs, cross_fits
+):
+    X, _, y = two_moons
+    seen, call = [], Pool.__call__
+    monkeypatch.setattr(Pool, "__call__", lambda self, labels, index: seen.append(labels) or call(self, labels, index))
+    network.fit(X, y)
+    predictions, truth = cross_fits[0][1]
     assert predictions.shape == truth.shape and len(predictions) > 10
     hidden = [np.flatnonzero((labels.codes == -1) & (y != -1)) for labels in seen]
     assert len(hidden[0]) == 0 and len(hidden) == 3
     assert len(hidden[1]) and len(hidden[2]) and not set(hidden[1]) & set(hidden[2])
     shares = truth.sum(axis=0)
     np.testing.assert_array_equal(shares, np.bincount(y[np.concatenate(hidden[1:])]))
+    trained_on = [rows for rows, name, _ in runs if name == "calibration"]
+    assert [len(rows.labelled) for rows in trained_on] == [30 - len(index) for index in hidden[1:]]
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -80,7 +142,7 @@ def test_hidden_labels_set_the_confidence_of_a_long_training(monkeypatch, two_mo
     """Copies that are sure and wrong make the model unsure, and copies that are right make it sure."""
     X, _, y = two_moons
 
-    def cross_fit(self, procedure):
+    def cross_fit(self, procedure, n_epochs):
         labels = self.labels
         p = np.full((len(labels.labelled), 2), 0.02)
         p[np.arange(len(p)), labels.codes[labels.labelled] if right else 1 - labels.codes[labels.labelled]] = 0.98

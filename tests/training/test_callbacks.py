@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.datasets import make_moons
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_vae import VAEClassifier, VAETransformer
+from sklearn_vae._semi_supervised import distillation
+from sklearn_vae._training import recipe
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has no callbacks")
 
@@ -97,13 +100,31 @@ def test_folds_and_the_last_run_are_parts_of_the_fit(iris):
     assert max(epochs.values()) == vae.n_iter_
 
 
-@pytest.mark.parametrize("every, runs", [(1, [*["labelled rows"] * 3, "fit"]), (5, [*["labelled rows"] * 6, "fit"])])
-def test_networks_of_the_labelled_rows_are_parts_of_a_classifiers_fit(iris, every, runs):
-    """Three parts of all labels calibrate the result; five parts of few labels and all of these say what to learn."""
+@pytest.mark.parametrize(("every", "n_networks", "n_fits"), [(1, 3, 1), (5, 6, 3)])
+def test_networks_of_the_labelled_rows_are_parts_of_a_classifiers_fit(iris, every, n_networks, n_fits):
+    """Three parts of all labels calibrate the result; five parts of few labels and all of these say what to learn.
+
+    Three epochs are too few to learn it, so that each procedure is tried.
+    """
     y = np.where(np.arange(150) % every == 0, np.repeat([0, 1, 2], 50), -1)
     recorder = Recorder()
     small_classifier().set_callbacks(recorder).fit(iris, y)
-    assert [names[1][0] for names in recorder.begun if len(names) == 2] == runs
+    runs = [names[1][0] for names in recorder.begun if len(names) == 2]
+    assert runs == [*["labelled rows"] * n_networks, *["fit"] * n_fits]
+    assert sorted(recorder.begun) == sorted(recorder.ended)
+
+
+def test_all_runs_of_few_labels_are_parts_of_the_fit(monkeypatch):
+    """scikit-learn refuses more runs than were announced: here all that there can be."""
+    monkeypatch.setattr(recipe, "MAX_SMALL_ROWS", 500)
+    monkeypatch.setattr(distillation, "has_strayed", lambda log_p, target: True)
+    values = iter([0.1, 0.2, 0.3])
+    monkeypatch.setattr(distillation, "disagreement", lambda log_p, target: next(values))
+    X, truth = make_moons(600, noise=0.05, random_state=0)
+    recorder = Recorder()
+    small_classifier().set_callbacks(recorder).fit(X, np.where(np.arange(600) % 20, -1, truth))
+    runs = [names[1][0] for names in recorder.begun if len(names) == 2]
+    assert runs == [*["labelled rows"] * 6, *["fit"] * 3, *["labelled rows", "calibration"] * 2]
     assert sorted(recorder.begun) == sorted(recorder.ended)
 
 
