@@ -155,7 +155,8 @@ def has_strayed(log_p: np.ndarray, target: np.ndarray) -> bool:
     """Return whether predictions have more errors than the pseudo-labels that they were trained on.
 
     The expected error of the pseudo-labels is 1 less the mean probability of their classes, which is calibrated on
-    held-out labels. Predictions that differ from them on more than twice this fraction of the rows have a larger error.
+    held-out labels if there are any. Predictions that differ from them on more than twice this fraction of the rows
+    have a larger error.
 
     Parameters
     ----------
