@@ -135,6 +135,7 @@ class ClassifierProcedure:
         truth = labels.truth(labels.evaluated(seed))
         exponents, losses = fit_exponents([predicted_by_network], truth, log_prior, SINGLE_CENTER)
         alone, rough = Pool([network], exponents, mean_loss(losses, truth)), without_smoothing(self.final)
+        short = [self.final] if rough is self.final else [self.final, rough]
         if self.spreads:
             # Each of them is a candidate. The one with the smallest cross-entropy on held-out labels is used.
             candidates = [(neighbours, out_of_fold(neighbours, labels, seed)) for neighbours in self._neighbours(rows)]
@@ -144,7 +145,7 @@ class ClassifierProcedure:
             exponents, together = fit_exponents([predicted_by_network, predicted], truth, log_prior, PAIR_CENTER)
             if not len(losses) or is_better(together, losses):
                 is_clustered = single[best].sum() < losses.sum()
-                procedures = [self.clustered, self.final, rough] if is_clustered else [self.final, rough]
+                procedures = [self.clustered, *short] if is_clustered else short
                 return procedures, Pool([network, neighbours], exponents, mean_loss(together, truth))
         return [rough], alone
 
@@ -194,6 +195,9 @@ class ClassifierProcedure:
 
 
 def without_smoothing(procedure: FitProcedure) -> FitProcedure:
-    """Return the procedure without the consistency and entropy terms of the joint objective."""
-    objective = clone(procedure.architecture.objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
+    """Return the procedure without the consistency and entropy terms of the joint objective; itself if it has none."""
+    objective = procedure.architecture.objective
+    if not (objective.consistency_weight or objective.entropy_weight):
+        return procedure
+    objective = clone(objective).set_params(consistency_weight=0.0, entropy_weight=0.0)
     return replace(procedure, architecture=replace(procedure.architecture, objective=objective))

@@ -101,6 +101,14 @@ def test_a_model_that_does_not_fit_its_labels_is_replaced(monkeypatch, two_moons
     assert len(results) == n_misfits + 1 and vae._fitted_model.model is results[-1].model
 
 
+def test_a_run_without_terms_that_smooth_is_not_replaced_by_itself(monkeypatch, two_moons, runs):
+    X, _, y = two_moons
+    monkeypatch.setattr(distillation, "has_strayed", lambda log_p, target: True)
+    params = {"consistency_weight": 0.0, "entropy_weight": 0.0, "hidden_layer_sizes": (8,), "max_iter": 3}
+    VAEClassifier(2, **params, random_state=0).fit(X, y)
+    assert sum(name == "fit" for _, name, _ in runs) == 2
+
+
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_the_scale_of_class_weights_does_not_change_which_model_fits(two_moons, runs, scale):
     """A network without time to learn fits no labels."""
