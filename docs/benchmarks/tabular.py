@@ -1,4 +1,4 @@
-"""VAEClassifier and scikit-learn's classifiers on small sets, with all, 10% and 5% of the labels.
+"""VAEClassifier and scikit-learn's classifiers on small sets, with all, 10% and 5% of the labels, and with 10 labels.
 
 With all labels, SelfTraining equals its base classifier, the SVC, and is left out.
 """
@@ -12,7 +12,8 @@ from joblib import delayed
 
 SETS = ["breast_cancer", "wine", "iris", "moons", "circles", "overlap", "classification", "classification_wide"]
 SETS += ["digits"]
-SHARES = {"full": 1.0, "10%": 0.1, "5%": 0.05}
+# Number of rows -> share of the labels that are kept, at least one of each class.
+SHARES = {"full": lambda n: 1.0, "10%": lambda n: 0.1, "5%": lambda n: 0.05, "10 labels": lambda n: 10 / n}
 LABELS_ONLY = "labels only"  # VAEClassifier without the unlabelled rows
 MAX_LOSS = 0.01  # largest acceptable loss of accuracy against MLPClassifier
 MAX_HARM = 0.005  # largest acceptable loss of accuracy caused by unlabelled rows
@@ -29,7 +30,7 @@ def run_cell(cell: dict, params: dict) -> list[dict]:
     """Fit one classifier to one split; return a list of its row."""
     common.one_thread()
     data = common.split(cell["set"], cell["seed"])
-    share = SHARES[cell["setting"]]
+    share = SHARES[cell["setting"]](len(data.y_train))
     if share < 1:
         data = data._replace(y_train=common.hide_labels(data.y_train, lambda n: share * n, cell["seed"]))
     return [cell | peers.evaluate(cell["classifier"], data, cell["seed"], params)]

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn_vae._data.labels import MIN_PROBABILITY, Labels
 from sklearn_vae._data.rows import Rows
 from sklearn_vae._model.vae import VAE
+from sklearn_vae._semi_supervised.codes import are_compared, codes
 from sklearn_vae._semi_supervised.distillation import N_CROSS_FITS, Distillation
 from sklearn_vae._semi_supervised.experts import (
     PAIR_CENTER,
@@ -79,7 +80,7 @@ class ClassifierProcedure:
         rest = np.setdiff1d(np.arange(len(rows)), held_out)
         labels = labels.without(held_out)
         # A given `model` may have seen the labels that experts are evaluated on, so experts start from a new model.
-        expert_start = start if model is None else self.expert.start(rows)
+        expert_start = start if model is None else self.final.start(rows)
         supervised = len(labels.labelled) == len(rest)
         calibrates = not supervised or len(labels.labelled) <= MAX_CALIBRATED
         candidates = [self] if self.rare is None else [self.rare, self]
@@ -144,7 +145,8 @@ class ClassifierProcedure:
             neighbours, predicted = candidates[best]
             exponents, together = fit_exponents([predicted_by_network, predicted], truth, log_prior, PAIR_CENTER)
             if not len(losses) or is_better(together, losses):
-                is_clustered = single[best].sum() < losses.sum()
+                # If no label can be held out, classes are taken for clusters of the codes.
+                is_clustered = single[best].sum() < losses.sum() if len(losses) else are_compared(rows)
                 procedures = [self.clustered, *short] if is_clustered else short
                 return procedures, Pool([network, neighbours], exponents, mean_loss(together, truth))
         return [rough], alone
@@ -162,12 +164,12 @@ class ClassifierProcedure:
         return network
 
     def _neighbours(self, rows: Rows) -> list[Expert]:
-        """Return label-spreading experts on the neighbour graph of the rows, one for each of `SPREADINGS`."""
+        """Return label-spreading experts on a neighbour graph of the rows, one for each of `SPREADINGS`."""
         # Imported here, because scikit-learn's clustering and graph modules take longer to import than this package.
         from sklearn_vae._data.neighbors import principal_components
         from sklearn_vae._semi_supervised.graph import cut_classes, neighbour_graph, spread_labels
 
-        x = principal_components(self.final.features(rows))
+        x = codes(self.final, rows) if are_compared(rows) else principal_components(self.final.features(rows))
         graph = neighbour_graph(x, self.n_neighbors, self.final.seeds.neighbors)
 
         def neighbours(labels: Labels, index: np.ndarray, alpha: float, cuts: bool) -> np.ndarray:

@@ -111,8 +111,8 @@ class ClosedFormStep(Step):
         return TermSums(reconstruction + beta * kl_sum + pull, reconstruction, kl_sum)
 
     def _pull(self, loc: Tensor, point: Tensor | None, weight: Tensor | None) -> tuple[float, Tensor | None]:
-        """Return the loss that pulls means to points, summed over rows, and its gradient; 0 and None without points."""
-        if point is None:
+        """Return the loss that pulls means to points, summed over rows, and its gradient; 0 and None if none does."""
+        if point is None or not self.model.objective.n_neighbors:
             return 0.0, None
         loss, gradient = self.model.objective.pull(loc, point)
         if weight is None:

@@ -390,11 +390,11 @@ class FitProcedure:
         folds = KFold(n_splits, shuffle=True, random_state=self.seeds.split).split(np.arange(n_rows))
         return islice(folds, n_folds)
 
-    def fit(self, rows: Rows, model: VAE | None = None) -> TrainingResult:
+    def fit(self, rows: Rows, model: VAE | None = None, name: str = "fit") -> TrainingResult:
         """Train on all rows for the maximum number of epochs."""
         start = self.start(rows) if model is None else model
         procedure = self._with_warmup(SHORT_WARMUP) if model is None and self._needs_warmup(start, rows) else self
-        return procedure.train(rows, procedure.stopping.max_epochs, None, start)
+        return procedure.train(rows, procedure.stopping.max_epochs, None, start, name=name)
 
     def fit_held_out(self, rows: Rows, n_held_out: int, model: VAE | None = None) -> TrainingResult:
         """Hold out `n_held_out` random rows for early stopping, and train on the others.

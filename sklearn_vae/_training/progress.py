@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
@@ -54,14 +55,21 @@ class Progress:
             "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
         }
         self._root: Any = None
+        self._has_callbacks = bool(getattr(estimator, "_skl_callbacks", None))
         self._table = _Table(int(estimator.verbose)) if estimator.verbose else None
+
+    def without_callbacks(self) -> Progress:
+        """Return the progress of a run of another model than the estimator's: it only prints."""
+        progress = copy.copy(self)
+        progress._root, progress._has_callbacks = None, False
+        return progress
 
     def begin(self, n_subtasks: int) -> Any:
         """Begin a fit, unless it has begun, and return its callback context.
 
         `n_subtasks` is its number of runs, or of epochs in one run.
         """
-        if self._root is None and getattr(self._estimator, "_skl_callbacks", None):
+        if self._root is None and self._has_callbacks:
             self._root = self._begin(self._estimator._init_callback_context(max_subtasks=n_subtasks))
         return self._root
 

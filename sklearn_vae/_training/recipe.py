@@ -37,6 +37,8 @@ MIN_STEPS_OF_WARMUP, STEPS_OF_WARMUP = 1000, 1500
 # A start is degenerate if no component has a larger KL, in nats. The gradients that lead to a use of the components are
 # then near 0.
 MIN_START_KL = 1.0
+# Maximum number of columns for which the columns themselves are compared to find neighbours for label spreading.
+MAX_COMPARED_COLUMNS = 32
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,36 @@ class MapRules(TransformerRules):
         """Return the maximum number of epochs."""
         n_steps = 2000 if self.is_small else 8000
         return min(400, max(20, round(n_steps * batch_size / self.n_rows)))
+
+
+@dataclass(frozen=True)
+class CodeRules(TransformerRules):
+    """Rules of a model without labels, whose codes are compared to find neighbours. Noise hides small differences."""
+
+    n_components: ClassVar[int] = 20
+
+    @property
+    def input_noise(self) -> float:
+        """Standard deviation of the encoder's input noise, relative to that of the data."""
+        return 0.5
+
+    def are_used(self, n_features: int) -> bool:
+        """Return whether codes are compared, instead of columns: if there are many rows and columns."""
+        return not self.is_small and n_features > MAX_COMPARED_COLUMNS
+
+    def recipe(self) -> Recipe:
+        """Return the recipe, with the defaults of `VAETransformer`."""
+        return Recipe(
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate(self.batch_size),
+            warmup_steps=self.warmup_steps,
+            learning_rate_decay=0.5,
+            beta=1.0,
+            weight_decay=self.alpha,
+            averaging=0.998,
+            input_noise=self.input_noise,
+            target_weight=self.target_weight,
+        )
 
 
 @dataclass(frozen=True)
