@@ -57,14 +57,16 @@ class VAEClassifier(ClassifierMixin, LatentTransformerMixin, BaseVAE):
     weight, the negative evidence lower bound (ELBO) [2]_.
 
     Rows with ``y == -1`` are unlabelled. Their classes are estimated by label spreading over a
-    nearest-neighbour graph [3]_ and by a network trained on the labelled rows. The two
-    estimates are combined with weights fitted on held-out labels, and the classifier learns
+    nearest-neighbour graph [3]_ and by a network trained on the labelled rows. With more than
+    5000 rows and 32 columns, the graph is that of the codes of a VAE trained without labels. The
+    two estimates are combined with weights fitted on held-out labels, and the classifier learns
     from these pseudo-labels. If label spreading does not improve the predictions of held-out
     labels, the pseudo-labels are those of the network alone.
 
     Below, the classes are called clustered if some rows are unlabelled and two conditions
     hold: label spreading alone predicts held-out labels better than the network, and the
-    combination predicts them at least as well as the network. Several "auto" values depend on
+    combination predicts them at least as well as the network. If no label can be held out,
+    classes are called clustered if the graph is that of codes. Several "auto" values depend on
     this. See the user guide.
 
     Parameters

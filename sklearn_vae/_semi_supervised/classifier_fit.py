@@ -47,7 +47,8 @@ class ClassifierProcedure:
     final : FitProcedure
         Procedure of the final run.
     clustered : FitProcedure
-        Procedure of the final run if label spreading predicts held-out labels better than the network does.
+        Procedure of the final run if label spreading predicts held-out labels better than the network does. If none
+        can be held out: if codes are compared.
     expert : FitProcedure
         Procedure of networks that are trained on the labelled rows only.
     n_neighbors : int

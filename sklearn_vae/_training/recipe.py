@@ -172,8 +172,8 @@ class ClassifierRules(SizeRules):
     ----------
     n_rows, n_labelled : int
     clustered : bool, default=False
-        Whether label spreading alone predicts held-out labels better than the network does. Long training on
-        unlabelled rows then corrects wrong pseudo-labels.
+        Whether label spreading alone predicts held-out labels better than the network does, or codes are compared and
+        no label can be held out. Long training on unlabelled rows then corrects wrong pseudo-labels.
     n_rare : int, default=0
         If above 0, the rules are those for a rare class. It is the number of classes times the number of rows of the
         rarest class: balanced labels of this number would determine the classes about as well.

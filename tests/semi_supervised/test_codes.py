@@ -9,14 +9,15 @@ from sklearn_vae import VAEClassifier
 from sklearn_vae._semi_supervised import graph
 from sklearn_vae._training import recipe
 from sklearn_vae._training.fit import FitProcedure
+from sklearn_vae.networks import Conv, Modules
+from sklearn_vae.objectives import ELBO
 
-ONE_A_DIGIT = 10
-TWO_A_DIGIT = 20
+ONE_A_DIGIT, TWO_A_DIGIT = 10, 20
 
 
 @pytest.fixture
 def digits():
-    """1000 rows of digits, in which the first ones have each digit once, then twice."""
+    """1000 rows of digits. The first ones have each digit once, then twice."""
     X, y = load_digits(return_X_y=True)
     return X[:1000].astype(np.float32), y[:1000]
 
@@ -55,7 +56,7 @@ def compared(monkeypatch):
 
 
 def classifier(**params):
-    return VAEClassifier(4, **{"hidden_layer_sizes": (32, 32), "max_iter": 2, "random_state": 0, **params})
+    return VAEClassifier(**{"n_components": 4, "hidden_layer_sizes": (8,), "max_iter": 2, "random_state": 0, **params})
 
 
 def few_labels(y, n):
@@ -69,7 +70,21 @@ def test_codes_are_compared_if_there_are_many_rows_and_columns(
     monkeypatch.setattr(recipe, "MAX_COMPARED_COLUMNS", max_columns)
     X, y = digits
     classifier().fit(X, few_labels(y, ONE_A_DIGIT))
-    assert {x.shape for x in compared} == {(1000, n_coordinates)}
+    assert [x.shape for x in compared] == [(1000, n_coordinates)]
+
+
+def test_few_rows_compare_columns(digits, compared, runs):
+    X, y = digits
+    classifier().fit(X, few_labels(y, ONE_A_DIGIT))
+    assert [x.shape for x in compared] == [(1000, 32)]
+    assert "codes" not in [name for _, name, _ in runs]
+
+
+def test_no_codes_are_trained_without_label_spreading(digits, many_rows, runs):
+    X, y = digits
+    classifier(unlabelled="ignore").fit(X, few_labels(y, TWO_A_DIGIT))
+    classifier().fit(X, y)
+    assert "codes" not in [name for _, name, _ in runs]
 
 
 def test_codes_do_not_depend_on_labels(digits, many_rows, compared):
@@ -81,21 +96,74 @@ def test_codes_do_not_depend_on_labels(digits, many_rows, compared):
     np.testing.assert_array_equal(first, last)
 
 
-def test_small_tables_compare_columns(digits, compared, runs):
+def fixed_modules():
+    """Modules of the classifier's number of components."""
+    from torch import nn
+
+    return Modules(nn.Sequential(nn.Linear(64, 8), nn.ReLU()), nn.Linear(4, 64))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"beta": 100.0},
+        {"generative_weight": 0.0},
+        {"objective": "autoencoder"},
+        {"objective": "neighbors"},
+        {"network": Conv((8, 8))},
+        {"network": fixed_modules()},
+        {"init": "random"},
+        {"prior": "vamp"},
+        {"input_noise": 2.0, "learning_rate_init": 1e-5, "alpha": 10.0, "batch_size": 900},
+    ],
+    ids=lambda params: ",".join(params),
+)
+def test_codes_are_those_of_the_defaults(digits, many_rows, compared, params):
+    """Parameters of the classifier are meant for its own model, whose generative loss has a small weight."""
     X, y = digits
-    classifier().fit(X, few_labels(y, ONE_A_DIGIT))
-    assert [x.shape for x in compared] == [(1000, 32)]
-    assert "codes" not in [name for _, name, _ in runs]
+    for classified in (classifier(), classifier(**params)):
+        classified.fit(X, few_labels(y, ONE_A_DIGIT))
+    default, other = compared
+    np.testing.assert_array_equal(other, default)
 
 
-def test_one_label_of_a_class_suffices_for_clusters_of_codes(digits, many_rows, runs):
-    """Most digits are clusters: training on them corrects pseudo-labels, without being surer than they are."""
+@pytest.mark.parametrize("max_iter, n_epochs", [(2, 2), (1000, 30)])
+def test_codes_train_no_longer_than_asked_for(digits, many_rows, monkeypatch, runs, max_iter, n_epochs):
+    class Enough(Exception):
+        pass
+
+    def stop(*args):
+        raise Enough
+
+    monkeypatch.setattr(graph, "nearest_neighbors", stop)
+    X, y = digits
+    with pytest.raises(Enough):
+        classifier(max_iter=max_iter).fit(X, few_labels(y, ONE_A_DIGIT))
+    procedure, name, run = runs[0]
+    assert name == "codes" and run.n_epochs == n_epochs
+    assert isinstance(procedure.architecture.objective, ELBO) and not procedure.architecture.n_classes
+
+
+def share_of_one_class(Z, y):
+    nearest = KNeighborsClassifier(10).fit(Z, y).kneighbors(return_distance=False)
+    return np.mean(y[nearest] == y[:, None])
+
+
+def test_neighbours_by_codes_are_of_one_class(digits, many_rows, compared):
+    """Codes are in units of the data. With equal variances, those that matter less would count as much."""
+    X, y = digits
+    classifier(max_iter=30).fit(X, few_labels(y, ONE_A_DIGIT))
+    (codes,) = compared
+    assert share_of_one_class(codes, y) > max(0.94, share_of_one_class(codes / codes.std(0), y))
+
+
+def test_one_label_of_each_class_suffices_for_clusters_of_codes(digits, many_rows, runs):
+    """Most digits are clusters: training on them corrects pseudo-labels, and is not surer than they are."""
     X, y = digits
     few = few_labels(y, ONE_A_DIGIT)
     vae = VAEClassifier(batch_size=64, max_iter=60, random_state=0).fit(X, few)
-    final, names = runs[-1][0], [name for _, name, _ in runs]
-    assert names[:3] == ["codes", "labelled rows", "fit"]
-    assert final.recipe.targets_fade
+    assert [name for _, name, _ in runs] == ["codes", "labelled rows", "fit"]
+    assert runs[-1][0].recipe.targets_fade
     unlabelled = few == -1
     P = vae.predict_proba(X[unlabelled])
     accuracy = np.mean(P.argmax(1) == y[unlabelled])

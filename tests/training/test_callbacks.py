@@ -128,6 +128,20 @@ def test_all_runs_of_few_labels_are_parts_of_the_fit(monkeypatch):
     assert sorted(recorder.begun) == sorted(recorder.ended)
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_runs_of_few_labels_give_classifiers(monkeypatch, warm_start):
+    """Only runs of classifiers are announced: of experts, of the final model, and of its calibration."""
+    monkeypatch.setattr(recipe, "MAX_SMALL_ROWS", 500)
+    monkeypatch.setattr(recipe, "MAX_COMPARED_COLUMNS", 1)
+    X, truth = make_moons(600, noise=0.05, random_state=0)
+    few, keeper = np.where(np.arange(600) % 20, -1, truth), Keeper()
+    clf = small_classifier(warm_start=warm_start).set_callbacks(keeper)
+    for _ in range(1 + warm_start):
+        clf.fit(X, few)
+    assert len(keeper.estimators) > 10
+    assert all(fitted.predict_proba(X[:2]).shape == (2, 2) for fitted in keeper.estimators)
+
+
 def test_callbacks_get_the_data_as_they_were_given(iris):
     frame, weight = pd.DataFrame(iris).add_prefix("x"), np.linspace(1, 2, 150)
     recorder = Recorder()
