@@ -74,9 +74,9 @@ def run_cell(cell: dict, names: list[str], args) -> list[dict]:
     return rows
 
 
-def run(args, results: common.Results) -> None:
-    """Run all fits that are missing from the results."""
-    tasks = []
+def run(args) -> pd.DataFrame:
+    """Run all fits that are missing from the results; return all rows."""
+    results, tasks = common.Results(args.output, args.resume), []
     for name, draw in product(args.data, args.draws):
         for labels in args.labels or LABELS.get(name, OTHER_LABELS):
             cell = {"data": name, "labels": labels, "draw": draw}
@@ -85,6 +85,7 @@ def run(args, results: common.Results) -> None:
             if lacking:
                 tasks.append(delayed(run_cell)(cell, lacking, args))
     results.add_all(tasks, args.jobs)
+    return results.frame()
 
 
 def report(frame: pd.DataFrame) -> None:
@@ -134,10 +135,7 @@ def main() -> None:
         args.labels = args.labels or LABELS.get(args.data[0], OTHER_LABELS)
         args.labels, args.draws, args.rows, args.test_rows = [args.labels[0], args.labels[-1]], [0, 1], 1000, 500
         args.params = {"max_iter": 2, **args.params}
-    results = common.Results(args.output, args.resume)
-    if not args.no_run:
-        run(args, results)
-    report(results.frame())
+    report(pd.read_csv(args.output, comment="#") if args.no_run else run(args))
 
 
 if __name__ == "__main__":
