@@ -5,10 +5,10 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from sklearn_vae import VAEClassifier
+from sklearn_vae import VAEClassifier, VAETransformer
 from sklearn_vae._semi_supervised import graph
 from sklearn_vae._training import recipe
-from sklearn_vae._training.fit import FitProcedure
+from sklearn_vae._training.recipe import CodeRules
 from sklearn_vae.networks import Conv, Modules
 from sklearn_vae.objectives import ELBO
 
@@ -26,20 +26,6 @@ def digits():
 def many_rows(monkeypatch):
     """1000 rows count as many."""
     monkeypatch.setattr(recipe, "MAX_SMALL_ROWS", 500)
-
-
-@pytest.fixture
-def runs(monkeypatch):
-    """Procedure, name and result of each training run."""
-    runs, train = [], FitProcedure.train
-
-    def spy(self, rows, *args, name="fit", **kwargs):
-        result = train(self, rows, *args, name=name, **kwargs)
-        runs.append((self, name, result))
-        return result
-
-    monkeypatch.setattr(FitProcedure, "train", spy)
-    return runs
 
 
 @pytest.fixture
@@ -77,14 +63,14 @@ def test_few_rows_compare_columns(digits, compared, runs):
     X, y = digits
     classifier().fit(X, few_labels(y, ONE_A_DIGIT))
     assert [x.shape for x in compared] == [(1000, 32)]
-    assert "codes" not in [name for _, name, _ in runs]
+    assert "codes" not in [run.name for run in runs]
 
 
 def test_no_codes_are_trained_without_label_spreading(digits, many_rows, runs):
     X, y = digits
     classifier(unlabelled="ignore").fit(X, few_labels(y, TWO_A_DIGIT))
     classifier().fit(X, y)
-    assert "codes" not in [name for _, name, _ in runs]
+    assert "codes" not in [run.name for run in runs]
 
 
 def test_codes_do_not_depend_on_labels(digits, many_rows, compared):
@@ -139,9 +125,17 @@ def test_codes_train_no_longer_than_asked_for(digits, many_rows, monkeypatch, ru
     X, y = digits
     with pytest.raises(Enough):
         classifier(max_iter=max_iter).fit(X, few_labels(y, ONE_A_DIGIT))
-    procedure, name, run = runs[0]
-    assert name == "codes" and run.n_epochs == n_epochs
+    assert [run.name for run in runs] == ["codes"] and runs[0].result.n_epochs == n_epochs
+
+
+def test_codes_are_those_of_a_noisy_normalised_transformer(digits, many_rows, runs):
+    X, y = digits
+    classifier().fit(X, few_labels(y, ONE_A_DIGIT))
+    procedure, rules = runs[0].procedure, CodeRules(len(X))
     assert isinstance(procedure.architecture.objective, ELBO) and not procedure.architecture.n_classes
+    assert procedure.architecture.network.layer_norm is True
+    assert procedure.recipe.input_noise == 0.5
+    assert rules.recipe() == VAETransformer()._recipe(rules)
 
 
 def share_of_one_class(Z, y):
@@ -162,8 +156,8 @@ def test_one_label_of_each_class_suffices_for_clusters_of_codes(digits, many_row
     X, y = digits
     few = few_labels(y, ONE_A_DIGIT)
     vae = VAEClassifier(batch_size=64, max_iter=60, random_state=0).fit(X, few)
-    assert [name for _, name, _ in runs] == ["codes", "labelled rows", "fit"]
-    assert runs[-1][0].recipe.targets_fade
+    assert [run.name for run in runs] == ["codes", "labelled rows", "fit"]
+    assert runs[-1].procedure.recipe.targets_fade
     unlabelled = few == -1
     P = vae.predict_proba(X[unlabelled])
     accuracy = np.mean(P.argmax(1) == y[unlabelled])

@@ -12,7 +12,6 @@ from sklearn_vae._semi_supervised import distillation
 from sklearn_vae._semi_supervised.distillation import Distillation
 from sklearn_vae._semi_supervised.experts import Pool
 from sklearn_vae._training import recipe
-from sklearn_vae._training.fit import FitProcedure
 
 
 @pytest.fixture
@@ -51,20 +50,6 @@ def test_consistency_training_that_ignores_the_labels_is_replaced():
 
 
 @pytest.fixture
-def runs(monkeypatch):
-    """Rows, name and result of each training run."""
-    runs, train = [], FitProcedure.train
-
-    def spy(self, rows, *args, name="fit", **kwargs):
-        result = train(self, rows, *args, name=name, **kwargs)
-        runs.append((rows, name, result))
-        return result
-
-    monkeypatch.setattr(FitProcedure, "train", spy)
-    return runs
-
-
-@pytest.fixture
 def cross_fits(monkeypatch):
     """Arguments and results of `_cross_fit`."""
     calls, cross_fit = [], Distillation._cross_fit
@@ -87,7 +72,7 @@ def test_the_nearest_of_models_that_all_stray_is_kept(
     monkeypatch.setattr(distillation, "has_strayed", lambda log_p, target: True)
     monkeypatch.setattr(distillation, "disagreement", lambda log_p, target: next(values))
     vae = VAEClassifier(2, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X, y)
-    results = [result for _, name, result in runs if name == "fit"]
+    results = [run.result for run in runs if run.name == "fit"]
     assert len(results) == 3 and vae._fitted_model.model is results[kept].model
     assert len(cross_fits) == (kept == 0)
 
@@ -99,7 +84,7 @@ def test_a_model_that_does_not_fit_its_labels_is_replaced(monkeypatch, two_moons
     monkeypatch.setattr(distillation, "has_strayed", lambda log_p, target: False)
     monkeypatch.setattr(Distillation, "_fits_labels", lambda self, model: next(fits))
     vae = VAEClassifier(2, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X, y)
-    results = [result for _, name, result in runs if name == "fit"]
+    results = [run.result for run in runs if run.name == "fit"]
     assert len(results) == n_misfits + 1 and vae._fitted_model.model is results[-1].model
 
 
@@ -108,7 +93,7 @@ def test_a_run_without_terms_that_smooth_is_not_replaced_by_itself(monkeypatch, 
     monkeypatch.setattr(distillation, "has_strayed", lambda log_p, target: True)
     params = {"consistency_weight": 0.0, "entropy_weight": 0.0, "hidden_layer_sizes": (8,), "max_iter": 3}
     VAEClassifier(2, **params, random_state=0).fit(X, y)
-    assert sum(name == "fit" for _, name, _ in runs) == 2
+    assert sum(run.name == "fit" for run in runs) == 2
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
@@ -117,7 +102,7 @@ def test_the_scale_of_class_weights_does_not_change_which_model_fits(two_moons, 
     X, _, y = two_moons
     vae = VAEClassifier(2, hidden_layer_sizes=(8,), max_iter=1, class_weight={0: scale, 1: scale}, random_state=0)
     vae.fit(X, y)
-    assert sum(name == "fit" for _, name, _ in runs) == 3
+    assert sum(run.name == "fit" for run in runs) == 3
 
 
 def test_runs_for_calibration_start_from_a_model_that_has_seen_no_label(two_moons, fading, network, runs):
@@ -125,7 +110,7 @@ def test_runs_for_calibration_start_from_a_model_that_has_seen_no_label(two_moon
     X, _, y = two_moons
     network.set_params(warm_start=True).fit(X, y)
     network.fit(X, y)
-    first_losses = [run.curve[0] for _, name, run in runs if name == "calibration"]
+    first_losses = [run.result.curve[0] for run in runs if run.name == "calibration"]
     assert len(first_losses) == 4 and first_losses[:2] == first_losses[2:]
 
 
@@ -143,7 +128,7 @@ def test_runs_for_calibration_do_not_see_the_labels_that_they_predict(
     assert len(hidden[1]) and len(hidden[2]) and not set(hidden[1]) & set(hidden[2])
     shares = truth.sum(axis=0)
     np.testing.assert_array_equal(shares, np.bincount(y[np.concatenate(hidden[1:])]))
-    trained_on = [rows for rows, name, _ in runs if name == "calibration"]
+    trained_on = [run.rows for run in runs if run.name == "calibration"]
     assert [len(rows.labelled) for rows in trained_on] == [30 - len(index) for index in hidden[1:]]
 
 
